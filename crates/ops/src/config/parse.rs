@@ -1,0 +1,288 @@
+//! Flags and environment into a clap struct, the only place that reads either. clap stops at the first bad
+//! value; this goes on and reports them all. `run_main` and `parse` call `parse_from`.
+
+use std::error::Error as _;
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Arg, Command, Parser};
+
+use super::Problems;
+use crate::run::EXIT_CONFIG;
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// `--help` or `--version`: print it to standard output and exit 0.
+    Shown(String),
+    /// Mistakes: print them to standard error and exit 64.
+    Bad(Problems),
+}
+
+/// The settings from the arguments and the environment of this process; a variable set to nothing counts as not
+/// set. Where there are mistakes, prints them all and exits 64; on `--help` and `--version` prints and exits 0.
+pub fn parse<T: Parser>() -> T {
+    let refused = match parse_from(std::env::args_os().collect()) {
+        Ok(settings) => return settings,
+        Err(refused) => refused,
+    };
+    let (code, written) = match refused {
+        Refused::Shown(text) => (0, write!(std::io::stdout(), "{text}")),
+        Refused::Bad(problems) => (EXIT_CONFIG, writeln!(std::io::stderr(), "{problems}")),
+    };
+    #[expect(clippy::disallowed_methods, reason = "nothing has started yet that could be flushed")]
+    std::process::exit(if written.is_ok() { code.into() } else { EXIT_CONFIG.into() })
+}
+
+/// The settings from `args` (the first is the program) and the environment of this process.
+pub(crate) fn parse_from<T: Parser>(args: Vec<OsString>) -> Result<T, Refused> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    parse_with(args, |name| std::env::var_os(name).is_some_and(|value| value.is_empty()))
+}
+
+fn parse_with<T: Parser>(mut args: Vec<OsString>, is_blank: impl Fn(&OsStr) -> bool) -> Result<T, Refused> {
+    let given = args.clone();
+    let mut problems = Problems::new();
+    let mut accepted = Vec::new();
+    // Each round finds one mistake and takes it away, so that the next round finds the next.
+    loop {
+        let mut command = T::command().mut_args(|arg| match arg.get_env() {
+            Some(name) if is_blank(name) => arg.env(Resettable::Reset),
+            _ => arg,
+        });
+        for id in &accepted {
+            command = command.mut_arg(id, accept_anything);
+        }
+        let error = match command.try_get_matches_from_mut(&args) {
+            Ok(matches) if problems.is_empty() => match T::from_arg_matches(&matches) {
+                Ok(settings) => return Ok(settings),
+                Err(error) => error,
+            },
+            Ok(_) => return Err(Refused::Bad(problems)),
+            Err(error) => error,
+        };
+        if !error.use_stderr() {
+            // As clap shows it without our changes, if it gets that far.
+            let original = T::command().try_get_matches_from(given).err().filter(|e| !e.use_stderr());
+            return Err(Refused::Shown(original.unwrap_or(error).render().to_string()));
+        }
+        match culprit(&error, &command) {
+            Some(arg) if !accepted.contains(arg.get_id()) => {
+                problems.add(&name_of(arg), complaint(&error, arg));
+                accepted.push(arg.get_id().clone());
+            }
+            _ => {
+                problems.add(&format!("{}:", command.get_name()), first_paragraph(&error));
+                // After anything but an unknown flag, such as a missing argument, there is no sensible next round.
+                if !remove_unknown(&error, &command, &mut args) {
+                    return Err(Refused::Bad(problems));
+                }
+            }
+        }
+    }
+}
+
+/// Takes an unknown `--flag`, `--flag=value` or `--flag value` out of `args`; false if the error is another one.
+fn remove_unknown(error: &clap::Error, command: &Command, args: &mut Vec<OsString>) -> bool {
+    let (ErrorKind::UnknownArgument, Some(flag)) = (error.kind(), error.get(ContextKind::InvalidArg)) else {
+        return false;
+    };
+    let flag = flag.to_string();
+    let is_it = |arg: &OsString| arg.to_string_lossy().split('=').next() == Some(&flag);
+    let Some(at) = args.iter().skip(1).position(is_it).map(|at| at + 1) else { return false };
+    let with_value = !args.remove(at).to_string_lossy().contains('=');
+    let next_is_value = args.get(at).is_some_and(|next| !next.to_string_lossy().starts_with('-'));
+    if with_value && next_is_value && command.get_positionals().next().is_none() && !command.has_subcommands()
+    {
+        args.remove(at);
+    }
+    true
+}
+
+fn accept_anything(arg: Arg) -> Arg {
+    if arg.get_action().takes_values() {
+        arg.value_parser(clap::value_parser!(OsString))
+    } else {
+        // A switch can have a bad value only from the environment.
+        arg.env(Resettable::Reset)
+    }
+}
+
+/// The argument with the bad value, if the error is about a bad value.
+fn culprit<'a>(error: &clap::Error, command: &'a Command) -> Option<&'a Arg> {
+    if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8)
+    {
+        return None;
+    }
+    let shown = error.get(ContextKind::InvalidArg)?.to_string();
+    command.get_arguments().find(|arg| arg.to_string() == shown)
+}
+
+fn name_of(arg: &Arg) -> String {
+    arg.get_long().map_or_else(|| arg.to_string(), |long| format!("--{long}"))
+}
+
+fn complaint(error: &clap::Error, arg: &Arg) -> String {
+    let mut text = match (error.source(), error.get(ContextKind::ValidValue)) {
+        (Some(why), _) => why.to_string(),
+        (None, Some(valid)) => format!("must be one of: {valid}"),
+        (None, None) => "has a bad value".to_owned(),
+    };
+    match error.get(ContextKind::InvalidValue).map(ToString::to_string) {
+        Some(value) if value.is_empty() => text.push_str(", not empty"),
+        // Settings that may hold a secret are marked so.
+        Some(value) if !arg.is_hide_env_values_set() => text.push_str(&format!(", not {value:?}")),
+        _ => {}
+    }
+    match arg.get_env() {
+        Some(env) => format!("(or {}): {text}", env.display()),
+        None => text,
+    }
+}
+
+/// "unexpected argument '--foo' found", without usage and tips.
+fn first_paragraph(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::LogFormat;
+    use crate::config::{parse_duration, parse_url};
+
+    /// A test process.
+    #[derive(Debug, Parser)]
+    #[command(name = "process", version = "1.2.3")]
+    struct Settings {
+        #[arg(long, env = "ROOMCAST_TEST_PORT", default_value_t = 3000)]
+        port: u16,
+        #[arg(long, default_value = "15s", value_parser = parse_duration)]
+        lease: Duration,
+        #[arg(long, env = "ROOMCAST_TEST_REDIS", hide_env_values = true, value_parser = parse_url)]
+        redis: Option<String>,
+        #[arg(long, value_enum, default_value_t)]
+        log_format: LogFormat,
+        #[arg(long)]
+        origin: Vec<String>,
+        #[arg(long)]
+        quiet: bool,
+    }
+
+    fn settings(args: &[&str]) -> Result<Settings, Refused> {
+        parse_with(
+            std::iter::once("process").chain(args.iter().copied()).map(OsString::from).collect(),
+            |_| false,
+        )
+    }
+
+    fn mistakes(args: &[&str]) -> String {
+        match settings(args) {
+            Err(Refused::Bad(problems)) => problems.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn good_settings() {
+        let defaults = settings(&[]).unwrap();
+        assert_eq!((defaults.port, defaults.lease, defaults.redis), (3000, Duration::from_secs(15), None));
+        assert_eq!((defaults.log_format, defaults.quiet), (LogFormat::Auto, false));
+        let given =
+            settings(&["--redis", "redis://h", "--origin=a", "--origin=b", "--quiet", "--log-format=json"]);
+        let given = given.unwrap();
+        assert_eq!((given.redis.as_deref(), given.origin.len(), given.quiet), (Some("redis://h"), 2, true));
+        assert_eq!(given.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn every_bad_value_is_reported() {
+        assert_eq!(
+            mistakes(&["--port", "70000", "--lease=soon", "--redis", "secret", "--log-format", "xml"]),
+            "--port (or ROOMCAST_TEST_PORT): 70000 is not in 0..=65535, not \"70000\"\n\
+             --lease must be a whole number with ms, s, m, h or d, such as 250ms or 15s, not \"soon\"\n\
+             --redis (or ROOMCAST_TEST_REDIS): must be a URL, such as redis://127.0.0.1:6379\n\
+             --log-format must be one of: auto, text, json, not \"xml\""
+        );
+    }
+
+    #[test]
+    fn unknown_arguments_do_not_hide_other_mistakes() {
+        // In which order clap finds them is its own business.
+        let found = mistakes(&["--port", "x", "--prot=1", "--lease=soon", "--nonsense", "2"]);
+        let mut lines: Vec<_> = found.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(
+            lines,
+            [
+                "--lease must be a whole number with ms, s, m, h or d, such as 250ms or 15s, not \"soon\"",
+                "--port (or ROOMCAST_TEST_PORT): invalid digit found in string, not \"x\"",
+                "process: unexpected argument '--nonsense' found",
+                "process: unexpected argument '--prot' found",
+            ]
+        );
+        assert_eq!(mistakes(&["stray", "--port=x"]).lines().count(), 2);
+    }
+
+    #[test]
+    fn a_missing_argument_is_reported() {
+        #[derive(Debug, Parser)]
+        #[command(name = "process")]
+        struct Needy {
+            #[arg(long)]
+            redis: String,
+        }
+        match parse_with::<Needy>(vec![OsString::from("process")], |_| false) {
+            Err(Refused::Bad(problems)) => assert_eq!(
+                problems.to_string(),
+                "process: the following required arguments were not provided: --redis <REDIS>"
+            ),
+            other => panic!("{:?}", other.map(|needy| needy.redis)),
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_mistakes() {
+        for (flag, part) in [("--help", "ROOMCAST_TEST_PORT"), ("--version", "process 1.2.3")] {
+            match settings(&["--port=x", flag]) {
+                Err(Refused::Shown(text)) => assert!(text.contains(part), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_variable_set_to_nothing_counts_as_not_set() {
+        // PATH stands for any variable that is set in every environment.
+        #[derive(Debug, Parser)]
+        struct FromPath {
+            #[arg(long, env = "PATH")]
+            value: Option<String>,
+        }
+        let args = || vec![OsString::from("process")];
+        assert!(parse_with::<FromPath>(args(), |_| false).unwrap().value.is_some());
+        assert!(parse_with::<FromPath>(args(), |_| true).unwrap().value.is_none());
+    }
+
+    #[test]
+    fn a_bad_switch_in_the_environment_is_reported() {
+        #[derive(Debug, Parser)]
+        struct FromPath {
+            #[arg(long, env = "PATH")]
+            switch: bool,
+            #[arg(long)]
+            number: u8,
+        }
+        let args = ["process", "--number=x"].map(OsString::from).to_vec();
+        match parse_with::<FromPath>(args, |_| false) {
+            Err(Refused::Bad(problems)) => assert_eq!(problems.len(), 2, "{problems}"),
+            other => panic!("{:?}", other.map(|s| (s.switch, s.number))),
+        }
+    }
+}

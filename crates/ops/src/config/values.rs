@@ -1,0 +1,247 @@
+//! Parsers of single values. `Problems` calls them for settings taken as text; a clap struct names them as
+//! `value_parser`. An error names what is wrong but never repeats the value: it may hold a password.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// A hundred years: far more than anybody means, far less than what overflows a clock.
+const MAX_SECONDS: u64 = 36_500 * 86_400;
+
+/// What is wrong with a value, as a phrase: "must be …", "is …".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadValue(&'static str);
+
+/// A whole number and a unit: `250ms`, `15s`, `10m`, `24h`, `7d`; a number alone is seconds. At most 100 years.
+///
+/// # Errors
+/// For anything else.
+pub fn parse_duration(text: &str) -> Result<Duration, BadValue> {
+    const SHAPE: BadValue = BadValue("must be a whole number with ms, s, m, h or d, such as 250ms or 15s");
+    let text = text.trim();
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    if number.is_empty() {
+        return Err(SHAPE);
+    }
+    let millis_per_unit = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(SHAPE),
+    };
+    // Only digits, so the one way to fail is to be too large.
+    let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(millis_per_unit));
+    match millis {
+        Some(millis) if millis <= MAX_SECONDS * 1000 => Ok(Duration::from_millis(millis)),
+        _ => Err(BadValue("is too long, at most 36500d")),
+    }
+}
+
+/// An address to listen on: `127.0.0.1:3000`, `[::]:3000`, `localhost:3000` (IPv4). Port 0 lets the system choose.
+///
+/// # Errors
+/// For anything else, other host names included: they may change between resolving and binding.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, BadValue> {
+    const SHAPE: BadValue = BadValue("must be ip:port, such as 0.0.0.0:3000 or [::]:3000");
+    let text = text.trim();
+    match text.strip_prefix("localhost:") {
+        Some(port) => Ok((Ipv4Addr::LOCALHOST, port.parse().map_err(|_| SHAPE)?).into()),
+        None => text.parse().map_err(|_| SHAPE),
+    }
+}
+
+/// A URL with a scheme, a host and no blanks. Returns it trimmed, otherwise as given.
+///
+/// # Errors
+/// When one of these is missing. Which schemes are allowed, the caller knows, see `Problems::url`.
+pub fn parse_url(text: &str) -> Result<String, BadValue> {
+    let text = text.trim();
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(BadValue("must be a URL, such as redis://127.0.0.1:6379"));
+    };
+    if !is_scheme(scheme) {
+        return Err(BadValue("has a malformed scheme"));
+    }
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(BadValue("must not contain blanks"));
+    }
+    let (authority, _) = split_authority(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if host.is_empty() || host.starts_with(':') {
+        return Err(BadValue("names no host"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A web origin, `scheme://host[:port]`, in the form in which browsers send it: lower case, no default port.
+///
+/// # Errors
+/// When there is a path (a slash at the end is one), a user, or no host.
+pub fn parse_origin(text: &str) -> Result<String, BadValue> {
+    let text = text.trim().to_ascii_lowercase();
+    let Some((scheme, authority)) = text.split_once("://") else {
+        return Err(BadValue("must be scheme://host[:port], such as https://chat.example.org"));
+    };
+    if !is_scheme(scheme) {
+        return Err(BadValue("has a malformed scheme"));
+    }
+    if authority.contains(['/', '?', '#']) {
+        return Err(BadValue("must end after the host or port: no path, no slash"));
+    }
+    // In `[::1]:3000` only a colon after the bracket separates the port.
+    let port_at = authority.rfind(':').filter(|at| authority.rfind(']').is_none_or(|bracket| bracket < *at));
+    let (host, port) = port_at.map_or((authority, None), |at| {
+        let (host, port) = authority.split_at(at);
+        (host, Some(port.trim_start_matches(':')))
+    });
+    let bare =
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::parse::<std::net::Ipv6Addr>);
+    let host_is_good = match bare {
+        Some(ip) => ip.is_ok(),
+        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+    };
+    if !host_is_good {
+        return Err(BadValue("has a malformed host"));
+    }
+    let Some(port) = port else { return Ok(format!("{scheme}://{host}")) };
+    match (scheme, port.parse::<u16>()) {
+        (_, Err(_) | Ok(0)) => Err(BadValue("has a malformed port")),
+        ("http", Ok(80)) | ("https", Ok(443)) => Ok(format!("{scheme}://{host}")),
+        (_, Ok(port)) => Ok(format!("{scheme}://{host}:{port}")),
+    }
+}
+
+/// The URL without its user and password, fit for a log line.
+pub fn redact_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "(not a URL)".to_owned() };
+    // At the last @ of all, not of the authority: a password with an unescaped slash is still a password.
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}"),
+        None => url.to_owned(),
+    }
+}
+
+fn split_authority(rest: &str) -> (&str, &str) {
+    rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
+}
+
+fn is_scheme(scheme: &str) -> bool {
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("15s", 15_000),
+            ("15", 15_000),
+            (" 15s ", 15_000),
+            ("10m", 600_000),
+            ("24h", 86_400_000),
+            ("7d", 604_800_000),
+            ("0", 0),
+            ("36500d", 3_153_600_000_000),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text:?}");
+        }
+        for text in ["", "s", "-1s", "+1s", "1.5s", "15 s", "15S", "1w", "1h30m", "٣s", "36501d", "1s1"] {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+        assert_eq!(
+            parse_duration("99999999999999999999s").unwrap_err().to_string(),
+            "is too long, at most 36500d"
+        );
+        assert!(parse_duration("18446744073709551615d").is_err());
+    }
+
+    #[test]
+    fn listen_addresses() {
+        for (text, address) in [
+            ("0.0.0.0:3000", "0.0.0.0:3000"),
+            ("[::]:0", "[::]:0"),
+            ("localhost:80", "127.0.0.1:80"),
+            (" 127.0.0.1:1 ", "127.0.0.1:1"),
+        ] {
+            assert_eq!(parse_listen(text).unwrap().to_string(), address);
+        }
+        for text in ["", "3000", ":3000", "localhost", "example.org:80", "1.2.3.4:70000", "localhost:x"] {
+            assert!(parse_listen(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        for text in
+            ["redis://h", "rediss://user:p@ss@h:6379/0", "redis://[::1]:6379", "https://h/jwks.json?a=b"]
+        {
+            assert_eq!(parse_url(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "h:6379",
+            "://h",
+            "1a://h",
+            "redis://",
+            "redis:///0",
+            "redis://u:p@/0",
+            "redis://:6379",
+            "a://b c",
+        ] {
+            assert!(parse_url(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        for (text, origin) in [
+            ("https://Chat.Example.org", "https://chat.example.org"),
+            ("https://a.b:443", "https://a.b"),
+            ("http://a.b:80", "http://a.b"),
+            ("http://a.b:443", "http://a.b:443"),
+            ("http://localhost:5173", "http://localhost:5173"),
+            ("http://[::1]", "http://[::1]"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+            ("capacitor://localhost", "capacitor://localhost"),
+        ] {
+            assert_eq!(parse_origin(text).as_deref(), Ok(origin));
+        }
+        for text in [
+            "",
+            "*",
+            "null",
+            "a.b",
+            "https://",
+            "https://a.b/",
+            "https://a.b/x",
+            "https://a.b?x",
+            "https://u@a.b",
+            "https://a.b:",
+            "https://a.b:0",
+            "https://a.b:70000",
+            "https://:80",
+            "https://a b",
+            "https://[::1",
+            "https://*.a.b",
+            "https://a.b:8:0",
+            "https://[::1]x:1",
+        ] {
+            assert!(parse_origin(text).is_err(), "{text:?} gave {:?}", parse_origin(text));
+        }
+    }
+
+    #[test]
+    fn redacts_user_and_password() {
+        assert_eq!(redact_url("redis://u:p@h:1/0"), "redis://***@h:1/0");
+        assert_eq!(redact_url("redis://:p/a@b@h"), "redis://***@h");
+        assert_eq!(redact_url("redis://h:1"), "redis://h:1");
+        assert_eq!(redact_url("secret"), "(not a URL)");
+    }
+}

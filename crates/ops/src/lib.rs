@@ -1,0 +1,21 @@
+//! How a process lives: configuration, telemetry, metrics, admin listener, lifecycle.
+//!
+//! Both binaries call it and it calls none of our crates. It alone installs a tracing subscriber, reads the
+//! environment, catches signals and spawns tasks; clippy.toml bans those calls everywhere else.
+
+pub mod admin;
+pub mod config;
+pub mod lifecycle;
+pub mod metrics;
+pub mod ready;
+mod run;
+pub mod telemetry;
+
+pub use admin::{Admin, AdminHandle};
+pub use config::Problems;
+pub use lifecycle::{Lifecycle, Outcome};
+pub use metrics::{Metrics, MetricsError};
+pub use ready::{Latch, Readiness, Report};
+pub use run::{EXIT_CONFIG, Logging, run_main};
+pub use telemetry::{LogFormat, LogLevel, TelemetryError};
+pub use tokio_util::sync::CancellationToken;

@@ -1,0 +1,193 @@
+//! The frame of both mains: configuration → telemetry → runtime → run → flush. It calls `config`, `telemetry`
+//! and `lifecycle`; the binary's closures check the settings, build the application, print its addresses and run it.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::config::{Problems, Refused, parse_from};
+use crate::{Lifecycle, LogFormat, LogLevel, Outcome, telemetry};
+
+/// `EX_USAGE` of sysexits.h: the process did not start because its settings are wrong.
+pub const EXIT_CONFIG: u8 = 64;
+
+/// How long threads that block get to end after everything else has; nobody waits for them longer.
+const BLOCKED_THREADS: Duration = Duration::from_millis(500);
+
+/// What `run_main` must know to set up logging.
+#[derive(Clone, Debug)]
+pub struct Logging {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Such as `info,roomcast=debug`.
+    pub filter: String,
+}
+
+/// Runs a process from its settings to its exit code; a `main` is little more than this call.
+///
+/// - `name`: of the binary, for complaints and the first log line.
+/// - `check`: turns the parsed flags and environment `A` into a configuration `C`, or into every mistake.
+/// - `run`: builds and runs the process until [`Lifecycle::finish`]; SIGINT and SIGTERM already pull the given
+///   lifecycle. An error, typically one of building, is logged with its causes (`{:#}`).
+///
+/// Exit codes: 0 graceful, `--help` or `--version`; 1 crashed or `run` failed; 2 gave up; 64 bad configuration,
+/// with all mistakes on standard error.
+pub fn run_main<A, C, E, F, Fut>(
+    name: &'static str,
+    check: impl FnOnce(A) -> Result<(Logging, C), Problems>,
+    run: F,
+) -> ExitCode
+where
+    A: Parser,
+    E: Display,
+    F: FnOnce(C, Lifecycle, LogLevel) -> Fut,
+    Fut: Future<Output = Result<Outcome, E>>,
+{
+    // Here and not in `run_from`, whose tests share their process with others.
+    telemetry::log_panics();
+    run_from(std::env::args_os().collect(), &mut std::io::stdout(), &mut std::io::stderr(), name, check, run)
+}
+
+fn run_from<A, C, E, F, Fut>(
+    args: Vec<OsString>,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+    name: &'static str,
+    check: impl FnOnce(A) -> Result<(Logging, C), Problems>,
+    run: F,
+) -> ExitCode
+where
+    A: Parser,
+    E: Display,
+    F: FnOnce(C, Lifecycle, LogLevel) -> Fut,
+    Fut: Future<Output = Result<Outcome, E>>,
+{
+    // The exit code tells it all even where nobody can read the text, so a failed write changes nothing.
+    let mut refuse = |why: &dyn Display| {
+        writeln!(stderr, "{name}: bad configuration\n{why}").unwrap_or_default();
+        ExitCode::from(EXIT_CONFIG)
+    };
+    let (logging, config) = match parse_from(args).and_then(|args| check(args).map_err(Refused::Bad)) {
+        Ok(checked) => checked,
+        Err(Refused::Bad(problems)) => return refuse(&problems),
+        Err(Refused::Shown(text)) => {
+            write!(stdout, "{text}").unwrap_or_default();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let log = match telemetry::init(logging.format, &logging.filter) {
+        Ok(log) => log,
+        Err(error) => return refuse(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(process = name, %error, "cannot start the runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        let lifecycle = Lifecycle::new();
+        lifecycle.listen_for_signals();
+        // Boxed: the future of a whole process is large, and this stack frame is not.
+        Box::pin(run(config, lifecycle, log)).await
+    });
+    runtime.shutdown_timeout(BLOCKED_THREADS);
+    let code = match outcome {
+        Ok(outcome) => outcome.exit_code(),
+        Err(error) => {
+            tracing::error!(process = name, error = format!("{error:#}"), "failed");
+            ExitCode::FAILURE
+        }
+    };
+    // Log lines are written unbuffered; only what `run` printed may still be waiting.
+    stdout.flush().unwrap_or_default();
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Args {
+        #[arg(long, default_value_t = 1)]
+        workers: u8,
+        #[arg(long, default_value = "warn")]
+        log: String,
+    }
+
+    fn check(args: Args) -> Result<(Logging, u8), Problems> {
+        let mut problems = Problems::new();
+        problems.at_least("--workers", args.workers, 1);
+        problems.check(!args.log.is_empty(), "--log", "must not be empty");
+        problems.finish()?;
+        Ok((Logging { format: LogFormat::Auto, filter: args.log }, args.workers))
+    }
+
+    fn process<Fut>(args: &[&str], run: impl FnOnce(Lifecycle) -> Fut) -> (ExitCode, String)
+    where
+        Fut: Future<Output = Result<Outcome, &'static str>>,
+    {
+        let args = std::iter::once("process").chain(args.iter().copied()).map(OsString::from).collect();
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let code = run_from(args, &mut stdout, &mut stderr, "process", check, |_, life, _| run(life));
+        stderr.extend(stdout);
+        (code, String::from_utf8(stderr).unwrap())
+    }
+
+    async fn never(_: Lifecycle) -> Result<Outcome, &'static str> {
+        panic!("must not run")
+    }
+
+    #[test]
+    fn bad_configuration_prints_every_mistake_and_exits_64() {
+        let (code, text) = process(&["--workers=0", "--log="], never);
+        assert_eq!(code, ExitCode::from(64));
+        assert_eq!(
+            text,
+            "process: bad configuration\n--workers must be at least 1, not 0\n--log must not be empty\n"
+        );
+        for args in [["--workers=x"], ["--nonsense"], ["--log=a=loud"]] {
+            let (code, text) = process(&args, never);
+            assert_eq!(code, ExitCode::from(64), "{args:?}");
+            assert!(text.starts_with("process: bad configuration\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn help_exits_0() {
+        let (code, text) = process(&["--help"], never);
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(text.contains("--workers"), "{text}");
+    }
+
+    #[test]
+    fn the_outcome_is_the_exit_code() {
+        let minute = Duration::from_secs(60);
+        let (code, _) = process(&[], |life| async move {
+            life.stop();
+            Ok(life.finish(minute).await)
+        });
+        assert_eq!(code, ExitCode::SUCCESS);
+        let (code, _) = process(&[], |life| async move {
+            life.spawn_critical("worker", std::future::ready(()));
+            Ok(life.finish(minute).await)
+        });
+        assert_eq!(code, ExitCode::FAILURE);
+        let (code, _) = process(&[], |life| async move {
+            life.spawn("deaf", std::future::pending::<()>());
+            life.stop();
+            life.hard().cancel();
+            Ok(life.finish(minute).await)
+        });
+        assert_eq!(code, ExitCode::from(2));
+        let (code, _) = process(&[], |_| std::future::ready(Err("cannot bind")));
+        assert_eq!(code, ExitCode::FAILURE);
+    }
+}

@@ -1,0 +1,141 @@
+//! The one tracing subscriber of a process: human on a terminal, JSON otherwise, on standard error, with a
+//! filter that can be changed while the process runs. `run_main` calls `init`; `admin` serves the `LogLevel`.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Text if standard error is a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why logging could not be set up or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// Not a list of `level` or `target=level`.
+    #[error("bad log filter {filter:?}: {source}")]
+    Filter {
+        /// The filter as given.
+        filter: String,
+        /// What the parser says.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Something else in this process has installed a subscriber.
+    #[error("another tracing subscriber is installed: {0}")]
+    Taken(#[from] tracing_subscriber::util::TryInitError),
+    /// The subscriber is gone or broken.
+    #[error("cannot change the log filter: {0}")]
+    Reload(#[from] reload::Error),
+}
+
+/// The filter of the running subscriber. A clone is another handle on it.
+#[derive(Clone, Debug)]
+pub struct LogLevel {
+    handle: reload::Handle<EnvFilter, Registry>,
+    /// As given: the filter itself prints its directives in another order.
+    text: Arc<Mutex<String>>,
+}
+
+impl LogLevel {
+    /// The filter in force, as it was given.
+    pub fn get(&self) -> String {
+        self.text.lock().clone()
+    }
+
+    /// Replaces the filter, for example `info,roomcast=debug`.
+    ///
+    /// # Errors
+    /// When `filter` does not parse; the old one then stays in force.
+    pub fn set(&self, filter: &str) -> Result<(), TelemetryError> {
+        let parsed = parse(filter)?;
+        let mut text = self.text.lock();
+        self.handle.reload(parsed)?;
+        filter.trim().clone_into(&mut text);
+        Ok(())
+    }
+}
+
+/// Installs the subscriber. Only the first call of a process does: the later ones check `filter` and return the
+/// same handle, so that every test may call it.
+///
+/// # Errors
+/// When `filter` does not parse or another subscriber is installed.
+pub fn init(format: LogFormat, filter: &str) -> Result<LogLevel, TelemetryError> {
+    static INSTALLED: Mutex<Option<LogLevel>> = Mutex::new(None);
+
+    let parsed = parse(filter)?;
+    let mut installed = INSTALLED.lock();
+    if let Some(level) = &*installed {
+        return Ok(level.clone());
+    }
+    let terminal = std::io::stderr().is_terminal();
+    let text = match format {
+        LogFormat::Auto => terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = if text {
+        lines.with_ansi(terminal).boxed()
+    } else {
+        lines.json().flatten_event(true).with_span_list(false).boxed()
+    };
+    let (reloadable, handle) = reload::Layer::new(parsed);
+    tracing_subscriber::registry().with(reloadable).with(lines).try_init()?;
+    let level = LogLevel { handle, text: Arc::new(Mutex::new(filter.trim().to_owned())) };
+    *installed = Some(level.clone());
+    Ok(level)
+}
+
+/// From now on panics are logged as events, so that a log of JSON lines stays one; before [`init`] they are
+/// printed as ever.
+pub(crate) fn log_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !tracing::dispatcher::has_been_set() {
+            return print(panic);
+        }
+        let message = panic.payload_as_str().unwrap_or("(not a string)");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!(message, place, %backtrace, "panic");
+    }));
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    let trimmed = filter.trim();
+    // Field values are compared, not matched: a regular expression in a filter can be made slow.
+    let parsed = EnvFilter::builder().with_regex(false).parse(trimmed);
+    parsed.map_err(|source| TelemetryError::Filter { filter: trimmed.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_init_returns_the_same_handle() {
+        let one = init(LogFormat::Text, "warn").unwrap();
+        let two = init(LogFormat::Json, "error").unwrap();
+        assert_eq!(two.get(), one.get());
+        one.set(" info,roomcast=debug ").unwrap();
+        assert_eq!(two.get(), "info,roomcast=debug");
+        let error = two.set("roomcast=loud").unwrap_err();
+        assert!(error.to_string().starts_with(r#"bad log filter "roomcast=loud": "#), "{error}");
+        assert_eq!(one.get(), "info,roomcast=debug", "a bad filter changes nothing");
+        assert!(init(LogFormat::Auto, "roomcast=loud").is_err(), "even a later call checks its filter");
+        one.set("warn").unwrap();
+    }
+}

@@ -1,0 +1,114 @@
+//! What clients send. Unknown fields are ignored, so that newer clients work with older servers; a
+//! missing or mistyped field is a refusal. Decoded by the gateway's files of the same names.
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{RoomName, UserName};
+use crate::position::Position;
+
+/// Auth of the connect packet where anonymous users are allowed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct ConnectAuth {
+    /// The name the person wants.
+    pub username: UserName,
+    /// A secret, ≤ 128 bytes, which makes this connection the same user as others with it. Where absent,
+    /// the server makes one and says it in `welcome`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub resume: Option<String>,
+}
+
+/// `join`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Join {
+    /// The room to enter.
+    pub room: RoomName,
+    /// The last message the client has, to be given what came after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub since: Option<Position>,
+    /// Most messages to be given without `since`: 0 to 200, 50 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub limit: Option<usize>,
+}
+
+/// `leave`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Leave {
+    /// The room to leave.
+    pub room: RoomName,
+}
+
+/// `send_message`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct SendMessage {
+    /// A room that the connection has joined.
+    pub room: RoomName,
+    /// What to say: not empty, at most 16 KiB of UTF-8.
+    pub text: String,
+    /// The message's identity in its room, 1 to 64 characters; the server makes one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub id: Option<String>,
+}
+
+/// `typing`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Typing {
+    /// A room that the connection has joined.
+    pub room: RoomName,
+    /// True while the person types.
+    pub typing: bool,
+}
+
+/// `history`: newest first in time, answered oldest first in the list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct History {
+    /// A room that the connection has joined.
+    pub room: RoomName,
+    /// Only messages with a smaller offset; the newest if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional, type = "number"))]
+    pub before: Option<u64>,
+    /// Most messages of the page: 1 to 200, 50 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub limit: Option<usize>,
+}
+
+/// `rooms`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Rooms {
+    /// Where the last page ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub cursor: Option<String>,
+    /// Most rooms of the page: 1 to 200, 50 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub limit: Option<usize>,
+}
+
+/// `online_users`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct OnlineUsers {
+    /// A room that the connection has joined.
+    pub room: RoomName,
+    /// Where the last page ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub cursor: Option<String>,
+    /// Most users of the page: 1 to 200, 50 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub limit: Option<usize>,
+}

@@ -1,0 +1,144 @@
+//! The one table of refusals: what a client is told when it asks for what it cannot have, and whether
+//! asking again makes sense. Used wherever the gateway answers `{status: "error"}` or `connect_error`.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request was refused. The number's thousand says what a client should do:
+/// 1xxx mend the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
+/// happened), 5xxx try again with the same `id` (it may have happened).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// A field is missing, mistyped or out of range.
+    BadRequest,
+    /// The room's name is empty, too long, reserved or has control characters.
+    BadRoom,
+    /// The user's name is empty, too long or has control characters.
+    BadUsername,
+    /// The text is empty or too long.
+    BadText,
+    /// The id is empty or too long.
+    BadId,
+    /// The connection has not joined that room.
+    NotJoined,
+    /// No event of that name exists.
+    UnknownEvent,
+    /// The name belongs to somebody else who is online.
+    UsernameTaken,
+    /// Another user's message in that room has that id.
+    IdTaken,
+    /// The connection is in as many rooms as it may be.
+    TooManyRooms,
+    /// Too many events of this connection are waiting, or came too fast.
+    Busy,
+    /// What the cluster remembers cannot be reached; nothing happened.
+    Unavailable,
+    /// The node is going away; nothing happened.
+    Draining,
+    /// The answer was lost: it may have happened or not.
+    OutcomeUnknown,
+}
+
+impl Code {
+    /// Every code, in the order of the table.
+    pub const ALL: [Self; 14] = [
+        Self::BadRequest,
+        Self::BadRoom,
+        Self::BadUsername,
+        Self::BadText,
+        Self::BadId,
+        Self::NotJoined,
+        Self::UnknownEvent,
+        Self::UsernameTaken,
+        Self::IdTaken,
+        Self::TooManyRooms,
+        Self::Busy,
+        Self::Unavailable,
+        Self::Draining,
+        Self::OutcomeUnknown,
+    ];
+
+    /// The stable number, whose thousand says what to do.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::BadRequest => 1000,
+            Self::BadRoom => 1001,
+            Self::BadUsername => 1002,
+            Self::BadText => 1003,
+            Self::BadId => 1004,
+            Self::NotJoined => 1010,
+            Self::UnknownEvent => 1011,
+            Self::UsernameTaken => 2000,
+            Self::IdTaken => 2001,
+            Self::TooManyRooms => 2002,
+            Self::Busy => 3000,
+            Self::Unavailable => 4000,
+            Self::Draining => 4001,
+            Self::OutcomeUnknown => 5000,
+        }
+    }
+
+    /// The name on the wire: `code` of an acknowledgement, `message` of a `connect_error`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::BadRoom => "bad_room",
+            Self::BadUsername => "bad_username",
+            Self::BadText => "bad_text",
+            Self::BadId => "bad_id",
+            Self::NotJoined => "not_joined",
+            Self::UnknownEvent => "unknown_event",
+            Self::UsernameTaken => "username_taken",
+            Self::IdTaken => "id_taken",
+            Self::TooManyRooms => "too_many_rooms",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Draining => "draining",
+            Self::OutcomeUnknown => "outcome_unknown",
+        }
+    }
+
+    /// How long a client should wait before the same request makes sense again, in milliseconds;
+    /// absent where repeating it unchanged never will.
+    pub const fn retry_after_ms(self) -> Option<u32> {
+        match self {
+            Self::Busy => Some(250),
+            Self::Unavailable | Self::Draining => Some(1_000),
+            Self::OutcomeUnknown => Some(500),
+            _ => None,
+        }
+    }
+}
+
+/// A refusal: the code for programs, a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", code.name())]
+pub struct Refusal {
+    /// For programs.
+    pub code: Code,
+    /// For people; holds nothing secret.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with its sentence.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_numbers_and_serde_agree() {
+        for (i, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.name());
+            assert!(Code::ALL.iter().skip(i + 1).all(|other| other.number() > code.number()));
+            let retryable = code.number() >= 3000;
+            assert_eq!(code.retry_after_ms().is_some(), retryable, "{}", code.name());
+        }
+    }
+}

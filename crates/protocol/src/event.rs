@@ -1,0 +1,125 @@
+//! The one table of events: their names, what they carry and what answers them. The names are a public
+//! interface: one here never changes its meaning. The gateway calls the constants; the table drives
+//! `bin/generate.rs` (AsyncAPI, TypeScript, PROTOCOL.md) and the golden frames of `tests/it`. It calls [`Shape`].
+
+use crate::ack::{Answer, Done, HistoryPage, Joined, Left, RoomsPage, Sent, UsersPage};
+use crate::client::{ConnectAuth, History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
+use crate::message::Message;
+use crate::server::{ConnectError, Connected, Presence, Restarting, Resync, Snapshot, TypingNews, Welcome};
+use crate::shape::Shape;
+
+/// Namespace that always exists; `/` may be given to a dialect by configuration, this one never.
+pub const NATIVE_NAMESPACE: &str = "/native";
+
+/// Who sends an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// A client.
+    Client,
+    /// The server.
+    Server,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Event {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// Who sends it.
+    pub from: Side,
+    /// What it is for, in one sentence.
+    pub summary: &'static str,
+    /// True where it may be lost, and a client need not ask for an answer.
+    pub volatile: bool,
+    /// The one object it carries.
+    pub payload: Shape,
+    /// The acknowledgement; every event of a client has one.
+    pub answer: Option<Shape>,
+}
+
+/// Makes a module of constants, and the table of them, out of one list.
+macro_rules! events {
+    ($($(#[$about:meta])+ mod $module:ident, $side:ident { $(
+        $(#[doc = $doc:literal])+
+        $constant:ident = $name:literal $(($volatile:ident))?: $payload:ty $(=> $answer:ty)?;
+    )+ })+) => { $(
+        $(#[$about])+
+        pub mod $module {
+            use super::*;
+            $( $(#[doc = $doc])+ pub const $constant: &str = $name; )+
+            /// All of them, in the order of the documentation.
+            pub const ALL: &[Event] = &[$( Event {
+                name: $name,
+                from: Side::$side,
+                summary: concat!($($doc),+).trim_ascii(),
+                volatile: events!(@volatile $($volatile)?),
+                payload: Shape::of::<$payload>(),
+                answer: events!(@answer $($answer)?),
+            } ),+];
+        }
+    )+ };
+    (@volatile) => { false };
+    (@volatile volatile) => { true };
+    (@answer) => { None };
+    (@answer $fields:ty) => { Some(Shape::of::<Answer<$fields>>()) };
+}
+
+events! {
+    /// Events that a client sends.
+    mod client, Client {
+        /// Enter a room.
+        JOIN = "join": Join => Joined;
+        /// Leave a room.
+        LEAVE = "leave": Leave => Left;
+        /// Say something in a room.
+        SEND_MESSAGE = "send_message": SendMessage => Sent;
+        /// Begin or stop typing.
+        TYPING = "typing" (volatile): Typing => Done;
+        /// Read a page of a room's log.
+        HISTORY = "history": History => HistoryPage;
+        /// List the rooms there are.
+        ROOMS = "rooms": Rooms => RoomsPage;
+        /// List who is in a room.
+        ONLINE_USERS = "online_users": OnlineUsers => UsersPage;
+    }
+
+    /// Events that the server sends.
+    mod server, Server {
+        /// The first event of a connection.
+        WELCOME = "welcome": Welcome;
+        /// A message of a room.
+        MESSAGE = "message": Message;
+        /// Who came and went.
+        PRESENCE = "presence": Presence;
+        /// Who is in a room: replaces what the client knew.
+        ONLINE_USERS = "online_users": Snapshot;
+        /// Somebody began or stopped typing.
+        TYPING = "typing" (volatile): TypingNews;
+        /// The log cannot fill the client's gap.
+        RESYNC = "resync": Resync;
+        /// This node is going away.
+        RESTARTING = "restarting": Restarting;
+    }
+}
+
+/// The packets that open a connection: what the client says, and the two that may answer it. Socket.IO
+/// reserves these names.
+pub mod connection {
+    use super::{ConnectAuth, ConnectError, Connected, Event, Shape, Side};
+
+    /// The connect packet, whose payload is the client's `auth`.
+    pub const CONNECT: Event =
+        packet("connect", Side::Client, "Ask to be let in.", Shape::of::<ConnectAuth>());
+    /// The connect packet's answer where the client may enter.
+    pub const CONNECTED: Event =
+        packet("connected", Side::Server, "The client is in; `welcome` follows.", Shape::of::<Connected>());
+    /// The connect packet's answer where it may not.
+    pub const CONNECT_ERROR: Event =
+        packet("connect_error", Side::Server, "The client may not enter.", Shape::of::<ConnectError>());
+    /// All of them.
+    pub const ALL: &[Event] = &[CONNECT, CONNECTED, CONNECT_ERROR];
+
+    const fn packet(name: &'static str, from: Side, summary: &'static str, payload: Shape) -> Event {
+        Event { name, from, summary, volatile: false, payload, answer: None }
+    }
+}

@@ -1,0 +1,18 @@
+//! The wire of Roomcast: every event, payload, code and limit as a type. Called by the gateway (which
+//! speaks it) and the store (which needs its names and positions); calls nothing, does no I/O.
+
+pub mod ack;
+pub mod client;
+pub mod code;
+pub mod event;
+pub mod limits;
+pub mod message;
+pub mod name;
+pub mod position;
+pub mod server;
+pub mod shape;
+
+pub use code::{Code, Refusal};
+pub use message::{Kind, Message};
+pub use name::{RoomName, UserName};
+pub use position::{Epoch, Position};

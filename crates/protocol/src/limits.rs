@@ -1,0 +1,68 @@
+//! Every bound of the wire in one place, told to each client in `welcome`. Read by the parsers beside
+//! it, by the gateway's listeners and by the documentation generator.
+
+use serde::{Deserialize, Serialize};
+
+/// Makes constants, and the list of them, out of one list.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident = $value:expr;)+) => {
+        $( $(#[doc = $doc])+ pub const $name: usize = $value; )+
+        /// Name, value and meaning of every bound, for the documentation.
+        pub const ALL: &[(&str, usize, &str)] =
+            &[$( (stringify!($name), $name, concat!($($doc),+).trim_ascii()) ),+];
+    };
+}
+
+limits! {
+    /// Longest room name, in characters.
+    MAX_ROOM_CHARS = 128;
+    /// Longest user name, in characters.
+    MAX_NAME_CHARS = 64;
+    /// Longest text of one message, in bytes of UTF-8.
+    MAX_TEXT_BYTES = 16 * 1024;
+    /// Longest message id, in characters.
+    MAX_ID_CHARS = 64;
+    /// Longest resume secret, in bytes.
+    MAX_RESUME_BYTES = 128;
+    /// Most rooms that one connection may be in at once.
+    MAX_ROOMS = 256;
+    /// Most entries of one page: of history, of rooms, of users.
+    MAX_PAGE = 200;
+    /// Entries of a page where the client does not say.
+    DEFAULT_PAGE = 50;
+    /// Most messages that a return with `since` replays; a longer gap answers `recovered: false`.
+    MAX_REPLAY = 1_000;
+    /// Longest packet of a client, in bytes: a text of the greatest length, escaped, with room around it.
+    MAX_PACKET_BYTES = 128 * 1024;
+    /// Events of one connection that may wait for their turn before the next is answered `busy`.
+    MAX_QUEUED_EVENTS = 1_024;
+    /// Users up to which a room's joins, leaves and lists carry names; above it, only counts travel.
+    MAX_LISTED_USERS = 500;
+}
+
+/// The bounds a client should know, as `welcome` carries them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Limits {
+    /// Longest text of one message, in bytes of UTF-8.
+    pub max_text: usize,
+    /// Longest user name, in characters.
+    pub max_name: usize,
+    /// Longest room name, in characters.
+    pub max_room: usize,
+    /// Most rooms that one connection may be in at once.
+    pub max_rooms: usize,
+    /// Most entries of one page.
+    pub max_page: usize,
+}
+
+impl Limits {
+    /// The bounds in force.
+    pub const IN_FORCE: Self = Self {
+        max_text: MAX_TEXT_BYTES,
+        max_name: MAX_NAME_CHARS,
+        max_room: MAX_ROOM_CHARS,
+        max_rooms: MAX_ROOMS,
+        max_page: MAX_PAGE,
+    };
+}
