@@ -1,0 +1,161 @@
+# The one front door. `make help` lists what there is.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+UI := gateway/ui
+E2E := gateway/tests/e2e
+CARGO ?= cargo
+DENY_VERSION := 0.20.2
+DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+export CARGO_TERM_COLOR ?= auto
+
+# $(phase) 'name' command…: says what begins, and how long it took or that it failed.
+phase = phase() { local name=$$1 start=$$SECONDS; shift; printf '\n==> %s\n' "$$name"; \
+  if "$$@"; then printf '<== %s: done in %d s\n' "$$name" $$((SECONDS - start)); \
+  else local status=$$?; printf '<== %s: FAILED after %d s\n' "$$name" $$((SECONDS - start)) >&2; return $$status; fi; }; phase
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'Arguments for the gateway: make run ARGS="--listen 127.0.0.1:4000"'
+
+## ---- running ----------------------------------------------------------------------------------
+
+# Dev profile: the dependencies are optimised in it, and it builds in a fraction of the time.
+.PHONY: run
+run: tools ui ## the chat alone, without Redis, at http://127.0.0.1:3000
+	@$(phase) 'the gateway (dev profile; a few minutes the first time)' $(CARGO) build --locked --bin roomcast-gateway
+	@printf '\n==> starting; open the address below in two windows, Ctrl-C ends it\n'
+	@exec $(CARGO) run --quiet --locked --bin roomcast-gateway -- $(ARGS)
+
+.PHONY: cluster
+cluster: tools ui ## three gateways, two presence services, Redis and a load balancer, at http://127.0.0.1:8080
+	@deploy/need redis-server haproxy
+	@$(phase) 'gateway and presence (dev profile)' $(CARGO) build --locked --bins
+	@exec node deploy/cluster/run.mjs
+
+## ---- checking ---------------------------------------------------------------------------------
+
+.PHONY: test
+test: tools ## every test, with real processes; installs what it needs
+	@$(phase) 'programs that tests start' deploy/need redis-server chromium haproxy python3
+	@$(phase) 'the web UI' $(MAKE) ui
+	@$(phase) 'unit tests of the web UI' npm --prefix $(UI) test --silent
+	@$(phase) 'Rust tests' $(CARGO) test --locked --workspace
+	@$(phase) 'the binaries that end-to-end tests start' $(CARGO) build --locked --bins
+	@$(phase) 'clients for end-to-end tests' $(MAKE) $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp
+	@$(phase) 'end-to-end tests' $(MAKE) e2e
+
+# Parts of `make test`, for repeating one: make e2e, make e2e FILES=order.test.mjs
+FILES ?= *.test.mjs
+.PHONY: e2e
+e2e: $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp
+	@cd $(E2E) && ROOMCAST_BIN_DIR="$${ROOMCAST_BIN_DIR:-$(TARGET_DIR)/debug}" \
+	  node --test --test-concurrency=2 --test-reporter=spec $(FILES)
+TARGET_DIR = $(shell $(CARGO) metadata --no-deps --offline --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+
+.PHONY: lint
+lint: tools $(DENY) ## formatting, clippy, dependency rules, types, generated files
+	@$(phase) 'rustfmt' $(CARGO) fmt --all --check
+	@$(phase) 'the web UI' $(MAKE) ui
+	@$(phase) 'types of the web UI' npm --prefix $(UI) run check --silent
+	@$(phase) 'clippy' $(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	@$(phase) 'cargo-deny' $(DENY) --locked check bans licenses sources
+	@$(phase) 'the protocol crate does no I/O' $(MAKE) layering
+	@$(phase) 'syntax of scripts' $(MAKE) scripts
+	@$(phase) 'generated files are up to date' $(MAKE) generated
+
+# cargo-deny says who may depend on a crate, but not what a crate must never reach.
+.PHONY: layering
+layering:
+	@reached=$$($(CARGO) tree --locked -p roomcast-protocol -e normal --all-features --prefix none \
+	    | grep -E '^(tokio|mio|async-(std|io|net)|hyper|socket2|redis|fred) ' || true); \
+	  test -z "$$reached" || { printf 'roomcast-protocol must reach no runtime and no I/O, but reaches:\n%s\n' "$$reached" >&2; exit 1; }
+
+.PHONY: scripts
+scripts:
+	@for file in $(E2E)/*.mjs deploy/cluster/*.mjs; do node --check "$$file"; done
+	@for file in deploy/need .ci/run; do bash -n "$$file"; done
+	@python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' $(E2E)/*.py
+
+# Whether generating changes any file of the tree, committed or not.
+.PHONY: generated
+generated: TREE = git ls-files -z --cached --others --exclude-standard | sort -z | xargs -0 sha256sum 2>/dev/null || true
+generated:
+	@before=$$($(TREE)); $(MAKE) generate; \
+	  changed=$$({ diff <(echo "$$before") <($(TREE)) || true; } | sed -n 's/^[<>] [0-9a-f]*  //p' | sort -u); \
+	  test -z "$$changed" || { printf 'These files were out of date. They are generated anew now: look at them and commit them.\n%s\n' "$$changed" >&2; exit 1; }
+
+## ---- building ---------------------------------------------------------------------------------
+
+# Everything that is written by a program and committed. One line per generator.
+GENERATORS := generate-protocol generate-directory generate-configuration
+.PHONY: generate $(GENERATORS)
+generate: $(GENERATORS) ## rewrite the files that are derived from the Rust types
+generate-protocol: # docs/ (AsyncAPI) and TypeScript types, from the wire's types
+	@$(CARGO) run --quiet --locked -p roomcast-protocol --features generate --bin roomcast-protocol-generate
+generate-directory: # docs/openapi-presence.json, from the handlers of the presence service
+	@$(CARGO) run --quiet --locked -p roomcast-presence --bin roomcast-presence-openapi
+generate-configuration: # the tables of docs/CONFIGURATION.md, from the flags of both binaries
+	@{ sed '/<!-- generated/q' docs/CONFIGURATION.md; echo; \
+	   $(CARGO) run --quiet --locked -p roomcast-gateway --example reference; echo; \
+	   $(CARGO) run --quiet --locked -p roomcast-presence --example reference; } > docs/CONFIGURATION.md.new
+	@mv docs/CONFIGURATION.md.new docs/CONFIGURATION.md
+
+.PHONY: ui
+ui: tools $(UI)/dist/app.js ## the web UI that gateways embed
+
+# The build empties dist/ and writes app.js last; a failed one leaves no app.js.
+$(UI)/dist/app.js: $(UI)/node_modules/.stamp $(shell find $(UI)/src $(UI)/scripts $(UI)/index.html $(UI)/package.json -type f 2>/dev/null)
+	@echo '==> bundling the web UI'
+	@cd $(UI) && npm run build --silent
+
+# Packages are fetched again only where the lock file changed.
+%/node_modules/.stamp: %/package-lock.json
+	@echo '==> npm packages of $*'
+	@cd $* && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# A virtual environment, or a folder of packages where this Python cannot make one.
+$(E2E)/.venv/.stamp: $(E2E)/requirements.txt
+	@echo '==> Python packages of $(E2E)'
+	@rm -rf $(@D)
+	@if python3 -m venv $(@D) 2>/dev/null && $(@D)/bin/python -m pip --version >/dev/null 2>&1; then \
+	    $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<; \
+	  else \
+	    rm -rf $(@D); \
+	    python3 -m pip install --quiet --disable-pip-version-check --target $(@D)/site --requirement $< \
+	      || { echo 'This Python has neither venv nor pip: apt-get install python3-venv' >&2; exit 1; }; \
+	  fi
+	@touch $@
+
+# Built once, unoptimised; its build directory is larger than everything else here.
+$(DENY):
+	@$(phase) 'installing cargo-deny $(DENY_VERSION)' $(CARGO) install cargo-deny --version $(DENY_VERSION) \
+	  --locked --debug --quiet --root .tools/cargo-deny-$(DENY_VERSION) --target-dir .tools/build
+	@rm -rf .tools/build
+
+.PHONY: fmt
+fmt: ## format the Rust code
+	@$(CARGO) fmt --all
+
+.PHONY: clean
+clean: ## remove what was built or fetched into the tree, but for .tools
+	@$(CARGO) clean
+	@rm -rf $(UI)/dist $(UI)/node_modules $(E2E)/node_modules $(E2E)/.venv
+
+.PHONY: tools
+tools:
+	@lacking() { printf '%s\n' "$$@" '' >&2; failed=1; }; failed=; \
+	  command -v $(CARGO) >/dev/null || lacking 'Missing: cargo, the build tool of Rust. Install Rust as https://rustup.rs says.'; \
+	  command -v npm >/dev/null || lacking 'Missing: npm. It comes with Node.js (https://nodejs.org); on Debian: apt-get install npm'; \
+	  command -v node >/dev/null || lacking 'Missing: node. Install Node.js 20.12 or newer: https://nodejs.org'; \
+	  command -v cc >/dev/null || lacking 'Missing: cc, which Rust links with. On Debian: apt-get install build-essential'; \
+	  if command -v node >/dev/null; then \
+	    node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 12) ? 0 : 1)' \
+	      || lacking "Node.js $$(node --version) is too old: 20.12 or newer is needed, see https://nodejs.org"; fi; \
+	  test -z "$$failed"

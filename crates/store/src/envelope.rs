@@ -1,0 +1,118 @@
+//! What travels on the bus: a head line, then lines of its own. Written by the publish and presence
+//! scripts and by `whisper`; read here, where nothing is trusted: another version, a stranger or half a
+//! payload is an error, never a panic.
+//!
+//! - `1 m EPOCH OFFSET TS COUNTED` + the message's tail
+//! - `1 p GENERATION NUMBER COUNT` + a line `+USER` or `-USER` each
+//! - `1 t 0|1` + the user
+
+use roomcast_protocol::{Epoch, UserName};
+
+use crate::bus::News;
+use crate::error::StoreError;
+use crate::log::Entry;
+use crate::presence::Version;
+
+/// Payloads above this are not ours: a greatest packet, and room for the head.
+const MAX_BYTES: usize = roomcast_protocol::limits::MAX_PACKET_BYTES + 4_096;
+
+pub(crate) fn typing(user: &UserName, typing: bool) -> String {
+    format!("1 t {}\n{user}", u8::from(typing))
+}
+
+fn corrupt(what: &str) -> StoreError {
+    StoreError::Corrupt(format!("a bus envelope: {what}"))
+}
+
+pub(crate) fn parse(payload: &[u8]) -> Result<News, StoreError> {
+    if payload.len() > MAX_BYTES {
+        return Err(corrupt("too long"));
+    }
+    let text = std::str::from_utf8(payload).map_err(|_| corrupt("not UTF-8"))?;
+    let (head, body) = text.split_once('\n').ok_or_else(|| corrupt("no head"))?;
+    let mut words = head.split(' ');
+    let mut word = || words.next().ok_or_else(|| corrupt("a short head"));
+    let number = |word: &str| word.parse::<u64>().map_err(|_| corrupt("no number"));
+    if word()? != "1" {
+        return Err(corrupt("another version"));
+    }
+    match word()? {
+        "m" => {
+            let (epoch, offset, ts) = (Epoch::new(word()?), number(word()?)?, number(word()?)?);
+            Ok(News::Message(Entry { epoch, offset, ts, tail: body.to_owned() }))
+        }
+        "p" => {
+            let version = Version { generation: word()?.to_owned(), number: number(word()?)? };
+            let count = usize::try_from(number(word()?)?).map_err(|_| corrupt("no count"))?;
+            let (mut joined, mut left) = (Vec::new(), Vec::new());
+            for line in body.lines() {
+                let user = |name| UserName::parse(name).map_err(|_| corrupt("a bad name"));
+                match (line.strip_prefix('+'), line.strip_prefix('-')) {
+                    (Some(name), _) => joined.push(user(name)?),
+                    (_, Some(name)) => left.push(user(name)?),
+                    _ => return Err(corrupt("a bad line")),
+                }
+            }
+            Ok(News::Presence { version, count, joined, left })
+        }
+        "t" => {
+            let typing = word()? == "1";
+            let user = UserName::parse(body).map_err(|_| corrupt("a bad name"))?;
+            Ok(News::Typing { user, typing })
+        }
+        _ => Err(corrupt("another kind")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_read() {
+        let user = |name: &str| UserName::parse(name).unwrap();
+        assert_eq!(
+            parse(b"1 m e1 7 1790000000000 3\n\"id\":\"a\"}").unwrap(),
+            News::Message(Entry {
+                epoch: Epoch::new("e1"),
+                offset: 7,
+                ts: 1_790_000_000_000,
+                tail: "\"id\":\"a\"}".into()
+            })
+        );
+        assert_eq!(
+            parse(b"1 p g 2 1\n+Ann B.\n-+x").unwrap(),
+            News::Presence {
+                version: Version { generation: "g".into(), number: 2 },
+                count: 1,
+                joined: vec![user("Ann B.")],
+                left: vec![user("+x")],
+            }
+        );
+        assert_eq!(
+            parse(typing(&user("Ann"), true).as_bytes()).unwrap(),
+            News::Typing { user: user("Ann"), typing: true }
+        );
+    }
+
+    #[test]
+    fn strangers_are_refused() {
+        let long = vec![b'x'; MAX_BYTES + 1];
+        let cases: [&[u8]; 11] = [
+            b"",
+            b"\n",
+            b"2 m e 1 1 1\n}",
+            b"1 q\n",
+            b"1 m e one 1 1\n",
+            b"1 m e\n",
+            b"1 p g 1 1\nAnn",
+            b"1 p g 1 1\n+",
+            b"1 t 1\n",
+            b"\xff\xfe",
+            &long,
+        ];
+        for case in cases {
+            assert!(matches!(parse(case), Err(StoreError::Corrupt(_))), "{case:?}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What can go wrong behind every trait of the store, reduced to what a caller does about it.
+
+use roomcast_protocol::{Code, Refusal};
+
+/// A result of the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Why the store did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was done: what remembers cannot be reached. Try again later.
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(String),
+    /// The command left and no answer came: it may have been done. Retry with the same identity.
+    #[error("the outcome is unknown: {0}")]
+    Unknown(String),
+    /// The id belongs to another user's message in that room.
+    #[error("the id belongs to another user's message")]
+    IdTaken,
+    /// The store answered what it never should: another version, or a stranger's keys.
+    #[error("the store answered nonsense: {0}")]
+    Corrupt(String),
+    /// The settings cannot work.
+    #[error("{0}")]
+    Settings(String),
+}
+
+impl StoreError {
+    /// A word from a closed set, for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Unknown(_) => "unknown",
+            Self::IdTaken => "id_taken",
+            Self::Corrupt(_) => "corrupt",
+            Self::Settings(_) => "settings",
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let (code, message) = match error {
+            StoreError::Unavailable(_) | StoreError::Settings(_) => {
+                (Code::Unavailable, "the cluster's memory cannot be reached; try again")
+            }
+            StoreError::Unknown(_) | StoreError::Corrupt(_) => {
+                (Code::OutcomeUnknown, "the answer was lost; try again with the same id")
+            }
+            StoreError::IdTaken => (Code::IdTaken, "another user's message in this room has this id"),
+        };
+        Self::new(code, message)
+    }
+}

@@ -1,0 +1,124 @@
+//! Every key and channel of Roomcast in Redis, and nowhere else. `P` is the prefix (`rc1`: its digit is
+//! the version of this table), `{t}` the hash tag of a partition (`partition.rs`), `{n}` the tag that
+//! the few keys about nodes share.
+//!
+//! | key or channel | type | holds | lives | written by | read by |
+//! |---|---|---|---|---|---|
+//! | `P:{t}:m:ROOM` | hash | log meta: epoch `e`, offset `o`, counted `n`, replid `r`, earlier epochs `p` | idle + 1 day | `log_*.lua` | `log_*.lua` |
+//! | `P:{t}:l:ROOM` | stream | the log; entry id is `OFFSET-0`, fields `e t n i d` | idle | `log_publish.lua` | `log_read.lua` |
+//! | `P:{t}:i:ROOM` | hash | message id → `OFFSET TS EPOCH USER`, trimmed with the log | idle | `log_publish.lua` | `log_publish.lua` |
+//! | `P:{t}:u:ROOM` | hash | user → incarnations it is here by, space-separated | swept | `presence_*.lua` | `presence_read.lua`, HSCAN |
+//! | `P:{t}:f:ROOM` | sorted set | facts `INCARNATION USER`, all scores 0 | swept | `presence_*.lua` | the same, ZSCORE |
+//! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` | a day once empty | `presence_*.lua` | `presence_*.lua` |
+//! | `P:{t}:b:ROOM` | channel | the room's news | | `log_publish.lua`, `presence_*.lua`, whispers | subscribed nodes |
+//! | `P:{t}:a:USER` | hash | a name's owner: secret's hash `h`, chosen `c`, `i:INCARNATION` → `live` or `grace` | swept | `name_*.lua` | `name_claim.lua`, HKEYS |
+//! | `P:{t}:x:BUCKET` | sorted set | room index: names of rooms, all scores 0; 16 buckets | pruned by its readers | gateways | `rooms` |
+//! | `P:{n}:leases` | sorted set | incarnation → end of its lease, in ms | sealed | `node_*.lua` | `node_*.lua`, the directory |
+//! | `P:{n}:sealed` | sorted set | incarnation → when it was sealed, in ms | forgotten | `node_*.lua` | `node_*.lua` |
+//! | `P:{n}:info` | hash | incarnation → what the node says of itself, JSON | forgotten | `node_*.lua` | the directory |
+//! | `P:{n:INC}:rooms` | set | rooms in which the incarnation may have facts | forgotten | gateways | the sweeper |
+//! | `P:{n:INC}:names` | set | names that the incarnation may hold | forgotten | gateways | the sweeper |
+//! | `P:{n:INC}:beat` | channel | a node's heartbeat to itself through the bus | | the node | the node |
+
+use roomcast_protocol::{RoomName, UserName};
+
+use crate::nodes::Incarnation;
+use crate::partition;
+
+/// Buckets of the room index.
+pub(crate) const INDEX_BUCKETS: u16 = 16;
+
+/// Spells keys under one prefix.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    fn named(&self, kind: char, name: &str) -> String {
+        let tag = partition::tag(partition::of(name));
+        format!("{}:{{{tag}}}:{kind}:{name}", self.prefix)
+    }
+
+    /// Log meta, log, ids: the fixed set of every log script.
+    pub(crate) fn log(&self, room: &RoomName) -> [String; 3] {
+        ['m', 'l', 'i'].map(|kind| self.named(kind, room.as_str()))
+    }
+
+    /// Users, facts, presence meta: the fixed set of every presence script.
+    pub(crate) fn presence(&self, room: &RoomName) -> [String; 3] {
+        ['u', 'f', 'v'].map(|kind| self.named(kind, room.as_str()))
+    }
+
+    pub(crate) fn room_channel(&self, room: &RoomName) -> String {
+        self.named('b', room.as_str())
+    }
+
+    /// The room of a channel; none for channels that are not rooms'.
+    pub(crate) fn room_of_channel(&self, channel: &str) -> Option<RoomName> {
+        let rest = channel.strip_prefix(self.prefix.as_str())?.strip_prefix(":{")?;
+        let (_, name) = rest.split_once("}:b:")?;
+        RoomName::parse(name).ok()
+    }
+
+    pub(crate) fn name(&self, user: &UserName) -> String {
+        self.named('a', user.as_str())
+    }
+
+    pub(crate) fn index_bucket(room: &RoomName) -> u16 {
+        partition::of(room.as_str()) % INDEX_BUCKETS
+    }
+
+    pub(crate) fn index(&self, bucket: u16) -> String {
+        // The bucket's partition is spread over the whole range, so that buckets spread over nodes.
+        let tag = partition::tag(bucket * (partition::PARTITIONS / INDEX_BUCKETS));
+        format!("{}:{{{tag}}}:x:{bucket}", self.prefix)
+    }
+
+    /// Leases, sealed, info: the fixed set of every node script.
+    pub(crate) fn nodes(&self) -> [String; 3] {
+        ["leases", "sealed", "info"].map(|what| format!("{}:{{n}}:{what}", self.prefix))
+    }
+
+    fn of_node(&self, node: &Incarnation, what: &str) -> String {
+        format!("{}:{{n:{}}}:{what}", self.prefix, node.as_str())
+    }
+
+    pub(crate) fn node_rooms(&self, node: &Incarnation) -> String {
+        self.of_node(node, "rooms")
+    }
+
+    pub(crate) fn node_names(&self, node: &Incarnation) -> String {
+        self.of_node(node, "names")
+    }
+
+    pub(crate) fn beat(&self, node: &Incarnation) -> String {
+        self.of_node(node, "beat")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_text_never_routes_and_comes_back_from_a_channel() {
+        let keys = Keys::new("rc1");
+        for name in ["general", "a}b{c}:b:d", "чат {x}", "}:b:"] {
+            let room = RoomName::parse(name).unwrap();
+            let tag = format!("{{{}}}", partition::tag(partition::of(name)));
+            let all =
+                keys.log(&room).into_iter().chain(keys.presence(&room)).chain([keys.room_channel(&room)]);
+            for key in all {
+                assert_eq!(key.find('{'), key.find(&tag), "{key}");
+            }
+            assert_eq!(keys.room_of_channel(&keys.room_channel(&room)), Some(room));
+        }
+        assert_eq!(keys.room_of_channel(&keys.beat(&Incarnation::random())), None);
+        assert_eq!(Keys::new("other").room_of_channel("rc1:{1}:b:general"), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! The one connection that carries commands and scripts to Redis (the bus has its own), with its health:
+//! commands are refused before they leave while it is down, and every failure is sorted into "nothing
+//! happened" and "nobody knows". Called by the Redis twins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, Value};
+use tokio::sync::watch;
+use tokio_util::sync::DropGuard;
+
+use crate::error::{Result, StoreError};
+use crate::script::Script;
+use crate::{Health, Reach};
+
+/// How long a command may take before its outcome counts as unknown.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long making a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a connection that is down is tried.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// TRYAGAIN is an answer of a slot that is being moved: it passes.
+const TRYAGAIN_ATTEMPTS: u32 = 10;
+
+/// Where Redis is.
+#[derive(Debug, Clone)]
+pub(crate) enum Address {
+    Single(String),
+    Cluster(Vec<String>),
+}
+
+impl Address {
+    pub(crate) fn parse(url: &str) -> Result<Self> {
+        let bad = |why: &str| StoreError::Settings(format!("{why} in the Redis URL"));
+        if let Some(rest) = url.strip_prefix("redis-cluster://") {
+            let (first, query) = rest.split_once('?').unwrap_or((rest, ""));
+            let user = first.rsplit_once('@').map_or(String::new(), |(user, _)| format!("{user}@"));
+            let others = query.split('&').filter_map(|pair| pair.strip_prefix("node="));
+            let urls = std::iter::once(format!("redis://{first}"))
+                .chain(others.map(|node| format!("redis://{user}{node}")))
+                .collect::<Vec<_>>();
+            for url in &urls {
+                redis::Client::open(url.as_str()).map_err(|error| bad(&error.to_string()))?;
+            }
+            return Ok(Self::Cluster(urls));
+        }
+        if !url.starts_with("redis://") {
+            return Err(bad("no redis:// or redis-cluster://"));
+        }
+        redis::Client::open(url).map_err(|error| bad(&error.to_string()))?;
+        Ok(Self::Single(url.to_owned()))
+    }
+
+    async fn connect(&self) -> std::result::Result<Connection, RedisError> {
+        match self {
+            Self::Single(url) => {
+                let config = ConnectionManagerConfig::new()
+                    .set_number_of_retries(1)
+                    .set_max_delay(RETRY_EVERY)
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(Some(COMMAND_TIMEOUT));
+                let client = redis::Client::open(url.as_str())?;
+                let settings = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+                let info = client.get_connection_info().clone().set_tcp_settings(settings);
+                let client = redis::Client::open(info)?;
+                ConnectionManager::new_with_config(client, config).await.map(Connection::Single)
+            }
+            Self::Cluster(urls) => {
+                let client = ClusterClientBuilder::new(urls.iter().map(String::as_str))
+                    .retries(3)
+                    .connection_timeout(CONNECT_TIMEOUT)
+                    .response_timeout(COMMAND_TIMEOUT)
+                    .tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true))
+                    .build()?;
+                client.get_async_connection().await.map(Connection::Cluster)
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Connection {
+    Single(ConnectionManager),
+    Cluster(ClusterConnection),
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Single(connection) => connection.req_packed_command(cmd),
+            Self::Cluster(connection) => connection.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Single(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
+
+/// A handle; clones share the connection.
+#[derive(Clone)]
+pub(crate) struct Link {
+    inner: Arc<Inner>,
+    /// Ends the tasks of the store once its last handle is gone; absent in those tasks.
+    _owned: Option<Arc<DropGuard>>,
+}
+
+struct Inner {
+    address: Address,
+    connection: RwLock<Option<Connection>>,
+    reach: watch::Sender<Reach>,
+}
+
+impl Link {
+    pub(crate) fn new(address: Address) -> Self {
+        let (reach, _) = watch::channel(Reach { up: false, connections: 0 });
+        let inner = Arc::new(Inner { address, connection: RwLock::new(None), reach });
+        Self { inner, _owned: None }
+    }
+
+    /// A handle that keeps the tasks of the store running.
+    pub(crate) fn owned_by(&self, guard: Arc<DropGuard>) -> Self {
+        Self { inner: Arc::clone(&self.inner), _owned: Some(guard) }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        Health(self.inner.reach.subscribe())
+    }
+
+    /// Makes the connection, and makes it again whenever a command found it broken. Never returns.
+    pub(crate) async fn keep_up(self) {
+        loop {
+            if self.try_up().await {
+                let mut reach = self.inner.reach.subscribe();
+                // We hold the sender: this cannot fail, and waits until the connection is lost.
+                reach.wait_for(|reach| !reach.up).await.ok();
+            } else {
+                tokio::time::sleep(RETRY_EVERY).await;
+            }
+        }
+    }
+
+    async fn try_up(&self) -> bool {
+        let existing = self.inner.connection.read().clone();
+        let alive = async {
+            let mut connection = match existing {
+                Some(connection) => connection,
+                None => self.inner.address.connect().await?,
+            };
+            redis::cmd("PING").query_async::<()>(&mut connection).await?;
+            Ok::<_, RedisError>(connection)
+        };
+        match tokio::time::timeout(COMMAND_TIMEOUT, alive).await {
+            Ok(Ok(connection)) => {
+                *self.inner.connection.write() = Some(connection);
+                let mut connections = 0;
+                self.inner.reach.send_modify(|reach| {
+                    reach.up = true;
+                    reach.connections += 1;
+                    connections = reach.connections;
+                });
+                tracing::info!(connections, "redis answers");
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "redis does not answer");
+                // A cluster's client may never learn of new nodes when all it knew are gone.
+                if matches!(self.inner.address, Address::Cluster(_)) {
+                    *self.inner.connection.write() = None;
+                }
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// A command that left over the connection of that number failed; of an earlier one, that is no news.
+    fn lose(&self, connections: u64, why: &str) {
+        let was_up = self.inner.reach.send_if_modified(|reach| {
+            reach.connections == connections && std::mem::replace(&mut reach.up, false)
+        });
+        if was_up {
+            tracing::warn!(why, "redis is lost");
+        }
+    }
+
+    fn connection(&self) -> Result<(Connection, u64)> {
+        let Reach { up, connections } = *self.inner.reach.borrow();
+        let connection = self.inner.connection.read().clone();
+        let refused = || StoreError::Unavailable("not connected".into());
+        connection.filter(|_| up).map(|connection| (connection, connections)).ok_or_else(refused)
+    }
+
+    /// Runs a script: one `EVALSHA`, loaded where the server does not know it.
+    pub(crate) async fn script<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[&[u8]],
+    ) -> Result<T> {
+        let mut attempt = 0;
+        loop {
+            let (mut connection, connections) = self.connection()?;
+            let answer = async {
+                let mut call = script.get().prepare_invoke();
+                for key in keys {
+                    call.key(key);
+                }
+                for arg in args {
+                    call.arg(*arg);
+                }
+                call.invoke_async(&mut connection).await
+            };
+            match self.settle(connections, answer).await {
+                Err(StoreError::Unavailable(why)) if why == TRYAGAIN && attempt < TRYAGAIN_ATTEMPTS => {
+                    attempt += 1;
+                    tokio::time::sleep(Duration::from_millis(20) * attempt).await;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    /// Runs one command.
+    pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        let (mut connection, connections) = self.connection()?;
+        self.settle(connections, command.query_async(&mut connection)).await
+    }
+
+    /// Runs commands, each on its own, as one write where the server is one.
+    pub(crate) async fn commands<T: FromRedisValue>(&self, commands: Vec<Cmd>) -> Result<Vec<T>> {
+        use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+        // Concurrent commands share a write of the multiplexed connection; a pipeline of a cluster's
+        // client would refuse to cross slots.
+        futures_util::stream::iter(commands)
+            .map(async |command| self.command(&command).await)
+            .buffered(256)
+            .try_collect()
+            .await
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.inner.address, Address::Cluster(_))
+    }
+
+    /// Ranges of a cluster's slots, each with the id of its primary (addresses are told differently by
+    /// different nodes).
+    pub(crate) async fn slots(&self) -> Result<Vec<(i64, i64, Vec<u8>)>> {
+        let ranges: Vec<Vec<Value>> = self.command(redis::cmd("CLUSTER").arg("SLOTS")).await?;
+        let range = |range: &Vec<Value>| match range.as_slice() {
+            [Value::Int(first), Value::Int(last), Value::Array(primary), ..] => match primary.as_slice() {
+                [_, _, Value::BulkString(id), ..] => Some((*first, *last, id.clone())),
+                _ => None,
+            },
+            _ => None,
+        };
+        let mut slots: Vec<_> = ranges.iter().filter_map(range).collect();
+        slots.sort();
+        Ok(slots)
+    }
+
+    async fn settle<T>(
+        &self,
+        connections: u64,
+        answer: impl Future<Output = std::result::Result<T, RedisError>>,
+    ) -> Result<T> {
+        match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.sort(connections, &error)),
+            Err(_) => {
+                self.lose(connections, "a command was not answered in time");
+                Err(StoreError::Unknown("not answered in time".into()))
+            }
+        }
+    }
+
+    fn sort(&self, connections: u64, error: &RedisError) -> StoreError {
+        if error.is_connection_refusal() || error.kind() == ErrorKind::ClusterConnectionNotFound {
+            self.lose(connections, "the connection was refused");
+            return StoreError::Unavailable(error.to_string());
+        }
+        if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
+            self.lose(connections, &error.to_string());
+            return StoreError::Unknown(error.to_string());
+        }
+        match error.code() {
+            Some("TRYAGAIN") => StoreError::Unavailable(TRYAGAIN.into()),
+            Some(
+                "LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "NOREPLICAS" | "OOM" | "MISCONF"
+                | "NOAUTH" | "WRONGPASS" | "NOPERM" | "BUSY" | "NOSCRIPT" | "MOVED" | "ASK",
+            ) => StoreError::Unavailable(error.to_string()),
+            _ => StoreError::Corrupt(error.to_string()),
+        }
+    }
+}
+
+const TRYAGAIN: &str = "a slot is being moved";

@@ -1,0 +1,197 @@
+//! The room log: every acknowledged message of a room, numbered without a hole. Called by the gateway's
+//! rooms and by its `send_message`; twins in `log/memory.rs` and `log/redis.rs`.
+
+pub(crate) mod memory;
+pub(crate) mod redis;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use roomcast_protocol::{Epoch, Position, RoomName, UserName};
+
+use crate::error::Result;
+
+/// How much of a log is kept. A message goes when it is beyond the newest `len` *and* older than `age`,
+/// or beyond the newest `cap`. This is also how long a retried send is recognised.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Messages that are kept however old they are.
+    pub len: usize,
+    /// Messages this young are kept however many they are, up to `cap`.
+    pub age: Duration,
+    /// Messages that are ever kept.
+    pub cap: usize,
+    /// A room that nobody uses for so long is forgotten whole.
+    pub idle: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            len: 1_000,
+            age: Duration::from_secs(600),
+            cap: 10_000,
+            idle: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// One message, as the log keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The life of the log in which it was stored.
+    pub epoch: Epoch,
+    /// Its number.
+    pub offset: u64,
+    /// When it was stored, in milliseconds since 1970, by the store's clock.
+    pub ts: u64,
+    /// What `protocol::message::Body::to_tail` made.
+    pub tail: String,
+}
+
+/// A log's head, and what it says of earlier lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The position of the newest message.
+    pub position: Position,
+    /// Earlier epochs, newest first, each with the greatest offset that outlived it. A position of an
+    /// earlier epoch at or below every top since is still good.
+    pub prior: Vec<Position>,
+}
+
+impl Head {
+    /// Whether nothing of what a reader at `position` has was rolled back or lost.
+    pub fn covers(&self, position: &Position) -> bool {
+        if position.epoch == self.position.epoch {
+            return position.offset <= self.position.offset;
+        }
+        for prior in &self.prior {
+            if position.offset > prior.offset {
+                return false;
+            }
+            if prior.epoch == position.epoch {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// What a node learns when it begins to follow a room.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// Where the log stands.
+    pub head: Head,
+    /// The newest messages, oldest first.
+    pub newest: Vec<Entry>,
+}
+
+/// What a reader missed.
+#[derive(Debug, Clone)]
+pub enum Replay {
+    /// Exactly what came after the position, oldest first, up to the head.
+    Whole(Opened),
+    /// The log cannot fill the gap.
+    Lost(Head),
+}
+
+impl Replay {
+    /// Decides whether `entries`, read after `position`, are all that a reader missed.
+    pub(crate) fn judge(head: Head, position: &Position, entries: Vec<Entry>) -> Self {
+        let mut expected = position.offset;
+        let contiguous = entries.iter().all(|entry| {
+            expected += 1;
+            entry.offset == expected
+        });
+        if head.covers(position) && contiguous && expected == head.position.offset {
+            Self::Whole(Opened { head, newest: entries })
+        } else {
+            Self::Lost(head)
+        }
+    }
+}
+
+/// A page of the past, oldest first.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The messages.
+    pub entries: Vec<Entry>,
+    /// Whether older ones are kept.
+    pub more: bool,
+}
+
+/// A message to be stored.
+#[derive(Debug, Clone, Copy)]
+pub struct SendRequest<'a> {
+    /// Where.
+    pub room: &'a RoomName,
+    /// Its identity in the room.
+    pub id: &'a str,
+    /// Whose it is.
+    pub user: &'a UserName,
+    /// What `protocol::message::Body::to_tail` made.
+    pub tail: &'a str,
+    /// Whether it counts as unread for those who have not seen it.
+    pub counted: bool,
+}
+
+/// A stored message's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Where it is.
+    pub position: Position,
+    /// When it was stored.
+    pub ts: u64,
+    /// Whether the id was there already, so that nothing was stored now.
+    pub duplicate: bool,
+}
+
+/// The log of every room.
+#[async_trait]
+pub trait RoomLog: Send + Sync {
+    /// Stores a message and tells every subscribed node, in one step: order in the log is order on the
+    /// bus. The same id by the same user answers with the first result.
+    ///
+    /// # Errors
+    /// [`IdTaken`](crate::StoreError::IdTaken), `Unavailable` (nothing was stored), `Unknown`.
+    async fn publish(&self, request: SendRequest<'_>) -> Result<Published>;
+
+    /// The head and the newest messages. Begins the log's life where it has none.
+    async fn open(&self, room: &RoomName, newest: usize) -> Result<Opened>;
+
+    /// What came after a position; `Lost` where that is more than `limit` messages, too.
+    async fn since(&self, room: &RoomName, position: &Position, limit: usize) -> Result<Replay>;
+
+    /// A page of messages before an offset, or the newest.
+    async fn before(&self, room: &RoomName, offset: Option<u64>, limit: usize) -> Result<Page>;
+
+    /// Puts off the expiry of a room that is in use.
+    async fn touch(&self, room: &RoomName) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(epoch: &str, offset: u64) -> Position {
+        Position { epoch: Epoch::new(epoch), offset }
+    }
+
+    #[test]
+    fn a_position_outlives_a_failover_only_at_or_below_every_surviving_top() {
+        let head = Head { position: at("c", 120), prior: vec![at("b", 100), at("a", 95)] };
+        for (position, good) in [
+            (at("c", 120), true),
+            (at("c", 121), false),
+            (at("b", 100), true),
+            (at("b", 101), false),
+            (at("a", 95), true),
+            (at("a", 96), false),
+            (at("x", 1), false),
+        ] {
+            assert_eq!(head.covers(&position), good, "{position:?}");
+        }
+        let shrunk = Head { position: at("c", 60), prior: vec![at("b", 50), at("a", 95)] };
+        assert!(!shrunk.covers(&at("a", 90)), "the second failover lost what the first had saved");
+    }
+}

@@ -1,0 +1,150 @@
+//! The room log in Redis: one script a call, all of a room's keys in its slot.
+
+use async_trait::async_trait;
+use redis::{FromRedisValue, Value, from_redis_value};
+use roomcast_protocol::{Epoch, Position, RoomName};
+
+use super::{Entry, Head, Opened, Page, Published, Replay, Retention, RoomLog, SendRequest};
+use crate::error::{Result, StoreError};
+use crate::keys::Keys;
+use crate::link::Link;
+use crate::script;
+
+pub(crate) struct RedisLog {
+    link: Link,
+    keys: Keys,
+    retention: Retention,
+    idle: String,
+}
+
+type Stream = Vec<(String, Vec<String>)>;
+
+impl RedisLog {
+    pub(crate) fn new(link: Link, keys: Keys, retention: Retention) -> Self {
+        Self { link, keys, retention, idle: retention.idle.as_millis().to_string() }
+    }
+
+    /// A word for an epoch that may begin; `math.random` in a script repeats after a server's start.
+    fn candidate() -> String {
+        format!("{:012x}", rand::random::<u64>() >> 16)
+    }
+
+    async fn read(
+        &self,
+        room: &RoomName,
+        mode: &str,
+        offset: u64,
+        limit: usize,
+    ) -> Result<(Head, Vec<Entry>)> {
+        let (epoch, offset, prior, entries): (String, u64, String, Stream) = self
+            .link
+            .script(
+                &script::LOG_READ,
+                &self.keys.log(room),
+                &[
+                    Self::candidate().as_bytes(),
+                    self.idle.as_bytes(),
+                    mode.as_bytes(),
+                    offset.to_string().as_bytes(),
+                    limit.to_string().as_bytes(),
+                ],
+            )
+            .await?;
+        let position = Position { epoch: Epoch::new(&epoch), offset };
+        let prior = prior.split_whitespace().filter_map(earlier_life).collect();
+        let mut entries = entries.into_iter().map(entry).collect::<Result<Vec<_>>>()?;
+        if mode != "after" {
+            entries.reverse();
+        }
+        Ok((Head { position, prior }, entries))
+    }
+}
+
+fn earlier_life(text: &str) -> Option<Position> {
+    let (epoch, offset) = text.rsplit_once(':')?;
+    Some(Position { epoch: Epoch::new(epoch), offset: offset.parse().ok()? })
+}
+
+fn entry((id, fields): (String, Vec<String>)) -> Result<Entry> {
+    let corrupt = || StoreError::Corrupt(format!("the log entry {id}"));
+    let offset = id.split('-').next().and_then(|offset| offset.parse().ok()).ok_or_else(corrupt)?;
+    let (mut epoch, mut ts, mut tail) = (None, None, None);
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        match name.as_str() {
+            "e" => epoch = Some(Epoch::new(&value)),
+            "t" => ts = value.parse().ok(),
+            "d" => tail = Some(value),
+            _ => {}
+        }
+    }
+    match (epoch, ts, tail) {
+        (Some(epoch), Some(ts), Some(tail)) => Ok(Entry { epoch, offset, ts, tail }),
+        _ => Err(corrupt()),
+    }
+}
+
+#[async_trait]
+impl RoomLog for RedisLog {
+    async fn publish(&self, request: SendRequest<'_>) -> Result<Published> {
+        let SendRequest { room, id, user, tail, counted } = request;
+        let answer: Vec<Value> = self
+            .link
+            .script(
+                &script::LOG_PUBLISH,
+                &self.keys.log(room),
+                &[
+                    Self::candidate().as_bytes(),
+                    self.idle.as_bytes(),
+                    id.as_bytes(),
+                    user.as_str().as_bytes(),
+                    tail.as_bytes(),
+                    if counted { b"1" } else { b"0" },
+                    self.retention.len.to_string().as_bytes(),
+                    self.retention.age.as_millis().to_string().as_bytes(),
+                    self.retention.cap.to_string().as_bytes(),
+                    self.keys.room_channel(room).as_bytes(),
+                ],
+            )
+            .await?;
+        let mut answer = answer.into_iter();
+        let duplicate = match field::<String>(answer.next())?.as_str() {
+            "stored" => false,
+            "known" => true,
+            "taken" => return Err(StoreError::IdTaken),
+            other => return Err(StoreError::Corrupt(format!("publish answered {other}"))),
+        };
+        let epoch = Epoch::new(&field::<String>(answer.next())?);
+        let position = Position { epoch, offset: field(answer.next())? };
+        Ok(Published { position, ts: field(answer.next())?, duplicate })
+    }
+
+    async fn open(&self, room: &RoomName, newest: usize) -> Result<Opened> {
+        let (head, newest) = self.read(room, "newest", 0, newest).await?;
+        Ok(Opened { head, newest })
+    }
+
+    async fn since(&self, room: &RoomName, position: &Position, limit: usize) -> Result<Replay> {
+        let (head, entries) = self.read(room, "after", position.offset, limit).await?;
+        Ok(Replay::judge(head, position, entries))
+    }
+
+    async fn before(&self, room: &RoomName, offset: Option<u64>, limit: usize) -> Result<Page> {
+        let (mode, offset) = offset.map_or(("newest", 0), |offset| ("before", offset));
+        let (_, mut entries) = self.read(room, mode, offset, limit + 1).await?;
+        let more = entries.len() > limit;
+        if more {
+            entries.remove(0);
+        }
+        Ok(Page { entries, more })
+    }
+
+    async fn touch(&self, room: &RoomName) -> Result<()> {
+        self.link.script(&script::LOG_TOUCH, &self.keys.log(room), &[self.idle.as_bytes()]).await
+    }
+}
+
+fn field<T: FromRedisValue>(value: Option<Value>) -> Result<T> {
+    let value = value.ok_or_else(|| StoreError::Corrupt("publish answered too little".into()))?;
+    from_redis_value(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}

@@ -1,0 +1,39 @@
+-- Stands before every log script. A log's life: begun where there is no meta, begun anew where this
+-- server is not the one that wrote the meta last (after an asynchronous failover offsets could be
+-- reused: replicas may lag). Offsets continue; the old life's surviving top is kept in `p`.
+
+-- meta, log, ids: keys; candidate: a random word; idle: ms. Returns epoch, offset, earlier lives.
+local function life(meta, log, ids, candidate, idle)
+  local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  local m = redis.call('HMGET', meta, 'e', 'o', 'p', 'r')
+  if not m[1] then
+    redis.call('DEL', log, ids)
+    redis.call('HSET', meta, 'e', candidate, 'o', 0, 'n', 0, 'p', '', 'r', replid)
+    redis.call('PEXPIRE', meta, idle + 86400000)
+    return candidate, 0, ''
+  end
+  if m[4] ~= replid then
+    local prior = m[1] .. ':' .. m[2]
+    local kept = 1
+    for life in string.gmatch(m[3], '%S+') do
+      if kept < 8 then
+        prior = prior .. ' ' .. life
+        kept = kept + 1
+      end
+    end
+    redis.call('HSET', meta, 'e', candidate, 'p', prior, 'r', replid)
+    return candidate, tonumber(m[2]), prior
+  end
+  return m[1], tonumber(m[2]), m[3]
+end
+
+local function milliseconds()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function refresh(meta, log, ids, idle)
+  redis.call('PEXPIRE', meta, idle + 86400000)
+  redis.call('PEXPIRE', log, idle)
+  redis.call('PEXPIRE', ids, idle)
+end

@@ -1,0 +1,50 @@
+-- Stores one message and tells the room's channel, or recognises that it was stored before.
+-- KEYS  1 log meta  2 log  3 ids
+-- ARGV  1 candidate epoch  2 idle ms  3 id  4 user  5 tail  6 counted: 0 or 1
+--       7 kept however old  8 kept this young, ms  9 kept at most  10 channel
+-- Returns {'stored', epoch, offset, ts, receivers} | {'known', epoch, offset, ts} | {'taken'}
+local meta, log, ids = KEYS[1], KEYS[2], KEYS[3]
+local idle, len, age, cap = tonumber(ARGV[2]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local id, user, tail, counted = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+
+local epoch, offset = life(meta, log, ids, ARGV[1], idle)
+local known = redis.call('HGET', ids, id)
+if known then
+  local at, ts, e, owner = string.match(known, '^(%d+) (%d+) (%S+) (.*)$')
+  if owner ~= user then
+    return { 'taken' }
+  end
+  return { 'known', e, tonumber(at), tonumber(ts) }
+end
+
+local now = milliseconds()
+offset = offset + 1
+local n = redis.call('HINCRBY', meta, 'n', counted)
+redis.call('HSET', meta, 'o', offset)
+redis.call('XADD', log, string.format('%d-0', offset), 'e', epoch, 't', now, 'n', n, 'i', id, 'd', tail)
+redis.call('HSET', ids, id, string.format('%d %d %s %s', offset, now, epoch, user))
+
+local length = redis.call('XLEN', log)
+if length == 1 or offset % 64 == 0 then
+  refresh(meta, log, ids, idle)
+end
+if length > len then
+  -- Two at most, so that trimming keeps up without ever being a burst.
+  local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', math.min(2, length - len))
+  local keep
+  for _, entry in ipairs(oldest) do
+    local fields = entry[2]
+    if length <= cap and tonumber(fields[4]) >= now - age then
+      break
+    end
+    redis.call('HDEL', ids, fields[8])
+    keep = tonumber(string.match(entry[1], '^(%d+)')) + 1
+    length = length - 1
+  end
+  if keep then
+    redis.call('XTRIM', log, 'MINID', string.format('%d-0', keep))
+  end
+end
+
+local envelope = string.format('1 m %s %d %d %d\n', epoch, offset, now, n) .. tail
+return { 'stored', epoch, offset, now, redis.call('SPUBLISH', ARGV[10], envelope) }

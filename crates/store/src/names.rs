@@ -1,0 +1,91 @@
+//! Who owns which name. A name belongs to whoever holds its secret, of which only the hash is kept, as
+//! long as a connection or its grace lasts. Called by the gateway when a client connects and when a
+//! user's last connection on a node ends.
+
+pub(crate) mod memory;
+pub(crate) mod redis;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use roomcast_protocol::UserName;
+use sha2::{Digest, Sha256};
+
+use crate::error::Result;
+use crate::nodes::Incarnation;
+
+/// A resume secret, reduced to what may be kept.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret {
+    hash: String,
+    chosen: bool,
+}
+
+impl Secret {
+    /// The client chose it.
+    pub fn chosen(secret: &str) -> Self {
+        Self { hash: Self::hash(secret), chosen: true }
+    }
+
+    /// The server made it: its owner may not have kept it.
+    pub fn given(secret: &str) -> Self {
+        Self { hash: Self::hash(secret), chosen: false }
+    }
+
+    fn hash(secret: &str) -> String {
+        use std::fmt::Write as _;
+        let digest = Sha256::digest(secret.as_bytes());
+        digest.iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
+            // Writing to a string cannot fail.
+            write!(hex, "{byte:02x}").ok();
+            hex
+        })
+    }
+
+    pub(crate) fn as_hash(&self) -> &str {
+        &self.hash
+    }
+
+    pub(crate) fn is_chosen(&self) -> bool {
+        self.chosen
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret(chosen: {})", self.chosen)
+    }
+}
+
+/// What a claim came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The name is the claimant's, on this incarnation too.
+    Granted,
+    /// It is somebody else's, by connections on these incarnations, some of which may be dead.
+    Taken(Vec<Incarnation>),
+}
+
+/// The owners of names.
+#[async_trait]
+pub trait Names: Send + Sync {
+    /// Claims a name for a secret on a node. `dead` are incarnations whose lease the caller knows to
+    /// have run out: what they hold does not count and is dropped.
+    async fn claim(
+        &self,
+        user: &UserName,
+        secret: &Secret,
+        node: &Incarnation,
+        dead: &[Incarnation],
+    ) -> Result<Claim>;
+
+    /// The user's last connection on this node went, and may come back: where the owner chose no
+    /// secret, somebody else may now take the name.
+    async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()>;
+
+    /// The user is gone from this node. Does nothing where the name has another owner by now.
+    async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()>;
+
+    /// The incarnations on which a user has connections or grace.
+    async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>>;
+}

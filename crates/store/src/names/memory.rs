@@ -1,0 +1,114 @@
+//! Owners of names in memory, step by step what `lua/name_*.lua` do.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use roomcast_protocol::UserName;
+
+use super::{Claim, Names, Secret};
+use crate::error::Result;
+use crate::memory::Memory;
+use crate::nodes::Incarnation;
+
+pub(crate) struct MemoryNames(pub(crate) Memory);
+
+/// Who owns what.
+#[derive(Default)]
+pub(crate) struct Owners {
+    names: HashMap<UserName, Owner>,
+    /// Names that an incarnation may hold, for its sweep.
+    of_node: HashMap<Incarnation, BTreeSet<UserName>>,
+}
+
+struct Owner {
+    hash: String,
+    chosen: bool,
+    holders: BTreeMap<Incarnation, Hold>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Live,
+    Grace,
+}
+
+impl Owners {
+    fn claim(&mut self, user: &UserName, secret: &Secret, node: &Incarnation, dead: &[Incarnation]) -> Claim {
+        self.of_node.entry(node.clone()).or_default().insert(user.clone());
+        let fresh =
+            || Owner { hash: secret.hash.clone(), chosen: secret.is_chosen(), holders: BTreeMap::new() };
+        let owner = self.names.entry(user.clone()).or_insert_with(fresh);
+        owner.holders.retain(|holder, _| !dead.contains(holder));
+        if owner.hash != secret.hash {
+            // An owner in grace who chose no secret cannot prove it was them: the name is free.
+            let counts = |hold: Hold| hold == Hold::Live || owner.chosen;
+            let holders = owner.holders.iter().filter(|(_, hold)| counts(**hold));
+            let holders: Vec<_> = holders.map(|(node, _)| node.clone()).collect();
+            if !holders.is_empty() {
+                return Claim::Taken(holders);
+            }
+            *owner = fresh();
+        }
+        owner.holders.insert(node.clone(), Hold::Live);
+        Claim::Granted
+    }
+
+    /// Into grace, or gone; `secret` absent for whoever holds the name. False where nothing changed.
+    fn let_go(&mut self, user: &UserName, secret: Option<&Secret>, node: &Incarnation, grace: bool) -> bool {
+        let Some(owner) = self.names.get_mut(user) else { return false };
+        if secret.is_some_and(|secret| secret.hash != owner.hash) {
+            return false;
+        }
+        if grace {
+            return owner.holders.get_mut(node).map(|hold| *hold = Hold::Grace).is_some();
+        }
+        let held = owner.holders.remove(node).is_some();
+        if owner.holders.is_empty() {
+            self.names.remove(user);
+        }
+        held
+    }
+
+    /// Lets go of all that a dead incarnation held; answers how many names.
+    pub(crate) fn sweep(&mut self, node: &Incarnation) -> usize {
+        let names: Vec<_> = self.of_node.get(node).into_iter().flatten().cloned().collect();
+        names.iter().filter(|user| self.let_go(user, None, node, false)).count()
+    }
+
+    pub(crate) fn forget(&mut self, node: &Incarnation) {
+        self.of_node.remove(node);
+    }
+}
+
+#[async_trait]
+impl Names for MemoryNames {
+    async fn claim(
+        &self,
+        user: &UserName,
+        secret: &Secret,
+        node: &Incarnation,
+        dead: &[Incarnation],
+    ) -> Result<Claim> {
+        Ok(self.0.lock().owners.claim(user, secret, node, dead))
+    }
+
+    async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
+        self.0.lock().owners.let_go(user, Some(secret), node, true);
+        Ok(())
+    }
+
+    async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
+        let mut state = self.0.lock();
+        state.owners.let_go(user, Some(secret), node, false);
+        if let Some(names) = state.owners.of_node.get_mut(node) {
+            names.remove(user);
+        }
+        Ok(())
+    }
+
+    async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>> {
+        let state = self.0.lock();
+        let owner = state.owners.names.get(user);
+        Ok(owner.map(|owner| owner.holders.keys().cloned().collect()).unwrap_or_default())
+    }
+}

@@ -1,0 +1,109 @@
+//! Which nodes live. A node holds one lease, which belongs to this *incarnation* of it; whoever sweeps
+//! seals an incarnation whose lease ran out, so that it can never be renewed, and removes what it left.
+//! Called by the gateway's node task and by the presence service's sweeper.
+
+pub(crate) mod memory;
+pub(crate) mod redis;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+
+/// Facts removed in one step: a step holds the store for some milliseconds at most.
+pub(crate) const SWEEP_STEP: usize = 500;
+
+/// One life of one node: a random word, never used twice.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(Arc<str>);
+
+impl Incarnation {
+    /// A fresh life.
+    pub fn random() -> Self {
+        Self(format!("{:016x}", rand::random::<u64>()).into())
+    }
+
+    /// Takes a word, as the store keeps it, as an incarnation.
+    pub fn new(word: &str) -> Self {
+        Self(word.into())
+    }
+
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Its name, as clients see it in `welcome`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// A node and what is left of its lease.
+#[derive(Debug, Clone)]
+pub struct NodeLease {
+    /// The life.
+    pub incarnation: Incarnation,
+    /// What it says of itself; absent where it never said.
+    pub info: Option<NodeInfo>,
+    /// What is left of the lease: zero where it ran out and nobody sealed it yet.
+    pub remaining: Duration,
+}
+
+/// An incarnation that ended without taking leave.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// The life that ended.
+    pub incarnation: Incarnation,
+    /// How long ago it was sealed.
+    pub age: Duration,
+}
+
+/// What one sweep removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Rooms that were looked through.
+    pub rooms: usize,
+    /// Facts (a user in a room by this incarnation) that were removed.
+    pub facts: usize,
+    /// Names that were let go.
+    pub names: usize,
+}
+
+/// The nodes of the cluster.
+#[async_trait]
+pub trait Nodes: Send + Sync {
+    /// Begins a lease.
+    async fn register(&self, node: &Incarnation, info: &NodeInfo, lease: Duration) -> Result<()>;
+
+    /// Renews it. False where it ran out or was sealed: the node must go on as a new incarnation.
+    async fn renew(&self, node: &Incarnation, lease: Duration) -> Result<bool>;
+
+    /// Seals every incarnation whose lease ran out; answers all that are sealed and not yet forgotten.
+    async fn seal_expired(&self) -> Result<Vec<Sealed>>;
+
+    /// Removes what a sealed incarnation left in rooms and names, with real leave events. May run twice,
+    /// and in two places at once.
+    async fn sweep(&self, node: &Incarnation) -> Result<Swept>;
+
+    /// Drops the last traces of a sealed incarnation, after its second sweep.
+    async fn forget(&self, node: &Incarnation) -> Result<()>;
+
+    /// Every node with a lease.
+    async fn list(&self) -> Result<Vec<NodeLease>>;
+}

@@ -1,0 +1,276 @@
+//! Presence in memory, step by step what `lua/presence_*.lua` do.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+
+use async_trait::async_trait;
+use roomcast_protocol::{RoomName, UserName};
+
+use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, UsersPage, Version};
+use crate::bus::News;
+use crate::bus::memory::Subscribers;
+use crate::error::Result;
+use crate::memory::{Memory, State};
+use crate::nodes::Incarnation;
+
+pub(crate) struct MemoryPresence(pub(crate) Memory);
+
+/// For how long an empty room's numbering goes on.
+const EMPTY_KEPT_MS: u64 = 86_400_000;
+/// Fewer rooms than this are never searched for forgotten ones.
+const PURGE_ABOVE: usize = 256;
+
+/// Who is where, and where to look.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    rooms: HashMap<RoomName, Room>,
+    index: BTreeSet<RoomName>,
+    /// Rooms in which an incarnation may have facts, for its sweep.
+    of_node: HashMap<Incarnation, BTreeSet<RoomName>>,
+    /// So many rooms, and those that were empty for too long are looked for.
+    purge_at: usize,
+}
+
+#[derive(Default)]
+struct Room {
+    users: HashMap<UserName, BTreeSet<Incarnation>>,
+    facts: HashMap<Incarnation, BTreeSet<UserName>>,
+    sequences: HashMap<Incarnation, u64>,
+    version: Version,
+    /// When an empty room is forgotten.
+    ends: Option<u64>,
+}
+
+/// What changed for the room as a whole.
+#[derive(Default)]
+struct Difference {
+    joined: Vec<UserName>,
+    left: Vec<UserName>,
+}
+
+impl Room {
+    /// A user's first fact is a join.
+    fn add(&mut self, node: &Incarnation, user: &UserName, difference: &mut Difference) {
+        if self.facts.entry(node.clone()).or_default().insert(user.clone()) {
+            let by = self.users.entry(user.clone()).or_default();
+            if by.is_empty() {
+                difference.joined.push(user.clone());
+            }
+            by.insert(node.clone());
+        }
+    }
+
+    /// The last fact gone is a leave.
+    fn drop(&mut self, node: &Incarnation, user: &UserName, difference: &mut Difference) {
+        let Some(facts) = self.facts.get_mut(node) else { return };
+        if !facts.remove(user) {
+            return;
+        }
+        if facts.is_empty() {
+            self.facts.remove(node);
+        }
+        if let Some(by) = self.users.get_mut(user) {
+            by.remove(node);
+            if by.is_empty() {
+                self.users.remove(user);
+                difference.left.push(user.clone());
+            }
+        }
+    }
+
+    fn facts_of(&self, node: &Incarnation, limit: usize) -> Vec<UserName> {
+        self.facts.get(node).into_iter().flatten().take(limit).cloned().collect()
+    }
+
+    /// Numbers the change and tells, at most so many names a piece, each with the count as of then.
+    fn tell(&mut self, room: &RoomName, difference: Difference, now: u64, subscribers: &Subscribers) {
+        self.ends = self.users.is_empty().then(|| now.saturating_add(EMPTY_KEPT_MS));
+        let Difference { joined, left } = difference;
+        if joined.is_empty() && left.is_empty() {
+            return;
+        }
+        if self.version.generation.is_empty() {
+            self.version.generation = format!("{:08x}", rand::random::<u32>());
+        }
+        let mut count = (self.users.len() + left.len()).saturating_sub(joined.len());
+        let changes: Vec<(bool, UserName)> = joined
+            .into_iter()
+            .map(|user| (true, user))
+            .chain(left.into_iter().map(|user| (false, user)))
+            .collect();
+        for piece in changes.chunks(NEWS_NAMES) {
+            let side =
+                |came| piece.iter().filter(move |(side, _)| *side == came).map(|(_, user)| user.clone());
+            let (joined, left): (Vec<_>, Vec<_>) = (side(true).collect(), side(false).collect());
+            count = (count + joined.len()).saturating_sub(left.len());
+            self.version.number += 1;
+            let version = self.version.clone();
+            subscribers.tell(room, &News::Presence { version, count, joined, left });
+        }
+    }
+}
+
+impl Rooms {
+    /// A room, without what an empty one kept for too long.
+    fn get(&mut self, room: &RoomName, now: u64) -> Option<&mut Room> {
+        if self.rooms.get(room)?.ends.is_some_and(|ends| ends <= now) {
+            self.rooms.remove(room);
+        }
+        self.rooms.get_mut(room)
+    }
+
+    fn write(
+        &mut self,
+        room: &RoomName,
+        node: &Incarnation,
+        sequence: u64,
+        change: &Change,
+        now: u64,
+        subscribers: &Subscribers,
+    ) -> bool {
+        if self.get(room, now).is_none() && self.rooms.len() >= self.purge_at.max(PURGE_ABOVE) {
+            self.rooms.retain(|_, room| room.ends.is_none_or(|ends| ends > now));
+            self.purge_at = 2 * self.rooms.len();
+        }
+        let facts = self.rooms.entry(room.clone()).or_default();
+        if facts.sequences.get(node).is_some_and(|last| *last >= sequence) {
+            return false;
+        }
+        facts.sequences.insert(node.clone(), sequence);
+        let mut difference = Difference::default();
+        for user in &change.here {
+            facts.add(node, user, &mut difference);
+        }
+        for user in &change.gone {
+            facts.drop(node, user, &mut difference);
+        }
+        if change.whole {
+            let kept: BTreeSet<_> = change.here.iter().collect();
+            for user in facts.facts_of(node, usize::MAX) {
+                if !kept.contains(&user) {
+                    facts.drop(node, &user, &mut difference);
+                }
+            }
+        }
+        facts.tell(room, difference, now, subscribers);
+        true
+    }
+
+    /// Removes some facts of a dead incarnation; fewer than `most` means that none are left.
+    pub(crate) fn sweep(
+        &mut self,
+        room: &RoomName,
+        node: &Incarnation,
+        most: usize,
+        now: u64,
+        subscribers: &Subscribers,
+    ) -> usize {
+        let Some(facts) = self.get(room, now) else { return 0 };
+        let found = facts.facts_of(node, most);
+        let mut difference = Difference::default();
+        for user in &found {
+            facts.drop(node, user, &mut difference);
+        }
+        if found.len() < most {
+            facts.sequences.remove(node);
+        }
+        facts.tell(room, difference, now, subscribers);
+        found.len()
+    }
+
+    pub(crate) fn indexed_by(&self, node: &Incarnation) -> Vec<RoomName> {
+        self.of_node.get(node).into_iter().flatten().cloned().collect()
+    }
+
+    pub(crate) fn forget(&mut self, node: &Incarnation) {
+        self.of_node.remove(node);
+    }
+
+    fn count(&self, room: &RoomName) -> usize {
+        self.rooms.get(room).map_or(0, |room| room.users.len())
+    }
+}
+
+#[async_trait]
+impl Presence for MemoryPresence {
+    async fn write(
+        &self,
+        room: &RoomName,
+        node: &Incarnation,
+        sequence: u64,
+        change: &Change,
+    ) -> Result<bool> {
+        let mut state = self.0.lock();
+        let State { rooms, subscribers, clock, .. } = &mut *state;
+        Ok(rooms.write(room, node, sequence, change, clock.now(), subscribers))
+    }
+
+    async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
+        let rooms = &mut self.0.lock().rooms;
+        rooms.of_node.entry(node.clone()).or_default().insert(room.clone());
+        rooms.index.insert(room.clone());
+        Ok(())
+    }
+
+    async fn unindex(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
+        if let Some(rooms) = self.0.lock().rooms.of_node.get_mut(node) {
+            rooms.remove(room);
+        }
+        Ok(())
+    }
+
+    async fn read(&self, room: &RoomName, max_users: usize) -> Result<RoomState> {
+        let mut state = self.0.lock();
+        let now = state.clock.now();
+        let Some(room) = state.rooms.get(room, now) else {
+            return Ok(RoomState { users: Some(Vec::new()), ..RoomState::default() });
+        };
+        let count = room.users.len();
+        let users = (count <= max_users).then(|| room.users.keys().cloned().collect());
+        Ok(RoomState { version: room.version.clone(), count, users })
+    }
+
+    async fn users(&self, room: &RoomName, cursor: Option<&str>, limit: usize) -> Result<UsersPage> {
+        let state = self.0.lock();
+        let users = state.rooms.rooms.get(room).map(|room| room.users.keys().cloned().collect());
+        drop(state);
+        let after = cursor.and_then(|cursor| cursor.strip_prefix('n'));
+        Ok(UsersPage::cut(users.unwrap_or_default(), after, limit))
+    }
+
+    async fn rooms(&self, cursor: Option<&str>, limit: usize) -> Result<RoomsPage> {
+        let mut state = self.0.lock();
+        let State { rooms, logs, clock, .. } = &mut *state;
+        let now = clock.now();
+        let after = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut found, mut forgotten, mut last) = (Vec::new(), Vec::new(), None);
+        for room in rooms.index.range::<str, _>((after, Bound::Unbounded)) {
+            if found.len() == limit {
+                last = found.last().map(|(room, _): &(RoomName, usize)| room.to_string());
+                break;
+            }
+            match rooms.count(room) {
+                0 if !logs.is_remembered(room, now) => forgotten.push(room.clone()),
+                count => found.push((room.clone(), count)),
+            }
+        }
+        for room in forgotten {
+            rooms.index.remove(&room);
+        }
+        Ok(RoomsPage { rooms: found, cursor: last })
+    }
+
+    async fn rooms_of(&self, user: &UserName, nodes: &[Incarnation]) -> Result<Vec<RoomName>> {
+        let state = self.0.lock();
+        let is_here = |room: &&RoomName, node: &Incarnation| {
+            let facts = state.rooms.rooms.get(*room).and_then(|room| room.facts.get(node));
+            facts.is_some_and(|users| users.contains(user))
+        };
+        let mut found = BTreeSet::new();
+        for node in nodes {
+            let indexed = state.rooms.of_node.get(node).into_iter().flatten();
+            found.extend(indexed.filter(|room| is_here(room, node)).cloned());
+        }
+        Ok(found.into_iter().collect())
+    }
+}

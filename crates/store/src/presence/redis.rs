@@ -1,0 +1,208 @@
+//! Presence in Redis: facts of a room in the room's slot, the room index in sixteen slots of its own.
+
+use async_trait::async_trait;
+use redis::cmd;
+use roomcast_protocol::{RoomName, UserName};
+
+use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, UsersPage, Version};
+use crate::error::{Result, StoreError};
+use crate::keys::{INDEX_BUCKETS, Keys};
+use crate::link::Link;
+use crate::nodes::Incarnation;
+use crate::script;
+
+pub(crate) struct RedisPresence {
+    link: Link,
+    keys: Keys,
+}
+
+/// Up to here a room's users are sorted and cut into pages; larger rooms are scanned.
+const SORTED_UP_TO: usize = roomcast_protocol::limits::MAX_LISTED_USERS;
+
+impl RedisPresence {
+    pub(crate) fn new(link: Link, keys: Keys) -> Self {
+        Self { link, keys }
+    }
+
+    /// A word for the life of a room's numbering, should none have begun.
+    pub(crate) fn candidate() -> String {
+        format!("{:08x}", rand::random::<u32>())
+    }
+
+    async fn scan(&self, room: &RoomName, cursor: &str, limit: usize) -> Result<UsersPage> {
+        let [users, _, _] = self.keys.presence(room);
+        let scan = cmd("HSCAN").arg(&users).arg(cursor).arg("COUNT").arg(limit).take();
+        let (next, found): (String, Vec<(String, String)>) = self.link.command(&scan).await?;
+        let count = self.link.command(cmd("HLEN").arg(&users)).await?;
+        let mut users: Vec<_> =
+            found.into_iter().filter_map(|(user, _)| UserName::parse(&user).ok()).collect();
+        users.sort();
+        users.dedup();
+        Ok(UsersPage { count, users, cursor: (next != "0").then(|| format!("s{next}")) })
+    }
+}
+
+#[async_trait]
+impl Presence for RedisPresence {
+    async fn write(
+        &self,
+        room: &RoomName,
+        node: &Incarnation,
+        sequence: u64,
+        change: &Change,
+    ) -> Result<bool> {
+        let (candidate, channel) = (Self::candidate(), self.keys.room_channel(room));
+        let (sequence, here) = (sequence.to_string(), change.here.len().to_string());
+        let most = NEWS_NAMES.to_string();
+        let mut args: Vec<&[u8]> = vec![
+            node.as_str().as_bytes(),
+            sequence.as_bytes(),
+            candidate.as_bytes(),
+            channel.as_bytes(),
+            most.as_bytes(),
+            if change.whole { b"whole" } else { b"change" },
+            here.as_bytes(),
+        ];
+        args.extend(change.here.iter().chain(&change.gone).map(|user| user.as_str().as_bytes()));
+        self.link.script(&script::PRESENCE_WRITE, &self.keys.presence(room), &args).await
+    }
+
+    async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
+        let index = self.keys.index(Keys::index_bucket(room));
+        let commands = vec![
+            cmd("SADD").arg(self.keys.node_rooms(node)).arg(room.as_str()).take(),
+            cmd("ZADD").arg(index).arg(0).arg(room.as_str()).take(),
+        ];
+        self.link.commands::<()>(commands).await.map(drop)
+    }
+
+    async fn unindex(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
+        self.link.command(cmd("SREM").arg(self.keys.node_rooms(node)).arg(room.as_str())).await
+    }
+
+    async fn read(&self, room: &RoomName, max_users: usize) -> Result<RoomState> {
+        type Answer = (String, u64, usize, Option<Vec<String>>);
+        let max = max_users.to_string();
+        let (generation, number, count, users): Answer = match self
+            .link
+            .script::<Vec<redis::Value>>(&script::PRESENCE_READ, &self.keys.presence(room), &[max.as_bytes()])
+            .await?
+        {
+            mut short if short.len() == 3 => {
+                short.push(redis::Value::Nil);
+                parse(short)?
+            }
+            whole => parse(whole)?,
+        };
+        let users = users.map(|users| users.iter().filter_map(|user| UserName::parse(user).ok()).collect());
+        Ok(RoomState { version: Version { generation, number }, count, users })
+    }
+
+    async fn users(&self, room: &RoomName, cursor: Option<&str>, limit: usize) -> Result<UsersPage> {
+        // Cursors come from clients: what is none begins at the beginning.
+        let scan = cursor.and_then(|cursor| cursor.strip_prefix('s'));
+        if let Some(scan) = scan.filter(|scan| scan.parse::<u64>().is_ok()) {
+            return self.scan(room, scan, limit).await;
+        }
+        let state = self.read(room, SORTED_UP_TO).await?;
+        match state.users {
+            Some(users) => {
+                Ok(UsersPage::cut(users, cursor.and_then(|cursor| cursor.strip_prefix('n')), limit))
+            }
+            None => self.scan(room, "0", limit).await,
+        }
+    }
+
+    async fn rooms(&self, cursor: Option<&str>, limit: usize) -> Result<RoomsPage> {
+        // A cursor is a bucket and the last name taken from it.
+        let (mut bucket, mut after) = match cursor.and_then(|cursor| cursor.split_once(':')) {
+            Some((bucket, after)) => (bucket.parse().unwrap_or(INDEX_BUCKETS), after.to_owned()),
+            None => (0, String::new()),
+        };
+        let mut rooms = Vec::new();
+        while bucket < INDEX_BUCKETS && rooms.len() < limit {
+            let from = if after.is_empty() { "-".to_owned() } else { format!("({after}") };
+            let range = cmd("ZRANGEBYLEX")
+                .arg(self.keys.index(bucket))
+                .arg(from)
+                .arg("+")
+                .arg("LIMIT")
+                .arg(0)
+                .arg(limit - rooms.len())
+                .take();
+            let names: Vec<String> = self.link.command(&range).await?;
+            let ended = names.len() < limit - rooms.len();
+            if let Some(last) = names.last() {
+                after.clone_from(last);
+            }
+            rooms.extend(self.counted(bucket, names).await?);
+            if ended {
+                bucket += 1;
+                after.clear();
+            }
+        }
+        Ok(RoomsPage { rooms, cursor: (bucket < INDEX_BUCKETS).then(|| format!("{bucket}:{after}")) })
+    }
+
+    async fn rooms_of(&self, user: &UserName, nodes: &[Incarnation]) -> Result<Vec<RoomName>> {
+        let mut found = Vec::new();
+        for node in nodes {
+            let names: Vec<String> =
+                self.link.command(cmd("SMEMBERS").arg(self.keys.node_rooms(node))).await?;
+            let rooms: Vec<_> = names.iter().filter_map(|name| RoomName::parse(name).ok()).collect();
+            let fact = format!("{} {user}", node.as_str());
+            let scores: Vec<redis::Cmd> = rooms
+                .iter()
+                .map(|room| {
+                    let [_, facts, _] = self.keys.presence(room);
+                    cmd("ZSCORE").arg(facts).arg(&fact).take()
+                })
+                .collect();
+            let scores: Vec<Option<f64>> = self.link.commands(scores).await?;
+            found.extend(rooms.into_iter().zip(scores).filter_map(|(room, score)| score.map(|_| room)));
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+}
+
+impl RedisPresence {
+    /// Counts the users of rooms, and drops from the index those that were forgotten. A room's log meta
+    /// is begun before the room is indexed and outlives its use, so no room in use is dropped.
+    async fn counted(&self, bucket: u16, names: Vec<String>) -> Result<Vec<(RoomName, usize)>> {
+        let rooms: Vec<_> = names.iter().filter_map(|name| RoomName::parse(name).ok()).collect();
+        let mut commands = Vec::with_capacity(rooms.len() * 2);
+        for room in &rooms {
+            let ([users, _, _], [meta, _, _]) = (self.keys.presence(room), self.keys.log(room));
+            commands.push(cmd("HLEN").arg(users).take());
+            commands.push(cmd("EXISTS").arg(meta).take());
+        }
+        let mut numbers = self.link.commands::<usize>(commands).await?.into_iter();
+        let mut counted = Vec::with_capacity(rooms.len());
+        for room in rooms {
+            match (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) {
+                (0, 0) => {
+                    self.forget(bucket, &room).await?;
+                }
+                (count, _) => counted.push((room, count)),
+            }
+        }
+        Ok(counted)
+    }
+
+    /// Drops a room from the index, and puts it back where its life began in between.
+    async fn forget(&self, bucket: u16, room: &RoomName) -> Result<()> {
+        let (index, [meta, _, _]) = (self.keys.index(bucket), self.keys.log(room));
+        self.link.command::<()>(cmd("ZREM").arg(&index).arg(room.as_str())).await?;
+        if self.link.command(cmd("EXISTS").arg(meta)).await? {
+            self.link.command::<()>(cmd("ZADD").arg(&index).arg(0).arg(room.as_str())).await?;
+        }
+        Ok(())
+    }
+}
+
+fn parse<T: redis::FromRedisValue>(values: Vec<redis::Value>) -> Result<T> {
+    redis::from_redis_value(redis::Value::Array(values))
+        .map_err(|error| StoreError::Corrupt(error.to_string()))
+}

@@ -1,0 +1,34 @@
+//! The scripts of `lua/`, each embedded whole with the functions that stand before it. Called by the
+//! Redis twins through [`crate::link::Link::script`].
+
+use std::sync::LazyLock;
+
+/// A script and its digest.
+pub(crate) struct Script(LazyLock<redis::Script>);
+
+impl Script {
+    pub(crate) fn get(&self) -> &redis::Script {
+        &self.0
+    }
+}
+
+macro_rules! scripts {
+    ($($name:ident = $($file:literal)+;)+) => {
+        $(pub(crate) static $name: Script =
+            Script(LazyLock::new(|| redis::Script::new(concat!($(include_str!(concat!("lua/", $file))),+))));)+
+    };
+}
+
+scripts! {
+    LOG_PUBLISH = "epoch.lua" "log_publish.lua";
+    LOG_READ = "epoch.lua" "log_read.lua";
+    LOG_TOUCH = "epoch.lua" "log_touch.lua";
+    PRESENCE_WRITE = "presence.lua" "presence_write.lua";
+    PRESENCE_SWEEP = "presence.lua" "presence_sweep.lua";
+    PRESENCE_READ = "presence_read.lua";
+    NAME_CLAIM = "name_claim.lua";
+    NAME_RELEASE = "name_release.lua";
+    NODE_LEASE = "node_lease.lua";
+    NODE_SEAL = "node_seal.lua";
+    NODE_LIST = "node_list.lua";
+}

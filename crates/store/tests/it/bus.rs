@@ -1,0 +1,82 @@
+//! The contract of the bus.
+
+use futures_util::stream::{self, StreamExt as _};
+use roomcast_store::News;
+
+use crate::presence::here;
+use crate::subject::{Subject, room, silence, until, user};
+
+pub(crate) async fn only_subscribed_rooms_are_heard(subject: Subject) {
+    let (node, other) = (subject.node().await, subject.node().await);
+    let (wanted, unwanted) = (room("wanted"), room("unwanted"));
+    node.bus.subscribe(&wanted).await.unwrap();
+    node.bus.subscribe(&unwanted).await.unwrap();
+    node.bus.subscribe(&unwanted).await.unwrap();
+    assert_eq!(node.bus.subscriptions(), 2);
+    node.bus.unsubscribe(&unwanted).await.unwrap();
+    node.bus.unsubscribe(&room("never")).await.unwrap();
+    assert_eq!(node.bus.subscriptions(), 1);
+    silence().await;
+    for room in [&unwanted, &wanted] {
+        other.publish(room, "a", "Ann").await.unwrap();
+        other.presence.write(room, &roomcast_store::Incarnation::random(), 1, &here(&["Ann"])).await.unwrap();
+        other.bus.whisper(room, &user("Ann"), true).await.unwrap();
+    }
+    until("the wanted is heard", async || node.heard.of(&wanted).len() == 3).await;
+    silence().await;
+    assert!(node.heard.of(&unwanted).is_empty());
+    assert!(other.heard.of(&wanted).is_empty());
+    assert_eq!(node.heard.of(&wanted).len(), 3);
+}
+
+pub(crate) async fn a_whisper_reaches_everybody(subject: Subject) {
+    let (room, nodes) = (room("whisper"), [subject.node().await, subject.node().await]);
+    for node in &nodes {
+        node.bus.subscribe(&room).await.unwrap();
+    }
+    nodes[0].bus.whisper(&room, &user("Ann B."), true).await.unwrap();
+    nodes[0].bus.whisper(&room, &user("Ann B."), false).await.unwrap();
+    let typing = |typing| News::Typing { user: user("Ann B."), typing };
+    for node in &nodes {
+        until("both are heard", async || node.heard.of(&room).len() == 2).await;
+        assert_eq!(node.heard.of(&room), [typing(true), typing(false)]);
+    }
+    assert!(nodes[0].log.open(&room, 10).await.unwrap().newest.is_empty(), "nothing of it is kept");
+}
+
+pub(crate) async fn what_follows_a_subscription_is_heard(subject: Subject) {
+    let (node, other) = (subject.node().await, subject.node().await);
+    let rooms: Vec<_> = (0..100).map(|number| room(&format!("room {number}"))).collect();
+    for room in &rooms {
+        node.bus.subscribe(room).await.unwrap();
+        other.publish(room, "a", "Ann").await.unwrap();
+    }
+    until("all are heard", async || rooms.iter().all(|room| node.heard.has_message(room, "a"))).await;
+}
+
+pub(crate) async fn churn_leaves_what_is_wanted(subject: Subject) {
+    let (node, other) = (subject.node().await, subject.node().await);
+    let rooms: Vec<_> = (0..100).map(|number| room(&format!("room {number}"))).collect();
+    // Rooms at once, each in its own order, 500 changes and more; every other room ends subscribed.
+    stream::iter(rooms.iter().enumerate())
+        .map(async |(number, room)| {
+            for _ in 0..3 {
+                node.bus.subscribe(room).await.unwrap();
+                node.bus.unsubscribe(room).await.unwrap();
+            }
+            if number % 2 == 0 {
+                node.bus.subscribe(room).await.unwrap();
+            }
+        })
+        .buffer_unordered(50)
+        .collect::<()>()
+        .await;
+    assert_eq!(node.bus.subscriptions(), 50);
+    let wanted = || rooms.iter().step_by(2);
+    for room in &rooms {
+        other.publish(room, "a", "Ann").await.unwrap();
+    }
+    until("all wanted are heard", async || wanted().all(|room| node.heard.has_message(room, "a"))).await;
+    silence().await;
+    assert!(rooms.iter().skip(1).step_by(2).all(|room| node.heard.of(room).is_empty()));
+}

@@ -1,0 +1,240 @@
+//! The contract of the room log.
+
+use std::time::Duration;
+
+use roomcast_protocol::{Epoch, Position};
+use roomcast_store::{Change, Incarnation, Replay, Retention, StoreError};
+use tokio::time::sleep;
+
+use crate::subject::{Subject, offsets, room, until, user};
+
+pub(crate) async fn offsets_have_no_hole_and_every_node_hears_them_in_order(subject: Subject) {
+    let (room, nodes) = (room("busy"), [subject.node().await, subject.node().await]);
+    for node in &nodes {
+        node.bus.subscribe(&room).await.unwrap();
+    }
+    let mut senders = Vec::new();
+    for sender in 0..4_usize {
+        let (store, room) = (nodes[sender % 2].store.clone(), room.clone());
+        senders.push(subject.lifecycle.spawn("sender", async move {
+            let mut offsets = Vec::new();
+            for number in 0..50 {
+                let (id, user) = (format!("{sender}-{number}"), user("Ann"));
+                let request = roomcast_store::SendRequest {
+                    room: &room,
+                    id: &id,
+                    user: &user,
+                    tail: "}",
+                    counted: true,
+                };
+                offsets.push(store.log.publish(request).await.unwrap().position.offset);
+            }
+            offsets
+        }));
+    }
+    let mut given = Vec::new();
+    for sender in senders {
+        let offsets = sender.await.unwrap();
+        assert!(offsets.is_sorted(), "one sender's messages are in its order");
+        given.extend(offsets);
+    }
+    given.sort_unstable();
+    let all: Vec<u64> = (1..=200).collect();
+    assert_eq!(given, all);
+    let kept = nodes[0].log.open(&room, 1_000).await.unwrap();
+    assert_eq!(offsets(&kept.newest), all);
+    assert_eq!(kept.head.position.offset, 200);
+    for node in &nodes {
+        until("everything is heard", async || node.heard.messages(&room).len() == 200).await;
+        assert_eq!(node.heard.messages(&room), kept.newest, "order in the log is order on the bus");
+    }
+}
+
+pub(crate) async fn an_id_is_stored_once(subject: Subject) {
+    let (room, here, there) = (room("ids"), subject.node().await, subject.node().await);
+    here.bus.subscribe(&room).await.unwrap();
+    let first = here.publish(&room, "a b", "Ann B.").await.unwrap();
+    assert!(!first.duplicate);
+    here.publish(&room, "other", "Ann B.").await.unwrap();
+    let again = there.publish(&room, "a b", "Ann B.").await.unwrap();
+    assert!(again.duplicate);
+    assert_eq!((again.position, again.ts), (first.position, first.ts));
+    let kept = here.log.open(&room, 10).await.unwrap();
+    assert_eq!(offsets(&kept.newest), [1, 2]);
+    assert_eq!(kept.newest[0].ts, first.ts);
+    here.publish(&room, "last", "Ann B.").await.unwrap();
+    until("the last is heard", async || here.heard.has_message(&room, "last")).await;
+    assert_eq!(offsets(&here.heard.messages(&room)), [1, 2, 3], "a duplicate is no news");
+}
+
+pub(crate) async fn an_id_of_another_user_is_taken(subject: Subject) {
+    let (room, node) = (room("taken"), subject.node().await);
+    node.publish(&room, "a", "Ann").await.unwrap();
+    for stranger in ["Bob", "Ann B.", "An", "1 1 e Ann"] {
+        let refused = node.publish(&room, "a", stranger).await;
+        assert!(matches!(refused, Err(StoreError::IdTaken)), "{refused:?}");
+    }
+    assert_eq!(offsets(&node.log.open(&room, 10).await.unwrap().newest), [1]);
+    assert_eq!(node.publish(&room, "b", "Bob").await.unwrap().position.offset, 2);
+}
+
+fn retention(len: usize, age: Duration, cap: usize) -> Retention {
+    Retention { len, age, cap, ..Retention::default() }
+}
+
+pub(crate) async fn what_is_beyond_the_length_and_old_goes(subject: Subject) {
+    let age = Duration::from_millis(300);
+    let (room, node) = (room("old"), subject.keeping(retention(2, age, 100)).node().await);
+    let old = node.publish_many(&room, "old", 5).await;
+    assert_eq!(node.log.open(&room, 100).await.unwrap().newest.len(), 5);
+    sleep(age + Duration::from_millis(50)).await;
+    // Two at most a publish.
+    for (id, kept) in [("new1", vec![3, 4, 5, 6]), ("new2", vec![5, 6, 7]), ("new3", vec![6, 7, 8])] {
+        node.publish(&room, id, "Ann").await.unwrap();
+        assert_eq!(offsets(&node.log.open(&room, 100).await.unwrap().newest), kept);
+    }
+    // What is forgotten may come again; what is not is still known.
+    let again = node.publish(&room, "old1", "Bob").await.unwrap();
+    assert!(!again.duplicate && again.position.offset == 9);
+    assert!(node.publish(&room, "new3", "Ann").await.unwrap().duplicate);
+    assert_eq!(old[0].position.offset, 1);
+}
+
+pub(crate) async fn what_is_beyond_the_length_and_young_stays(subject: Subject) {
+    let (room, node) =
+        (room("young"), subject.keeping(retention(2, Duration::from_secs(600), 100)).node().await);
+    node.publish_many(&room, "a", 20).await;
+    assert_eq!(node.log.open(&room, 100).await.unwrap().newest.len(), 20);
+    assert!(node.publish(&room, "a1", "Ann").await.unwrap().duplicate);
+}
+
+pub(crate) async fn what_is_beyond_the_cap_goes(subject: Subject) {
+    let (room, node) = (room("cap"), subject.keeping(retention(2, Duration::from_secs(600), 6)).node().await);
+    node.publish_many(&room, "a", 20).await;
+    let kept: Vec<u64> = (15..=20).collect();
+    assert_eq!(offsets(&node.log.open(&room, 100).await.unwrap().newest), kept);
+    assert!(!node.publish(&room, "a14", "Ann").await.unwrap().duplicate);
+    assert!(node.publish(&room, "a17", "Ann").await.unwrap().duplicate);
+}
+
+fn whole(replay: Replay) -> Vec<u64> {
+    match replay {
+        Replay::Whole(opened) => offsets(&opened.newest),
+        Replay::Lost(head) => panic!("lost, the head is {head:?}"),
+    }
+}
+
+fn lost(replay: Replay) -> u64 {
+    match replay {
+        Replay::Whole(opened) => panic!("whole: {opened:?}"),
+        Replay::Lost(head) => head.position.offset,
+    }
+}
+
+pub(crate) async fn since_is_whole_or_lost(subject: Subject) {
+    let (room, node) = (room("since"), subject.node().await);
+    let epoch = node.publish_many(&room, "a", 10).await.remove(0).position.epoch;
+    let at = |offset| Position { epoch: epoch.clone(), offset };
+    let since = async |position: Position, limit| node.log.since(&room, &position, limit).await.unwrap();
+    assert_eq!(whole(since(at(0), 100).await), (1..=10).collect::<Vec<_>>());
+    assert_eq!(whole(since(at(7), 3).await), [8, 9, 10]);
+    assert_eq!(whole(since(at(10), 100).await), [0; 0]);
+    assert_eq!(whole(since(at(10), 0).await), [0; 0]);
+    assert_eq!(lost(since(at(6), 3).await), 10, "more than the limit");
+    assert_eq!(lost(since(at(11), 100).await), 10, "beyond the head");
+    assert_eq!(lost(since(at(u64::MAX), 100).await), 10, "far beyond it");
+    let elsewhere = Position { epoch: Epoch::new("another"), offset: 7 };
+    assert_eq!(lost(since(elsewhere, 100).await), 10);
+}
+
+pub(crate) async fn a_gap_that_was_trimmed_is_lost(subject: Subject) {
+    let (room, node) = (room("gap"), subject.keeping(retention(2, Duration::from_secs(600), 4)).node().await);
+    let epoch = node.publish_many(&room, "a", 10).await.remove(0).position.epoch;
+    for (offset, is_whole) in [(5, false), (6, true), (7, true)] {
+        let position = Position { epoch: epoch.clone(), offset };
+        let replay = node.log.since(&room, &position, 100).await.unwrap();
+        assert_eq!(matches!(replay, Replay::Whole(_)), is_whole, "since {offset}");
+    }
+}
+
+pub(crate) async fn pages_of_the_past(subject: Subject) {
+    let (room, node) = (room("pages"), subject.node().await);
+    node.publish_many(&room, "a", 10).await;
+    let cases: [(Option<u64>, usize, Vec<u64>, bool); 9] = [
+        (None, 4, vec![7, 8, 9, 10], true),
+        (Some(7), 4, vec![3, 4, 5, 6], true),
+        (Some(3), 4, vec![1, 2], false),
+        (Some(3), 2, vec![1, 2], false),
+        (Some(3), 1, vec![2], true),
+        (Some(1), 4, vec![], false),
+        (Some(0), 4, vec![], false),
+        (None, 10, (1..=10).collect(), false),
+        (Some(u64::MAX), 3, vec![8, 9, 10], true),
+    ];
+    for (offset, limit, entries, more) in cases {
+        let page = node.log.before(&room, offset, limit).await.unwrap();
+        assert_eq!((offsets(&page.entries), page.more), (entries, more), "{limit} before {offset:?}");
+    }
+}
+
+pub(crate) async fn an_epoch_begins_once(subject: Subject) {
+    let (room, here, there) = (room("begin"), subject.node().await, subject.node().await);
+    let (a, b, c) = tokio::join!(here.log.open(&room, 1), there.log.open(&room, 1), here.log.open(&room, 1));
+    let opened = a.unwrap();
+    assert_eq!((opened.head.position.offset, opened.head.prior.len(), opened.newest.len()), (0, 0, 0));
+    assert_eq!(opened.head, b.unwrap().head);
+    assert_eq!(opened.head, c.unwrap().head);
+    let published = there.publish(&room, "a", "Ann").await.unwrap();
+    assert_eq!(published.position.epoch, opened.head.position.epoch);
+    assert_eq!(here.log.since(&room, &opened.head.position, 10).await.map(whole).unwrap(), [1]);
+    let other = here.log.open(&crate::subject::room("begin2"), 1).await.unwrap();
+    assert_ne!(other.head.position.epoch, opened.head.position.epoch);
+}
+
+pub(crate) async fn a_room_in_use_stays_and_an_idle_one_goes(subject: Subject) {
+    let idle = Duration::from_millis(400);
+    let (room, node) =
+        (room("idle"), subject.keeping(Retention { idle, ..Retention::default() }).node().await);
+    let published = node.publish_many(&room, "a", 3).await;
+    for _ in 0..6 {
+        sleep(idle / 4).await;
+        node.log.touch(&room).await.unwrap();
+    }
+    assert_eq!(node.log.before(&room, None, 10).await.unwrap().entries.len(), 3, "touched, it stays");
+    until("it is forgotten", async || node.log.before(&room, None, 10).await.unwrap().entries.is_empty())
+        .await;
+    let head = node.log.open(&room, 10).await.unwrap().head;
+    assert_eq!(head.position, published[2].position, "the meta outlives the log");
+    assert_eq!(node.log.since(&room, &published[0].position, 10).await.map(lost).unwrap(), 3);
+    assert_eq!(node.log.since(&room, &published[2].position, 10).await.map(whole).unwrap(), [0; 0]);
+    let again = node.publish(&room, "a1", "Bob").await.unwrap();
+    assert!(!again.duplicate);
+    assert_eq!(again.position.offset, 4);
+    assert_eq!(node.log.since(&room, &published[2].position, 10).await.map(whole).unwrap(), [4]);
+}
+
+pub(crate) async fn any_name_is_a_room(subject: Subject) {
+    let (here, there) = (subject.node().await, subject.node().await);
+    let long = "\u{1f980}".repeat(128);
+    let names =
+        ["a", "чат 7", "{a}{b}", "}{", "{}", "a:b:c", "}:b:x", "with  spaces", "quo\"te\\", "%s%d", &long];
+    let node = Incarnation::random();
+    for name in names {
+        let room = room(name);
+        here.bus.subscribe(&room).await.unwrap();
+        there.publish(&room, "{id} \"1\"", "Bob {B}: 1 %s").await.unwrap();
+        assert!(there.publish(&room, "{id} \"1\"", "Bob {B}: 1 %s").await.unwrap().duplicate);
+        there.presence.index(&room, &node).await.unwrap();
+        let change = Change { here: vec![user("Ann {B} %s")], ..Change::default() };
+        assert!(there.presence.write(&room, &node, 1, &change).await.unwrap());
+        there.bus.whisper(&room, &user("Ann {B} %s"), true).await.unwrap();
+        until("all is heard", async || here.heard.of(&room).len() == 3).await;
+        assert_eq!(there.presence.read(&room, 10).await.unwrap().count, 1);
+    }
+    let mut rooms = there.presence.rooms_of(&user("Ann {B} %s"), std::slice::from_ref(&node)).await.unwrap();
+    rooms.sort();
+    let mut expected = names.map(room).to_vec();
+    expected.sort();
+    assert_eq!(rooms, expected);
+    assert_eq!(there.nodes.sweep(&node).await.unwrap().facts, names.len());
+}

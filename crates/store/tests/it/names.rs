@@ -1,0 +1,115 @@
+//! The contract of names.
+
+use roomcast_store::{Claim, Incarnation, Secret};
+
+use crate::subject::{Subject, user};
+
+fn nodes<const N: usize>() -> [Incarnation; N] {
+    std::array::from_fn(|_| Incarnation::random())
+}
+
+fn taken_by(claim: Claim) -> Vec<Incarnation> {
+    match claim {
+        Claim::Granted => panic!("granted"),
+        Claim::Taken(mut by) => {
+            by.sort();
+            by
+        }
+    }
+}
+
+fn in_order(nodes: &[&Incarnation]) -> Vec<Incarnation> {
+    let mut nodes: Vec<_> = nodes.iter().map(|node| (*node).clone()).collect();
+    nodes.sort();
+    nodes
+}
+
+pub(crate) async fn a_name_belongs_to_its_secret(subject: Subject) {
+    let (node, [a, b, c]) = (subject.node().await, nodes());
+    let (ann, mine, other) = (user("Ann"), Secret::chosen("mine"), Secret::chosen("other"));
+    let claim = async |secret, by| node.names.claim(&ann, secret, by, &[]).await.unwrap();
+    assert_eq!(claim(&mine, &a).await, Claim::Granted);
+    assert_eq!(claim(&mine, &b).await, Claim::Granted, "the same secret elsewhere");
+    assert_eq!(claim(&mine, &b).await, Claim::Granted, "and there again");
+    assert_eq!(taken_by(claim(&other, &c).await), in_order(&[&a, &b]));
+    assert_eq!(
+        in_order(&node.names.holders(&ann).await.unwrap().iter().collect::<Vec<_>>()),
+        in_order(&[&a, &b])
+    );
+    node.names.release(&ann, &mine, &a).await.unwrap();
+    assert_eq!(taken_by(claim(&other, &c).await), in_order(&[&b]));
+    node.names.release(&ann, &mine, &b).await.unwrap();
+    assert!(node.names.holders(&ann).await.unwrap().is_empty());
+    assert_eq!(claim(&other, &c).await, Claim::Granted);
+    assert_eq!(taken_by(claim(&mine, &a).await), in_order(&[&c]));
+    assert_eq!(node.names.claim(&user("ann"), &mine, &a, &[]).await.unwrap(), Claim::Granted, "another name");
+}
+
+pub(crate) async fn a_name_in_grace(subject: Subject) {
+    let (node, [a, b]) = (subject.node().await, nodes());
+    let other = Secret::chosen("other");
+    for (name, secret, guarded) in
+        [("Ann", Secret::chosen("mine"), true), ("Bob", Secret::given("made up"), false)]
+    {
+        let name = user(name);
+        node.names.claim(&name, &secret, &a, &[]).await.unwrap();
+        let refused = node.names.claim(&name, &other, &b, &[]).await.unwrap();
+        assert_eq!(taken_by(refused), in_order(&[&a]), "connected, it is nobody else's");
+        node.names.grace(&name, &other, &a).await.unwrap();
+        let refused = node.names.claim(&name, &other, &b, &[]).await.unwrap();
+        assert_eq!(taken_by(refused), in_order(&[&a]), "only the owner can be in grace");
+        node.names.grace(&name, &secret, &b).await.unwrap();
+        assert_eq!(node.names.holders(&name).await.unwrap(), in_order(&[&a]), "grace makes no holder");
+
+        node.names.grace(&name, &secret, &a).await.unwrap();
+        assert_eq!(node.names.holders(&name).await.unwrap(), in_order(&[&a]), "in grace it is still held");
+        let answer = node.names.claim(&name, &other, &b, &[]).await.unwrap();
+        if guarded {
+            assert_eq!(taken_by(answer), in_order(&[&a]));
+            assert_eq!(
+                node.names.claim(&name, &secret, &a, &[]).await.unwrap(),
+                Claim::Granted,
+                "back again"
+            );
+        } else {
+            assert_eq!(answer, Claim::Granted);
+            assert_eq!(node.names.holders(&name).await.unwrap(), in_order(&[&b]));
+            let refused = node.names.claim(&name, &secret, &a, &[]).await.unwrap();
+            assert_eq!(taken_by(refused), in_order(&[&b]));
+        }
+    }
+    // Live on one node, in grace on another: it counts by the live one.
+    let (name, given) = (user("Cyd"), Secret::given("made up"));
+    node.names.claim(&name, &given, &a, &[]).await.unwrap();
+    node.names.claim(&name, &given, &b, &[]).await.unwrap();
+    node.names.grace(&name, &given, &a).await.unwrap();
+    assert_eq!(taken_by(node.names.claim(&name, &other, &a, &[]).await.unwrap()), in_order(&[&b]));
+}
+
+pub(crate) async fn the_dead_hold_nothing(subject: Subject) {
+    let (node, [a, b, c]) = (subject.node().await, nodes());
+    let (ann, mine, other) = (user("Ann"), Secret::chosen("mine"), Secret::chosen("other"));
+    node.names.claim(&ann, &mine, &a, &[]).await.unwrap();
+    node.names.claim(&ann, &mine, &b, &[]).await.unwrap();
+    let dead = std::slice::from_ref(&a);
+    assert_eq!(taken_by(node.names.claim(&ann, &other, &c, dead).await.unwrap()), in_order(&[&b]));
+    assert_eq!(node.names.holders(&ann).await.unwrap(), in_order(&[&b]), "what the dead held is dropped");
+    assert_eq!(node.names.claim(&ann, &mine, &c, std::slice::from_ref(&b)).await.unwrap(), Claim::Granted);
+    assert_eq!(node.names.holders(&ann).await.unwrap(), in_order(&[&c]), "for the owner, too");
+    assert_eq!(node.names.claim(&ann, &other, &a, &[b, c]).await.unwrap(), Claim::Granted);
+    assert_eq!(node.names.holders(&ann).await.unwrap(), in_order(&[&a]));
+}
+
+pub(crate) async fn a_former_owner_releases_nothing(subject: Subject) {
+    let (node, [a, b]) = (subject.node().await, nodes());
+    let (ann, former, owner) = (user("Ann"), Secret::given("former"), Secret::chosen("owner"));
+    node.names.claim(&ann, &former, &a, &[]).await.unwrap();
+    node.names.grace(&ann, &former, &a).await.unwrap();
+    assert_eq!(node.names.claim(&ann, &owner, &a, &[]).await.unwrap(), Claim::Granted);
+    node.names.grace(&ann, &former, &a).await.unwrap();
+    node.names.release(&ann, &former, &a).await.unwrap();
+    assert_eq!(node.names.holders(&ann).await.unwrap(), in_order(&[&a]));
+    let refused = node.names.claim(&ann, &former, &b, &[]).await.unwrap();
+    assert_eq!(taken_by(refused), in_order(&[&a]), "neither released nor put into grace");
+    node.names.release(&user("Nobody"), &former, &a).await.unwrap();
+}

@@ -1,0 +1,320 @@
+//! What only Redis can suffer: connections that break, servers that die or forget.
+
+use std::time::{Duration, Instant};
+
+use roomcast_protocol::RoomName;
+use roomcast_store::{
+    Health, Incarnation, NodeInfo, Reach, Replay, Retention, Secret, Settings, Store, StoreError,
+};
+
+use crate::presence::{gone, here};
+use crate::server::{Cluster, Server};
+use crate::subject::{Heard, Node, Subject, offsets, room, until, user};
+
+/// A node whose bus is connected and has said so.
+async fn settled(subject: &Subject) -> Node {
+    let node = subject.node().await;
+    until("the bus is connected", async || node.heard.gaps() > 0).await;
+    node
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_server_begins_anew() {
+    let server = Server::start(&[]).await;
+    let node = settled(&Subject::at(&server.url())).await;
+    let (room, by) = (room("wiped"), Incarnation::random());
+    let info = NodeInfo { name: "n".into(), version: "1".into() };
+    node.nodes.register(&by, &info, Duration::from_secs(60)).await.unwrap();
+    node.presence.write(&room, &by, 9, &here(&["Ann"])).await.unwrap();
+    let before = node.publish_many(&room, "a", 5).await;
+    let version = node.presence.read(&room, 10).await.unwrap().version;
+    server.say::<()>("FLUSHALL").await;
+    let Replay::Lost(head) = node.log.since(&room, &before[4].position, 100).await.unwrap() else {
+        panic!("nothing is left to go on with");
+    };
+    assert_eq!(head.position.offset, 0);
+    assert_ne!(head.position.epoch, before[0].position.epoch);
+    assert!(!node.nodes.renew(&by, Duration::from_secs(60)).await.unwrap());
+    assert_eq!(node.presence.read(&room, 10).await.unwrap().count, 0);
+    let again = node.publish(&room, "a1", "Ann").await.unwrap();
+    assert!(!again.duplicate);
+    assert_eq!(again.position.offset, 1);
+    assert!(node.presence.write(&room, &by, 10, &here(&["Ann"])).await.unwrap());
+    assert!(!node.presence.read(&room, 10).await.unwrap().version.follows(&version));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_uses_expires() {
+    let server = Server::start(&[]).await;
+    let (node, room) = (Subject::at(&server.url()).node().await, room("left"));
+    let (dead, secret) = (Incarnation::random(), Secret::given("made up"));
+    let info = NodeInfo { name: "n".into(), version: "1".into() };
+    node.nodes.register(&dead, &info, Duration::from_millis(1)).await.unwrap();
+    node.publish_many(&room, "a", 70).await;
+    node.presence.index(&room, &dead).await.unwrap();
+    node.presence.write(&room, &dead, 1, &here(&["Ann"])).await.unwrap();
+    // Never a fact, and a number all the same.
+    node.presence.write(&crate::subject::room("empty"), &dead, 1, &gone(&["Ann"])).await.unwrap();
+    node.names.claim(&user("Ann"), &secret, &dead, &[]).await.unwrap();
+    until("it is sealed", async || !node.nodes.seal_expired().await.unwrap().is_empty()).await;
+    node.nodes.sweep(&dead).await.unwrap();
+    node.nodes.forget(&dead).await.unwrap();
+    let mut expiring = Vec::new();
+    for key in server.say::<Vec<String>>("KEYS *").await {
+        let (kind, name) = key.rsplit_once(':').unwrap();
+        match kind.rsplit_once(':').unwrap().1 {
+            "x" => assert_eq!(server.say::<Vec<String>>(&format!("ZRANGE {key} 0 -1")).await, ["left"]),
+            kind => {
+                assert!(server.say::<i64>(&format!("PTTL {key}")).await > 0, "{key} stays for ever");
+                expiring.push(format!("{kind} {name}"));
+            }
+        }
+        if key.ends_with(":v:left") {
+            assert_eq!(server.say::<Vec<String>>(&format!("HKEYS {key}")).await, ["g", "v"]);
+        }
+    }
+    expiring.sort();
+    assert_eq!(expiring, ["i left", "l left", "m left", "v empty", "v left"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgotten_scripts_are_loaded_again() {
+    let server = Server::start(&[]).await;
+    let (node, room) = (Subject::at(&server.url()).node().await, room("scripts"));
+    for offset in 1..=5 {
+        server.say::<()>("SCRIPT FLUSH").await;
+        let published = node.publish(&room, &format!("a{offset}"), "Ann").await.unwrap();
+        assert_eq!(published.position.offset, offset);
+    }
+    server.say::<()>("SCRIPT FLUSH").await;
+    assert_eq!(node.log.open(&room, 10).await.unwrap().newest.len(), 5);
+}
+
+/// How often clients and scripts called a command.
+async fn calls(server: &Server, command: &str) -> u64 {
+    let info: String = server.say("INFO commandstats").await;
+    let line = info.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.and_then(|line| line.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_is_one_command() {
+    let server = Server::start(&[]).await;
+    let (node, room) = (Subject::at(&server.url()).node().await, room("one"));
+    node.publish(&room, "first", "Ann").await.unwrap();
+    let sent = ["evalsha", "eval", "script|load"];
+    let mut before = Vec::new();
+    for command in sent {
+        before.push(calls(&server, command).await);
+    }
+    node.publish_many(&room, "a", 100).await;
+    for ((command, before), expected) in sent.into_iter().zip(before).zip([100, 0, 0]) {
+        assert_eq!(calls(&server, command).await - before, expected, "{command}");
+    }
+    assert_eq!(calls(&server, "xadd").await, 101);
+}
+
+/// Kills the bus' connections under a stream of messages, some times, and wants to hear all again.
+async fn cut(subject: &Subject, servers: &[Server], rooms: usize) {
+    let (node, other) = (settled(subject).await, subject.node().await);
+    let rooms: Vec<_> = (0..rooms).map(|number| room(&format!("room {number}"))).collect();
+    futures_util::future::try_join_all(rooms.iter().map(|room| node.bus.subscribe(room))).await.unwrap();
+    let end = tokio::sync::watch::Sender::new(false);
+    let (ended, log, noise) = (end.subscribe(), other.log.clone(), rooms[0].clone());
+    let stream = subject.lifecycle.spawn("stream", async move {
+        let user = user("Ann");
+        for number in 0_u64.. {
+            if *ended.borrow() {
+                break;
+            }
+            let id = format!("noise {number}");
+            let request =
+                roomcast_store::SendRequest { room: &noise, id: &id, user: &user, tail: "}", counted: false };
+            log.publish(request).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    for round in 0..3 {
+        let gaps = node.heard.gaps();
+        let killed: u64 = servers[round % servers.len()].say("CLIENT KILL TYPE pubsub").await;
+        assert!(killed >= 1);
+        let begin = Instant::now();
+        until("everything is subscribed again", async || node.heard.gaps() > gaps).await;
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(2), "deaf for {took:?} with {} rooms", rooms.len());
+        // Nothing is missed from here on.
+        let id = format!("round {round}");
+        for room in &rooms {
+            other.publish(room, &id, "Ann").await.unwrap();
+        }
+        until("every room is heard", async || rooms.iter().all(|room| has(&node, room, &id))).await;
+        assert_eq!(node.bus.subscriptions(), rooms.len());
+    }
+    end.send_replace(true);
+    stream.await.unwrap();
+}
+
+fn has(node: &Node, room: &RoomName, id: &str) -> bool {
+    node.heard.has_message(room, id)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_bus_with_one_room_heals() {
+    let server = Server::start(&[]).await;
+    cut(&Subject::at(&server.url()), std::slice::from_ref(&server), 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_bus_with_many_rooms_heals() {
+    let server = Server::start(&[]).await;
+    cut(&Subject::at(&server.url()), std::slice::from_ref(&server), 2_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_bus_of_a_cluster_heals() {
+    let cluster = Cluster::start().await;
+    cut(&Subject::at(&cluster.url()), &cluster.0, 500).await;
+}
+
+/// Moves a slot with all its keys, as `redis-cli --cluster reshard` does.
+async fn move_slot(cluster: &Cluster, slot: &str) {
+    let mut owner = 0;
+    for (number, node) in cluster.0.iter().enumerate() {
+        let ranges: String = node.say("CLUSTER NODES").await;
+        let mine = ranges.lines().find(|line| line.contains("myself")).unwrap();
+        let slots: Vec<u16> =
+            mine.rsplit_once(' ').unwrap().1.split('-').map(|slot| slot.parse().unwrap()).collect();
+        if (slots[0]..=slots[1]).contains(&slot.parse().unwrap()) {
+            owner = number;
+        }
+    }
+    let (from, to) = (&cluster.0[owner], &cluster.0[(owner + 1) % 3]);
+    let (from_id, to_id) = (from.say::<String>("CLUSTER MYID").await, to.say::<String>("CLUSTER MYID").await);
+    to.say::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}")).await;
+    from.say::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}")).await;
+    loop {
+        let keys: Vec<String> = from.say(&format!("CLUSTER GETKEYSINSLOT {slot} 1")).await;
+        let Some(key) = keys.first() else { break };
+        from.say::<()>(&format!("MIGRATE 127.0.0.1 {} {key} 0 1000", to.port)).await;
+    }
+    for node in [to, from, &cluster.0[(owner + 2) % 3]] {
+        node.say::<()>(&format!("CLUSTER SETSLOT {slot} NODE {to_id}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_whose_slot_moved_is_heard_again() {
+    let cluster = Cluster::start().await;
+    let subject = Subject::at(&cluster.url());
+    let (node, other, room) = (settled(&subject).await, subject.node().await, room("moving"));
+    node.bus.subscribe(&room).await.unwrap();
+    other.publish_many(&room, "a", 3).await;
+    until("it is heard", async || node.heard.has_message(&room, "a3")).await;
+    // The slot map is looked at every other second, and this is where it was.
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    let gaps = node.heard.gaps();
+    let mut channels = Vec::new();
+    for server in &cluster.0 {
+        channels.extend(server.say::<Vec<String>>("PUBSUB SHARDCHANNELS *:b:moving").await);
+    }
+    let slot: u16 = cluster.0[0].say(&format!("CLUSTER KEYSLOT {}", channels[0])).await;
+    move_slot(&cluster, &slot.to_string()).await;
+    let published = other.publish_many(&room, "b", 3).await;
+    assert_eq!(published[2].position.offset, 6, "it moved whole");
+    until("the gap is told", async || node.heard.gaps() > gaps).await;
+    other.publish(&room, "c", "Ann").await.unwrap();
+    until("it is heard again", async || node.heard.has_message(&room, "c")).await;
+    assert_eq!(offsets(&node.log.open(&room, 10).await.unwrap().newest), [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_died_comes_back() {
+    let server = Server::start(&[]).await;
+    let subject = Subject::at(&server.url());
+    let (node, room) = (settled(&subject).await, room("died"));
+    node.bus.subscribe(&room).await.unwrap();
+    assert_eq!(node.health.now(), Reach { up: true, connections: 1 });
+    let port = server.port;
+    drop(server);
+    until("a command is refused", async || {
+        let begin = Instant::now();
+        let refused = node.publish(&room, "a", "Ann").await.unwrap_err();
+        assert!(begin.elapsed() < Duration::from_secs(2), "after {:?}", begin.elapsed());
+        matches!(refused, StoreError::Unavailable(_))
+    })
+    .await;
+    assert!(!node.health.now().up);
+    assert!(!node.health.wait_up(Duration::from_millis(50)).await);
+    let begin = Instant::now();
+    assert!(matches!(node.nodes.list().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(node.bus.subscribe(&room).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(node.bus.whisper(&room, &user("Ann"), true).await, Err(StoreError::Unavailable(_))));
+    assert!(begin.elapsed() < Duration::from_millis(50), "refused without asking");
+
+    let gaps = node.heard.gaps();
+    let _server = Server::start_on(port, &[]).await;
+    assert!(node.health.wait_up(Duration::from_secs(3)).await);
+    until("the bus is subscribed again", async || node.heard.gaps() > gaps).await;
+    assert_eq!(node.health.now(), Reach { up: true, connections: 2 });
+    node.publish(&room, "back", "Ann").await.unwrap();
+    until("the bus hears again", async || node.heard.has_message(&room, "back")).await;
+    assert_eq!(node.health.now().connections, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_may_be_opened_before_its_server_is_there() {
+    let server = Server::start(&[]).await;
+    let (port, url) = (server.port, server.url());
+    drop(server);
+    let (subject, heard) = (Subject::at(&url), std::sync::Arc::new(Heard::default()));
+    let store = Store::on_redis(&url, &subject.settings, heard.clone(), &subject.lifecycle).unwrap();
+    assert!(matches!(store.log.touch(&room("early")).await, Err(StoreError::Unavailable(_))));
+    assert!(!store.health.wait_up(Duration::from_millis(100)).await);
+    let _server = Server::start_on(port, &[]).await;
+    assert!(store.health.wait_up(Duration::from_secs(3)).await);
+    let node = Node { store, heard };
+    node.bus.subscribe(&room("early")).await.unwrap();
+    node.publish(&room("early"), "a", "Ann").await.unwrap();
+    until("it is heard", async || node.heard.has_message(&room("early"), "a")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_handle_ends_what_runs() {
+    let subject = Subject::redis().await;
+    let node = settled(&subject).await;
+    let log = node.log.clone();
+    drop(node);
+    log.touch(&room("r")).await.unwrap();
+    assert_eq!(subject.lifecycle.running().len(), 2);
+    drop(log);
+    until("the tasks end", async || subject.lifecycle.running().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_url_that_is_none_is_refused() {
+    let subject = Subject::memory().await;
+    for url in ["", "localhost", "http://localhost", "redis://", "redis-cluster://", "redis://h:port"] {
+        let opened = Store::on_redis(
+            url,
+            &subject.settings,
+            std::sync::Arc::new(Heard::default()),
+            &subject.lifecycle,
+        );
+        assert!(matches!(opened, Err(StoreError::Settings(_))), "{url:?}");
+    }
+    assert!(subject.lifecycle.running().is_empty());
+}
+
+#[tokio::test]
+async fn memory_is_always_up() {
+    let settings = Settings { retention: Retention::default(), ..Settings::default() };
+    let store = Store::in_memory(&settings, std::sync::Arc::new(Heard::default()));
+    let health: Health = store.health.clone();
+    drop(store);
+    assert!(health.wait_up(Duration::ZERO).await);
+    let mut changes = health.watch();
+    drop(health);
+    let waited = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
+    assert!(waited.is_err(), "there never is a change, and never an error");
+    assert!(changes.borrow().up);
+}

@@ -1,0 +1,258 @@
+//! The contract of presence.
+
+use std::collections::BTreeSet;
+
+use roomcast_protocol::{RoomName, UserName};
+use roomcast_store::{Change, Incarnation, News, Store, Version};
+
+use crate::subject::{Subject, room, silence, sorted, until, user, users};
+
+pub(crate) fn here(names: &[&str]) -> Change {
+    Change { here: users(names), ..Change::default() }
+}
+
+pub(crate) fn gone(names: &[&str]) -> Change {
+    Change { gone: users(names), ..Change::default() }
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+pub(crate) async fn who(store: &Store, room: &RoomName) -> Vec<String> {
+    let state = store.presence.read(room, 1_000).await.unwrap();
+    let users = state.users.unwrap();
+    assert_eq!(users.len(), state.count);
+    sorted(&users)
+}
+
+pub(crate) async fn the_first_fact_joins_and_the_last_leaves(subject: Subject) {
+    let (room, node) = (room("facts"), subject.node().await);
+    let (a, b) = (Incarnation::random(), Incarnation::random());
+    node.bus.subscribe(&room).await.unwrap();
+    let empty = node.presence.read(&room, 10).await.unwrap();
+    assert_eq!((empty.version, empty.count, empty.users), (Version::default(), 0, Some(vec![])));
+    let write = async |by, sequence, change| {
+        assert!(node.presence.write(&room, by, sequence, &change).await.unwrap())
+    };
+    write(&a, 1, here(&["Ann", "Bob"])).await;
+    write(&b, 1, here(&["Ann", "Cyd"])).await;
+    write(&a, 2, gone(&["Ann"])).await;
+    write(&a, 3, gone(&["Ann", "Nobody"])).await;
+    assert_eq!(who(&node, &room).await, ["Ann", "Bob", "Cyd"]);
+    write(&b, 2, gone(&["Ann"])).await;
+    write(&a, 4, gone(&["Bob"])).await;
+    write(&b, 3, gone(&["Cyd"])).await;
+    let expected = [
+        (2, names(&["Ann", "Bob"]), vec![]),
+        (3, names(&["Cyd"]), vec![]),
+        (2, vec![], names(&["Ann"])),
+        (1, vec![], names(&["Bob"])),
+        (0, vec![], names(&["Cyd"])),
+    ];
+    until("all is heard", async || node.heard.presence(&room).len() >= expected.len()).await;
+    assert_eq!(node.heard.presence(&room), expected);
+    assert!(who(&node, &room).await.is_empty());
+}
+
+pub(crate) async fn a_write_runs_twice_and_an_older_one_never(subject: Subject) {
+    let (room, node, by) = (room("twice"), subject.node().await, Incarnation::random());
+    node.bus.subscribe(&room).await.unwrap();
+    assert!(node.presence.write(&room, &by, 7, &here(&["Ann"])).await.unwrap());
+    let after = node.presence.read(&room, 10).await.unwrap();
+    for (sequence, change) in
+        [(7, here(&["Ann"])), (7, gone(&["Ann"])), (6, gone(&["Ann"])), (1, here(&["Bob"]))]
+    {
+        assert!(!node.presence.write(&room, &by, sequence, &change).await.unwrap());
+    }
+    assert_eq!(node.presence.read(&room, 10).await.unwrap(), after);
+    // A new number for an old fact is no news either.
+    assert!(node.presence.write(&room, &by, 10, &here(&["Ann"])).await.unwrap());
+    assert!(node.presence.write(&room, &by, 11, &gone(&["Bob"])).await.unwrap());
+    assert_eq!(node.presence.read(&room, 10).await.unwrap(), after);
+    silence().await;
+    assert_eq!(node.heard.presence(&room).len(), 1);
+}
+
+pub(crate) async fn a_whole_write_removes_exactly_the_missing(subject: Subject) {
+    let (room, node) = (room("whole"), subject.node().await);
+    let (a, b) = (Incarnation::random(), Incarnation::random());
+    node.bus.subscribe(&room).await.unwrap();
+    node.presence.write(&room, &a, 1, &here(&["Ann", "Bob", "Cyd"])).await.unwrap();
+    node.presence.write(&room, &b, 1, &here(&["Bob", "Dan"])).await.unwrap();
+    let whole = |names: &[&str]| Change { whole: true, ..here(names) };
+    node.presence.write(&room, &a, 2, &whole(&["Ann", "Eve"])).await.unwrap();
+    assert_eq!(who(&node, &room).await, ["Ann", "Bob", "Dan", "Eve"]);
+    until("all is heard", async || node.heard.presence(&room).len() == 3).await;
+    assert_eq!(node.heard.presence(&room)[2], (4, names(&["Eve"]), names(&["Cyd"])));
+    node.presence.write(&room, &a, 3, &whole(&["Ann", "Eve"])).await.unwrap();
+    node.presence.write(&room, &a, 4, &whole(&[])).await.unwrap();
+    assert_eq!(who(&node, &room).await, ["Bob", "Dan"]);
+    until("all is heard", async || node.heard.presence(&room).len() == 4).await;
+    assert_eq!(node.heard.presence(&room)[3], (2, vec![], names(&["Ann", "Eve"])));
+}
+
+pub(crate) async fn versions_are_consecutive_and_agree_with_the_state(subject: Subject) {
+    let (room, nodes) = (room("versions"), [subject.node().await, subject.node().await]);
+    nodes[0].bus.subscribe(&room).await.unwrap();
+    let mut writers = Vec::new();
+    for writer in 0..4_u64 {
+        let (store, room) = (nodes[usize::try_from(writer).unwrap() % 2].store.clone(), room.clone());
+        writers.push(subject.lifecycle.spawn("writer", async move {
+            let by = Incarnation::random();
+            for sequence in 1..=40 {
+                let name = format!("user {}", (writer + sequence * 7) % 11);
+                let mut change = if sequence % 3 == 0 { gone(&[&name]) } else { here(&[&name]) };
+                change.whole = sequence % 13 == 0;
+                store.presence.write(&room, &by, sequence, &change).await.unwrap();
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let state = nodes[1].presence.read(&room, 1_000).await.unwrap();
+    let number = usize::try_from(state.version.number).unwrap();
+    until("all is heard", async || nodes[0].heard.of(&room).len() >= number).await;
+    let mut version = Version { number: 0, ..state.version.clone() };
+    let mut sum: BTreeSet<UserName> = BTreeSet::new();
+    for news in nodes[0].heard.of(&room) {
+        let News::Presence { version: next, count, joined, left } = news else { panic!("{news:?}") };
+        assert!(next.follows(&version), "{next:?} after {version:?}");
+        version = next;
+        for user in joined {
+            assert!(sum.insert(user), "joined twice");
+        }
+        for user in left {
+            assert!(sum.remove(&user), "left without having joined");
+        }
+        assert_eq!(count, sum.len());
+    }
+    assert_eq!(version, state.version);
+    assert_eq!(who(&nodes[1], &room).await, sorted(&sum.into_iter().collect::<Vec<_>>()));
+}
+
+fn crowd(size: usize) -> Vec<UserName> {
+    // Names of the greatest length.
+    (0..size).map(|number| user(&format!("{number:04}{}", "\u{1f980}".repeat(60)))).collect()
+}
+
+pub(crate) async fn a_great_change_comes_in_pieces(subject: Subject) {
+    let (room, node, by) = (room("pieces"), subject.node().await, Incarnation::random());
+    node.bus.subscribe(&room).await.unwrap();
+    let change = Change { whole: true, here: crowd(1_200), ..Change::default() };
+    node.presence.write(&room, &by, 1, &change).await.unwrap();
+    let change = Change { whole: true, here: crowd(1_700).split_off(800), ..Change::default() };
+    node.presence.write(&room, &by, 2, &change).await.unwrap();
+    let pieces = || {
+        let heard = node.heard.presence(&room);
+        heard.into_iter().map(|(count, joined, left)| (count, joined.len(), left.len())).collect::<Vec<_>>()
+    };
+    until("all is heard", async || pieces().len() >= 6).await;
+    let expected =
+        [(500, 500, 0), (1_000, 500, 0), (1_200, 200, 0), (1_700, 500, 0), (1_200, 0, 500), (900, 0, 300)];
+    assert_eq!(pieces(), expected);
+    let state = node.presence.read(&room, 10).await.unwrap();
+    assert_eq!((state.version.number, state.count, state.users), (6, 900, None));
+}
+
+/// All users by pages, without those that came twice.
+async fn by_pages(store: &Store, room: &RoomName, limit: usize) -> (BTreeSet<UserName>, usize) {
+    let (mut all, mut seen, mut cursor) = (BTreeSet::new(), 0, None);
+    loop {
+        let page = store.presence.users(room, cursor.as_deref(), limit).await.unwrap();
+        seen += page.users.len();
+        all.extend(page.users);
+        cursor = page.cursor;
+        if cursor.is_none() {
+            assert_eq!(page.count, all.len());
+            return (all, seen);
+        }
+    }
+}
+
+pub(crate) async fn users_come_in_pages(subject: Subject) {
+    let (room, node, by) = (room("few"), subject.node().await, Incarnation::random());
+    let all: Vec<_> = (0..57).map(|number| user(&format!("user {number}"))).collect();
+    node.presence.write(&room, &by, 1, &Change { here: all.clone(), ..Change::default() }).await.unwrap();
+    for limit in [1, 10, 57, 200] {
+        assert_eq!(by_pages(&node, &room, limit).await, (all.iter().cloned().collect(), 57));
+    }
+    let nobody = node.presence.users(&crate::subject::room("nobody"), None, 10).await.unwrap();
+    assert_eq!((nobody.count, nobody.users.len(), nobody.cursor), (0, 0, None));
+    for nonsense in ["", "s", "sx", "x", "n", "чат"] {
+        let page = node.presence.users(&room, Some(nonsense), 10).await.unwrap();
+        assert_eq!(page.users.len(), 10, "the cursor {nonsense:?} begins at the beginning");
+    }
+}
+
+pub(crate) async fn many_users_come_in_pages(subject: Subject) {
+    let (room, node, by) = (room("many"), subject.node().await, Incarnation::random());
+    let all = crowd(1_300);
+    node.presence.write(&room, &by, 1, &Change { here: all.clone(), ..Change::default() }).await.unwrap();
+    let (visited, _) = by_pages(&node, &room, 100).await;
+    assert_eq!(visited, all.into_iter().collect());
+    let state = node.presence.read(&room, 500).await.unwrap();
+    assert_eq!((state.count, state.users), (1_300, None));
+}
+
+pub(crate) async fn rooms_come_in_pages(subject: Subject) {
+    let (node, by) = (subject.node().await, Incarnation::random());
+    let mut all: Vec<_> = (0..60).map(|number| room(&format!("room {number}"))).collect();
+    for room in &all {
+        node.log.open(room, 0).await.unwrap();
+        node.presence.index(room, &by).await.unwrap();
+    }
+    // Nobody is there and no log was begun: not listed, and gone for good.
+    node.presence.index(&room("forgotten"), &by).await.unwrap();
+    node.presence.index(&room("in use"), &by).await.unwrap();
+    node.presence.write(&room("in use"), &by, 1, &here(&["Ann", "Bob"])).await.unwrap();
+    all.push(room("in use"));
+    all.sort();
+    for limit in [1, 7, 61, 1_000] {
+        let (mut visited, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = node.presence.rooms(cursor.as_deref(), limit).await.unwrap();
+            assert!(page.rooms.len() <= limit);
+            for (name, count) in page.rooms {
+                assert_eq!(count, if name.as_str() == "in use" { 2 } else { 0 });
+                visited.push(name);
+            }
+            cursor = page.cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        visited.sort();
+        assert_eq!(visited, all, "each once, {limit} a page");
+    }
+    // Indexed again, it is listed again once its life begins.
+    node.log.open(&room("forgotten"), 0).await.unwrap();
+    node.presence.index(&room("forgotten"), &by).await.unwrap();
+    assert_eq!(node.presence.rooms(None, 1_000).await.unwrap().rooms.len(), 62);
+    for nonsense in ["", "x", "99:", "0:", ":"] {
+        node.presence.rooms(Some(nonsense), 10).await.unwrap();
+    }
+}
+
+pub(crate) async fn rooms_of_a_user(subject: Subject) {
+    let (node, a, b) = (subject.node().await, Incarnation::random(), Incarnation::random());
+    for (name, by, who) in
+        [("one", &a, "Ann"), ("two", &a, "Bob"), ("two", &b, "Ann"), ("three", &b, "Bob"), ("one", &b, "Ann")]
+    {
+        node.presence.index(&room(name), by).await.unwrap();
+        let sequence = if name == "one" { 1 } else { 2 };
+        assert!(node.presence.write(&room(name), by, sequence, &here(&[who])).await.unwrap());
+    }
+    let of = async |name, nodes: &[Incarnation]| {
+        let rooms = node.presence.rooms_of(&user(name), nodes).await.unwrap();
+        rooms.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(of("Ann", &[a.clone(), b.clone()]).await, ["one", "two"]);
+    assert_eq!(of("Ann", std::slice::from_ref(&a)).await, ["one"]);
+    assert_eq!(of("Bob", &[b.clone(), a.clone()]).await, ["three", "two"]);
+    assert!(of("Nobody", &[a.clone(), b]).await.is_empty());
+    assert!(of("Ann", &[]).await.is_empty());
+    node.presence.unindex(&room("one"), &a).await.unwrap();
+    assert!(of("Ann", &[a]).await.is_empty());
+}

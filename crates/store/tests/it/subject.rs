@@ -1,0 +1,184 @@
+//! What a case runs on: somewhere to remember, nodes that share it, and what their sinks heard.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use roomcast_ops::Lifecycle;
+use roomcast_protocol::{RoomName, UserName};
+use roomcast_store::{Entry, Memory, News, Published, Result, Retention, SendRequest, Settings, Sink, Store};
+use tokio::time::{Instant, sleep};
+
+use crate::server::{shared_cluster, shared_redis};
+
+enum Place {
+    Memory,
+    Redis(String),
+}
+
+pub(crate) struct Subject {
+    place: Place,
+    memory: Memory,
+    pub(crate) settings: Settings,
+    pub(crate) lifecycle: Lifecycle,
+}
+
+impl Subject {
+    fn new(place: Place) -> Self {
+        let settings = Settings { prefix: format!("t{:08x}", rand::random::<u32>()), ..Settings::default() };
+        Self { place, memory: Memory::new(&settings), settings, lifecycle: Lifecycle::new() }
+    }
+
+    pub(crate) async fn memory() -> Self {
+        Self::new(Place::Memory)
+    }
+
+    pub(crate) async fn redis() -> Self {
+        Self::at(&shared_redis().await.url())
+    }
+
+    pub(crate) async fn cluster() -> Self {
+        Self::at(&shared_cluster().await.url())
+    }
+
+    pub(crate) fn at(url: &str) -> Self {
+        Self::new(Place::Redis(url.to_owned()))
+    }
+
+    pub(crate) fn keeping(mut self, retention: Retention) -> Self {
+        self.settings.retention = retention;
+        self.memory = Memory::new(&self.settings);
+        self
+    }
+
+    /// Another node on the same memory.
+    pub(crate) async fn node(&self) -> Node {
+        let heard = Arc::new(Heard::default());
+        let sink: Arc<dyn Sink> = heard.clone();
+        let store = match &self.place {
+            Place::Memory => self.memory.node(sink),
+            Place::Redis(url) => Store::on_redis(url, &self.settings, sink, &self.lifecycle).unwrap(),
+        };
+        assert!(store.health.wait_up(Duration::from_secs(10)).await, "the store is not reached");
+        Node { store, heard }
+    }
+}
+
+/// A node's store, and what it heard.
+pub(crate) struct Node {
+    pub(crate) store: Store,
+    pub(crate) heard: Arc<Heard>,
+}
+
+impl Deref for Node {
+    type Target = Store;
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Node {
+    pub(crate) async fn publish(&self, room: &RoomName, id: &str, user: &str) -> Result<Published> {
+        let tail = tail(id);
+        let request = SendRequest { room, id, user: &self::user(user), tail: &tail, counted: true };
+        self.log.publish(request).await
+    }
+
+    /// Messages with the ids `PREFIX1`, `PREFIX2` …
+    pub(crate) async fn publish_many(&self, room: &RoomName, prefix: &str, count: usize) -> Vec<Published> {
+        let mut published = Vec::with_capacity(count);
+        for number in 1..=count {
+            published.push(self.publish(room, &format!("{prefix}{number}"), "Ann").await.unwrap());
+        }
+        published
+    }
+}
+
+/// What a sink heard, in order.
+#[derive(Default)]
+pub(crate) struct Heard {
+    news: Mutex<Vec<(RoomName, News)>>,
+    gaps: Mutex<Vec<Option<RoomName>>>,
+}
+
+impl Sink for Heard {
+    fn news(&self, room: &RoomName, news: News) {
+        self.news.lock().push((room.clone(), news));
+    }
+
+    fn gap(&self, room: Option<&RoomName>) {
+        self.gaps.lock().push(room.cloned());
+    }
+}
+
+impl Heard {
+    pub(crate) fn of(&self, room: &RoomName) -> Vec<News> {
+        self.news.lock().iter().filter(|(of, _)| of == room).map(|(_, news)| news.clone()).collect()
+    }
+
+    pub(crate) fn messages(&self, room: &RoomName) -> Vec<Entry> {
+        let message = |news| if let News::Message(entry) = news { Some(entry) } else { None };
+        self.of(room).into_iter().filter_map(message).collect()
+    }
+
+    /// Each presence news: count, who joined, who left, sorted.
+    pub(crate) fn presence(&self, room: &RoomName) -> Vec<(usize, Vec<String>, Vec<String>)> {
+        let presence = |news| match news {
+            News::Presence { count, joined, left, .. } => Some((count, sorted(&joined), sorted(&left))),
+            _ => None,
+        };
+        self.of(room).into_iter().filter_map(presence).collect()
+    }
+
+    pub(crate) fn has_message(&self, room: &RoomName, id: &str) -> bool {
+        let tail = tail(id);
+        let is_it = |news: &News| matches!(news, News::Message(entry) if entry.tail == tail);
+        self.news.lock().iter().any(|(of, news)| of == room && is_it(news))
+    }
+
+    /// Gaps of everything.
+    pub(crate) fn gaps(&self) -> usize {
+        self.gaps.lock().iter().filter(|room| room.is_none()).count()
+    }
+}
+
+fn tail(id: &str) -> String {
+    format!("\"id\":\"{id}\",\"text\":\"чат \u{1f980}\"}}")
+}
+
+pub(crate) fn room(name: &str) -> RoomName {
+    RoomName::parse(name).unwrap()
+}
+
+pub(crate) fn user(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+
+pub(crate) fn users(names: &[&str]) -> Vec<UserName> {
+    names.iter().map(|name| user(name)).collect()
+}
+
+pub(crate) fn sorted(users: &[UserName]) -> Vec<String> {
+    let mut names: Vec<_> = users.iter().map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn offsets(entries: &[Entry]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.offset).collect()
+}
+
+/// Waits for a condition, at most ten seconds.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// How long nothing is to be heard, where that is what is tested.
+pub(crate) async fn silence() {
+    sleep(Duration::from_millis(100)).await;
+}

@@ -1,0 +1,218 @@
+//! Puts a gateway together (binding early, so that its addresses are known), runs it, and takes it down
+//! in stages: unready, no new clients, clients closed in jittered batches, flush. Called by `main.rs`
+//! and by tests.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use roomcast_ops::{Admin, AdminHandle, Lifecycle, LogLevel, Metrics, Outcome, Readiness};
+use roomcast_protocol::limits::MAX_PACKET_BYTES;
+use roomcast_protocol::{event, server::Restarting};
+use roomcast_store::Store;
+use socketioxide::{ParserConfig, SocketIo};
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::conn::Sessions;
+use crate::http::{self, Origins, Web};
+use crate::node::Node;
+use crate::room::{Rooms, Surroundings};
+use crate::socket::{self, Clients, Gateway};
+use crate::telemetry::Events;
+use crate::users::Users;
+
+/// Packets that may wait for one client; more, and it reads too slowly.
+const CLIENT_QUEUE: usize = 4_096;
+/// How long a client may take from its connection to its first connect packet.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Clients that are closed at once when the node goes away, at most.
+const DRAIN_BATCH: usize = 64;
+/// How long the last acknowledgements and leaves may take after everyone is gone.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// A gateway, bound and not yet running.
+pub struct App {
+    public: TcpListener,
+    public_address: SocketAddr,
+    admin: AdminHandle,
+    routes: Router,
+    readiness: Readiness,
+    clients: Clients,
+    drain: Duration,
+    /// What everything above stands on: the store and the rooms. It ends last.
+    beneath: Lifecycle,
+}
+
+impl App {
+    /// Binds, connects in the background, and starts everything but the serving of clients.
+    ///
+    /// # Errors
+    /// An address cannot be bound, or a metric's name is taken.
+    pub async fn build(config: Config, lifecycle: &Lifecycle, log: LogLevel) -> anyhow::Result<Self> {
+        let public =
+            TcpListener::bind(config.listen).await.context(format!("listen on {}", config.listen))?;
+        let public_address = public.local_addr()?;
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
+        let events = Events::new(&metrics)?;
+        let readiness = Readiness::new();
+        readiness.publish(&metrics)?;
+        let registered = readiness.latch("lease");
+        let admin = Admin::bind(config.admin, readiness.clone(), metrics, log)
+            .context(format!("listen on {} for operators", config.admin))?;
+
+        let workers = std::thread::available_parallelism().map_or(2, usize::from) * 2;
+        let (rooms, unstarted) = Rooms::new(workers);
+        let sink = Arc::new(rooms.clone());
+        let beneath = Lifecycle::new();
+        let store = match &config.redis {
+            Some(url) => Store::on_redis(url, &config.store, sink, &beneath).context("use --redis")?,
+            None => Store::in_memory(&config.store, sink),
+        };
+        let node = Node::new(config.node.clone(), config.lease);
+        let users = Users::new(store.clone(), node.clone(), config.grace);
+        let around =
+            Surroundings::new(store.clone(), node.clone(), events.clone(), beneath.clone(), config.grace);
+        rooms.start(unstarted, &around);
+
+        let (sessions, clients) = (Sessions::default(), Clients::default());
+        let (socket_io, io) = socket_io(&config);
+        let gateway = Gateway {
+            store: store.clone(),
+            node: node.clone(),
+            rooms: rooms.clone(),
+            users: users.clone(),
+            clients: clients.clone(),
+            sessions: sessions.clone(),
+            events,
+            lifecycle: lifecycle.clone(),
+            listed: config.rooms.clone().into(),
+        };
+        socket::mount(&io, &gateway);
+
+        background(lifecycle, "lease", node.clone().keep_lease(store.clone(), registered));
+        background(lifecycle, "graces", users.clone().end_graces());
+        background(lifecycle, "rewrites", rewrite(store, node, users, rooms, readiness.clone()));
+        let origins = Origins::new(config.allow_origin.clone());
+        let routes = http::routes(Web { socket_io, origins, sessions, lifecycle: lifecycle.clone() });
+        let admin = admin.start();
+        Ok(Self { public, public_address, admin, routes, readiness, clients, drain: config.drain, beneath })
+    }
+
+    /// Where clients connect.
+    pub fn public_address(&self) -> SocketAddr {
+        self.public_address
+    }
+
+    /// Where operators connect.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.local_addr()
+    }
+
+    /// Says on standard output where it listens: for people, and for programs that start it on port 0.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn announce(&self) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "listening on http://{}", self.public_address)?;
+        writeln!(out, "admin on http://{}", self.admin.local_addr())?;
+        out.flush()
+    }
+
+    /// Serves until the lifecycle is stopped, then drains.
+    pub async fn run(self, lifecycle: Lifecycle) -> Outcome {
+        let serving = http::server::serve(self.public, self.routes, lifecycle.clone());
+        lifecycle.spawn_critical("accept", serving);
+        lifecycle.stopped().await;
+        self.readiness.drain();
+        drain(&self.clients, self.drain).await;
+        let outcome = lifecycle.finish(FLUSH).await;
+        // Nobody asks anything of the store any more.
+        self.beneath.stop();
+        self.beneath.hard().cancel();
+        self.beneath.finish(FLUSH).await;
+        self.admin.stop();
+        outcome
+    }
+}
+
+fn socket_io(config: &Config) -> (http::SocketIoHttp, SocketIo) {
+    let parser = ParserConfig::common()
+        .max_incoming_binaries(10)
+        .max_incoming_binary_buf_size(MAX_PACKET_BYTES)
+        .packet_completion_timeout(Duration::from_secs(10));
+    SocketIo::builder()
+        .ping_interval(config.ping_interval)
+        .ping_timeout(config.ping_timeout)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .max_buffer_size(CLIENT_QUEUE)
+        .max_payload(MAX_PACKET_BYTES as u64)
+        .ws_max_message_size(MAX_PACKET_BYTES)
+        .ws_max_frame_size(MAX_PACKET_BYTES)
+        .ws_read_buffer_size(1_024)
+        .with_parser(parser)
+        .build_with_inner_svc(Router::new())
+}
+
+/// Runs beside the serving until the end; not critical, for it ends when it is told to.
+fn background(lifecycle: &Lifecycle, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    let hard = lifecycle.hard();
+    let soft = lifecycle.soft();
+    lifecycle.spawn(name, async move {
+        tokio::select! {
+            () = work => {}
+            // A drained node stops renewing and removes nothing: its users come back elsewhere.
+            () = soft.cancelled() => {}
+            () = hard.cancelled() => {}
+        }
+    });
+}
+
+/// After every reconnect, and whenever this node goes on as a new incarnation, says everything anew.
+async fn rewrite(store: Store, node: Node, users: Users, rooms: Rooms, readiness: Readiness) {
+    let (mut reach, mut reborn) = (store.health.watch(), node.reborn());
+    let mut connections = reach.borrow_and_update().connections;
+    loop {
+        let again = tokio::select! {
+            changed = reborn.changed() => changed.is_ok(),
+            changed = reach.changed() => {
+                if changed.is_err() {
+                    // In memory nothing ever changes.
+                    std::future::pending::<()>().await;
+                }
+                let now = *reach.borrow_and_update();
+                readiness.degrade("redis", !now.up);
+                now.up && std::mem::replace(&mut connections, now.connections) != now.connections
+            }
+        };
+        if again {
+            users.claim_anew().await;
+            rooms.rewrite().await;
+        }
+    }
+}
+
+/// Closes the transports of all clients in jittered batches, so that their coming back is spread.
+async fn drain(clients: &Clients, window: Duration) {
+    let all = clients.all();
+    let batches = all.len().div_ceil(DRAIN_BATCH);
+    // A small node need not take the whole window: a tenth of a second a batch is slow enough.
+    let pause = (window / u32::try_from(batches.max(1)).unwrap_or(u32::MAX)).min(Duration::from_millis(100));
+    if !all.is_empty() {
+        tracing::info!(clients = all.len(), "closing connections");
+    }
+    for batch in all.chunks(DRAIN_BATCH) {
+        for client in batch {
+            let reconnect_in_ms = rand::random_range(100..2_000);
+            client.emit(event::server::RESTARTING, &Restarting { reconnect_in_ms });
+        }
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        for client in batch {
+            client.cut("drain");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What a person can set, as flags or environment, and what it is checked against. Called by `main.rs`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use roomcast_ops::{LogFormat, Logging, Problems};
+use roomcast_protocol::RoomName;
+use roomcast_store::{Retention, Settings};
+
+/// The edge of Roomcast: terminates Socket.IO, serves the web UI, exchanges room events through Redis.
+/// Without --redis it is a whole chat in one process.
+#[derive(Debug, Parser)]
+#[command(name = "roomcast-gateway", version)]
+pub struct Args {
+    /// Where clients connect: web UI and Socket.IO
+    #[arg(long, env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:3000")]
+    listen: String,
+    /// Where operators connect: health, metrics, log level
+    #[arg(long, env = "ROOMCAST_ADMIN", default_value = "127.0.0.1:9464")]
+    admin: String,
+    /// Redis that the nodes share: redis://… or redis-cluster://…; without it everything stays in this process
+    #[arg(long, env = "ROOMCAST_REDIS", hide_env_values = true)]
+    redis: Option<String>,
+    /// What stands before every key in Redis, so that several clusters may share one
+    #[arg(long, env = "ROOMCAST_PREFIX", default_value = "rc1")]
+    prefix: String,
+    /// This node's name, as clients see it [default: a random one]
+    #[arg(long, env = "ROOMCAST_NODE")]
+    node: Option<String>,
+    /// A page of this origin may connect too: scheme://host[:port], or * for any (repeatable)
+    #[arg(long, env = "ROOMCAST_ALLOW_ORIGIN", value_delimiter = ',')]
+    allow_origin: Vec<String>,
+    /// Rooms that are always listed (repeatable)
+    #[arg(long, env = "ROOMCAST_ROOM", value_delimiter = ',', default_value = "general,help,random")]
+    room: Vec<String>,
+    /// Messages of a room that are kept however old they are
+    #[arg(long, env = "ROOMCAST_HISTORY_LEN", default_value_t = 1_000)]
+    history_len: usize,
+    /// Messages this young are kept however many they are, up to --history-cap
+    #[arg(long, env = "ROOMCAST_HISTORY_TTL", default_value = "10m")]
+    history_ttl: String,
+    /// Messages of a room that are ever kept
+    #[arg(long, env = "ROOMCAST_HISTORY_CAP", default_value_t = 10_000)]
+    history_cap: usize,
+    /// A room that nobody uses for so long is forgotten whole
+    #[arg(long, env = "ROOMCAST_ROOM_TTL", default_value = "7d")]
+    room_ttl: String,
+    /// How often a connection is asked whether it is alive
+    #[arg(long, env = "ROOMCAST_PING_INTERVAL", default_value = "25s")]
+    ping_interval: String,
+    /// How long its answer may take
+    #[arg(long, env = "ROOMCAST_PING_TIMEOUT", default_value = "20s")]
+    ping_timeout: String,
+    /// How long after its last sign of life a node's users are taken for gone; the same for all nodes
+    #[arg(long, env = "ROOMCAST_LEASE", default_value = "15s")]
+    lease: String,
+    /// How long a user whose connection was lost stays online
+    #[arg(long, env = "ROOMCAST_GRACE", default_value = "15s")]
+    grace: String,
+    /// How long closing the connections may take at the end
+    #[arg(long, env = "ROOMCAST_DRAIN", default_value = "5s")]
+    drain: String,
+    /// What is logged, such as info,roomcast_gateway=debug
+    #[arg(long, env = "ROOMCAST_LOG", default_value = "info,fred=warn")]
+    log: String,
+    /// How a log line looks
+    #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    log_format: LogFormat,
+}
+
+/// Settings that can work.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where operators connect.
+    pub admin: SocketAddr,
+    /// The Redis that nodes share.
+    pub redis: Option<String>,
+    /// What the store is told.
+    pub store: Settings,
+    /// This node's name.
+    pub node: String,
+    /// Origins allowed beside the gateway's own.
+    pub allow_origin: Vec<String>,
+    /// Rooms that are always listed.
+    pub rooms: Vec<RoomName>,
+    /// How often a connection is asked whether it is alive.
+    pub ping_interval: Duration,
+    /// How long its answer may take.
+    pub ping_timeout: Duration,
+    /// The node's lease.
+    pub lease: Duration,
+    /// How long a user whose connection was lost stays online.
+    pub grace: Duration,
+    /// How long closing the connections may take.
+    pub drain: Duration,
+}
+
+impl Args {
+    /// Checks everything before it complains.
+    ///
+    /// # Errors
+    /// Every mistake there is.
+    pub fn check(self) -> Result<(Logging, Config), Problems> {
+        let mut problems = Problems::new();
+        let any = |origin: &str| origin == "*";
+        let config = Config {
+            listen: problems.listen("--listen", &self.listen),
+            admin: problems.listen("--admin", &self.admin),
+            redis: self.redis.map(|url| problems.url("--redis", &url, &["redis", "redis-cluster"])),
+            store: Settings {
+                retention: Retention {
+                    len: self.history_len,
+                    age: problems.duration("--history-ttl", &self.history_ttl),
+                    cap: self.history_cap,
+                    idle: problems.duration("--room-ttl", &self.room_ttl),
+                },
+                prefix: self.prefix,
+            },
+            node: self.node.unwrap_or_else(|| format!("node-{:06x}", rand::random::<u32>() & 0x00ff_ffff)),
+            allow_origin: self
+                .allow_origin
+                .iter()
+                .map(|text| if any(text) { text.clone() } else { problems.origin("--allow-origin", text) })
+                .collect(),
+            rooms: self.room.iter().filter_map(|name| room(&mut problems, name)).collect(),
+            ping_interval: problems.duration("--ping-interval", &self.ping_interval),
+            ping_timeout: problems.duration("--ping-timeout", &self.ping_timeout),
+            lease: problems.duration("--lease", &self.lease),
+            grace: problems.duration("--grace", &self.grace),
+            drain: problems.duration("--drain", &self.drain),
+        };
+        let braces = config.store.prefix.contains(['{', '}', ':']) || config.store.prefix.is_empty();
+        problems.check(!braces, "--prefix", "must be a word without braces and colons");
+        problems.at_least("--history-len", config.store.retention.len, 1);
+        problems.relate(
+            &["--history-cap", "--history-len"],
+            config.store.retention.cap >= config.store.retention.len,
+            "--history-cap must be at least --history-len",
+        );
+        problems.at_least("--lease", config.lease, Duration::from_millis(500));
+        problems.at_least("--ping-interval", config.ping_interval, Duration::from_millis(50));
+        problems.at_least("--ping-timeout", config.ping_timeout, Duration::from_millis(50));
+        problems.finish()?;
+        Ok((Logging { format: self.log_format, filter: self.log }, config))
+    }
+}
+
+fn room(problems: &mut Problems, name: &str) -> Option<RoomName> {
+    match RoomName::parse(name) {
+        Ok(room) => Some(room),
+        Err(refusal) => {
+            problems.add("--room", refusal.message);
+            None
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Long-polling: requests go to socketioxide, but for what it cannot be trusted with: a session that was
+//! cut, and events in the same request as the connect packet they need. Called by `http/mod.rs`.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Buf as _;
+use http::header::CONTENT_LENGTH;
+use http::{Method, StatusCode};
+use roomcast_protocol::limits::MAX_PACKET_BYTES;
+use tower::ServiceExt as _;
+
+use super::{Web, query, refuse};
+use crate::conn::is_connect;
+
+/// Between two packets of one request, since Engine.IO 4.
+const SEPARATOR: u8 = 0x1e;
+/// How long events wait for the connect packet in front of them.
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// An open packet is far smaller.
+const OPEN_BYTES: usize = 4_096;
+
+pub(super) async fn poll(web: &Web, request: Request) -> Response {
+    let Some(sid) = query(&request, "sid").map(str::to_owned) else {
+        return begin(web, request).await;
+    };
+    if web.sessions.is_refused(&sid) {
+        return unknown();
+    }
+    let response = if request.method() == Method::POST {
+        post(web, &sid, request).await
+    } else {
+        pass(web, request).await
+    };
+    // Cut while the poll was waiting: what it would carry must not be the last word.
+    if web.sessions.is_refused(&sid) { unknown() } else { response }
+}
+
+fn unknown() -> Response {
+    refuse(StatusCode::BAD_REQUEST, 1, "Session ID unknown")
+}
+
+async fn pass(web: &Web, request: Request) -> Response {
+    match web.socket_io.clone().oneshot(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
+}
+
+/// A new session: its id and protocol are noted for the upgrade that will follow.
+async fn begin(web: &Web, request: Request) -> Response {
+    let protocol = query(&request, "EIO").and_then(|protocol| protocol.chars().next());
+    let response = pass(web, request).await;
+    if response.status() != StatusCode::OK {
+        return response;
+    }
+    let (head, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, OPEN_BYTES).await else {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, 3, "Bad request");
+    };
+    if let (Some(sid), Some(protocol)) = (opened(&body), protocol) {
+        web.sessions.began(sid, protocol);
+    }
+    Response::from_parts(head, Body::from(body))
+}
+
+/// The session id in an open packet.
+fn opened(body: &Bytes) -> Option<&str> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once(r#""sid":""#)?;
+    rest.split_once('"').map(|(sid, _)| sid)
+}
+
+/// Hands the packets up; those behind a connect packet once it is answered.
+async fn post(web: &Web, sid: &str, request: Request) -> Response {
+    let (mut head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_PACKET_BYTES).await else {
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, 3, "the payload is too large");
+    };
+    head.headers.remove(CONTENT_LENGTH);
+    let mut rest = body;
+    while let Some(end) = connect_ends(&rest) {
+        let first = rest.split_to(end);
+        // The separator itself.
+        rest.advance(1);
+        let answered = web.sessions.connecting(sid);
+        let response = pass(web, Request::from_parts(head.clone(), Body::from(first))).await;
+        if response.status() != StatusCode::OK {
+            return response;
+        }
+        // Not answered in time, or never to be: what follows is for socketioxide to judge.
+        if tokio::time::timeout(CONNECT_WAIT, answered).await.is_err() {
+            tracing::debug!("a connect packet was not answered in time");
+        }
+    }
+    pass(web, Request::from_parts(head, Body::from(rest))).await
+}
+
+/// Where the first connect packet ends, if other packets follow it.
+fn connect_ends(body: &[u8]) -> Option<usize> {
+    let mut begin = 0;
+    for (at, byte) in body.iter().enumerate() {
+        if *byte == SEPARATOR {
+            if is_connect(body.get(begin..at)?) {
+                return Some(at);
+            }
+            begin = at + 1;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_cut_behind_a_connect_packet_that_others_follow() {
+        assert_eq!(connect_ends(b"40{}\x1e42[\"join\"]"), Some(4));
+        assert_eq!(connect_ends(b"3\x1e40/native,{}\x1e42[1]"), Some(14));
+        for whole in [&b"40{}"[..], b"", b"42[1]\x1e42[2]", b"42[1]\x1e40{}", b"40/x,\x1e42[1]"] {
+            assert_eq!(connect_ends(whole), None, "{whole:?}");
+        }
+    }
+
+    #[test]
+    fn the_session_is_found_in_an_open_packet() {
+        let four = Bytes::from_static(br#"0{"sid":"abc","upgrades":[]}"#);
+        let three = Bytes::from_static(br#"85:0{"sid":"abc","upgrades":[]}"#);
+        assert_eq!((opened(&four), opened(&three)), (Some("abc"), Some("abc")));
+        assert_eq!(opened(&Bytes::from_static(b"ok")), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! The WebSocket handshake: axum's request in, our own stream under socketioxide. Called by
+//! `http/mod.rs` once the origin was judged.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower::Service as _;
+use tungstenite::handshake::derive_accept_key;
+
+use super::{SocketIoHttp, Web, query, refuse};
+use crate::conn::{Conn, Control};
+
+fn has(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(word))
+}
+
+/// Answers the handshake; once the bytes are ours, hands them to socketioxide.
+pub(super) fn upgrade(web: &Arc<Web>, mut request: Request) -> Response {
+    let headers = request.headers();
+    let asked = request.method() == Method::GET
+        && has(headers, &UPGRADE, "websocket")
+        && has(headers, &CONNECTION, "upgrade")
+        && has(headers, &SEC_WEBSOCKET_VERSION, "13");
+    let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|_| asked) else {
+        return refuse(StatusCode::BAD_REQUEST, 3, "Bad request");
+    };
+    let protocol = match query(&request, "EIO") {
+        Some("3") => '3',
+        Some("4") => '4',
+        _ => return refuse(StatusCode::BAD_REQUEST, 5, "Unsupported protocol version"),
+    };
+    if query(&request, "sid").is_some_and(|sid| !web.sessions.may_upgrade(sid, protocol)) {
+        return refuse(StatusCode::BAD_REQUEST, 3, "Bad request");
+    }
+    let accept = derive_accept_key(key.as_bytes());
+
+    let control = Arc::<Control>::default();
+    // Lives as long as the connection: nothing but what socketioxide asks of it is kept.
+    let mut kept = http::Request::new(());
+    *kept.uri_mut() = request.uri().clone();
+    kept.extensions_mut().insert(Arc::clone(&control));
+    if let Some(sid) = query(&request, "sid") {
+        web.sessions.upgraded(sid, &control);
+    }
+
+    let upgraded = hyper::upgrade::on(&mut request);
+    let socket_io = web.socket_io.clone();
+    web.lifecycle.spawn("upgrade", async move {
+        match upgraded.await {
+            Ok(upgraded) => hand_over(socket_io, upgraded, control, kept),
+            Err(error) => tracing::debug!(%error, "an upgrade was not finished"),
+        }
+    });
+    let switched = [
+        (CONNECTION, "upgrade".to_owned()),
+        (UPGRADE, "websocket".to_owned()),
+        (SEC_WEBSOCKET_ACCEPT, accept),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, switched).into_response()
+}
+
+fn hand_over(
+    mut socket_io: SocketIoHttp,
+    upgraded: Upgraded,
+    control: Arc<Control>,
+    request: http::Request<()>,
+) {
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        tracing::error!("a connection is not the listener's own");
+        return;
+    };
+    let conn = Conn::new(parts.io.into_inner(), &parts.read_buf, control);
+    // The answer is ready at once: socketioxide serves the connection in a task of its own.
+    let handed = socket_io.call((conn, request)).into_inner();
+    if let Err(error) = handed {
+        tracing::debug!(?error, "a connection was refused");
+    }
+}

@@ -1,0 +1,18 @@
+//! The edge of Roomcast: Socket.IO and HTTP in, room events out. `main.rs` builds an [`App`] and runs
+//! it; tests do the same on port 0.
+
+mod app;
+mod client;
+mod config;
+mod conn;
+mod fanout;
+mod http;
+mod node;
+mod room;
+mod session;
+mod socket;
+mod telemetry;
+mod users;
+
+pub use app::App;
+pub use config::{Args, Config};

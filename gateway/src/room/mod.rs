@@ -1,0 +1,167 @@
+//! Rooms on this node. `Rooms` is the handle that the client's events and the bus call; behind it a
+//! fixed number of workers, each owning the rooms that hash to it, turn what happens into effects
+//! (`state.rs`, pure) and carry them out (`worker.rs`).
+
+mod follower;
+mod roster;
+pub(crate) mod state;
+mod work;
+mod worker;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use roomcast_protocol::ack::Online;
+use roomcast_protocol::{Position, RoomName, UserName};
+use roomcast_store::{News, Sink};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+pub(crate) use follower::{Healed, Message};
+pub(crate) use roster::Departure;
+use state::{ClientId, Entering};
+pub(crate) use work::Surroundings;
+use worker::{Command, Worker};
+
+use crate::client::{Answer, Client};
+
+/// Commands that may wait for a worker; news beyond it is a gap, which heals.
+const QUEUE: usize = 8_192;
+
+/// Where a join's answer goes, and the word to the client's own events that they may go on.
+pub(crate) struct Ticket {
+    pub(crate) answer: Answer,
+    pub(crate) done: oneshot::Sender<bool>,
+}
+
+/// A client's request to enter a room.
+pub(crate) struct EnterRequest {
+    pub(crate) room: RoomName,
+    pub(crate) client: Arc<Client>,
+    pub(crate) since: Option<Position>,
+    pub(crate) limit: usize,
+    pub(crate) answer: Answer,
+}
+
+struct Shard {
+    commands: mpsc::Sender<Command>,
+    gap: Arc<Gap>,
+}
+
+/// Tells a worker that its queue was full, or that the bus was deaf.
+#[derive(Default)]
+struct Gap {
+    noted: AtomicBool,
+    wake: Notify,
+}
+
+impl Gap {
+    fn note(&self) {
+        self.noted.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+}
+
+/// The rooms of this node.
+#[derive(Clone)]
+pub(crate) struct Rooms(Arc<[Shard]>);
+
+/// The other ends of the queues, until [`Rooms::start`].
+pub(crate) struct Unstarted(Vec<(mpsc::Receiver<Command>, Arc<Gap>)>);
+
+impl Rooms {
+    /// Queues for so many workers. They are there before the store, whose sink they are.
+    pub(crate) fn new(workers: usize) -> (Self, Unstarted) {
+        let (shards, ends) = (0..workers.max(1))
+            .map(|_| {
+                let (commands, receiver) = mpsc::channel(QUEUE);
+                let gap = Arc::<Gap>::default();
+                (Shard { commands, gap: Arc::clone(&gap) }, (receiver, gap))
+            })
+            .unzip::<_, _, Vec<_>, Vec<_>>();
+        (Self(shards.into()), Unstarted(ends))
+    }
+
+    /// Starts the workers.
+    pub(crate) fn start(&self, unstarted: Unstarted, around: &Surroundings) {
+        for ((receiver, gap), shard) in unstarted.0.into_iter().zip(self.0.iter()) {
+            let worker = Worker::new(receiver, gap, shard.commands.downgrade(), around.clone());
+            let hard = around.lifecycle.hard();
+            around.lifecycle.spawn("rooms", async move { hard.run_until_cancelled(worker.run()).await });
+        }
+    }
+
+    fn shard(&self, room: &RoomName) -> &Shard {
+        let mut hasher = DefaultHasher::new();
+        room.hash(&mut hasher);
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash will do")]
+        let hash = hasher.finish() as usize;
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "there is at least one shard, and the index is below their number"
+        )]
+        &self.0[hash % self.0.len()]
+    }
+
+    async fn send(&self, room: &RoomName, command: Command) {
+        if self.shard(room).commands.send(command).await.is_err() {
+            tracing::debug!("the rooms have stopped");
+        }
+    }
+
+    /// Lets a client in; answers it; true once it is in.
+    pub(crate) async fn enter(&self, request: EnterRequest) -> bool {
+        let EnterRequest { room, client, since, limit, answer } = request;
+        let (done, entered) = oneshot::channel();
+        let ticket = Ticket { answer, done };
+        let (id, user) = (client.id(), client.user().clone());
+        let entering = Entering { id, client, user, since, limit, ticket };
+        self.send(&room, Command::Enter { room: room.clone(), entering }).await;
+        entered.await.unwrap_or(false)
+    }
+
+    /// Lets a client out; returns once nothing of the room will reach it any more.
+    pub(crate) async fn leave(&self, room: &RoomName, client: ClientId, how: Departure) {
+        let (done, left) = oneshot::channel();
+        self.send(room, Command::Leave { room: room.clone(), client, how, done }).await;
+        // An error means that the workers stopped, and nothing will reach anybody any more.
+        left.await.unwrap_or_default();
+    }
+
+    /// Who is in a room that some client of this node has joined.
+    pub(crate) async fn online(&self, room: &RoomName) -> Option<Online> {
+        let (reply, online) = oneshot::channel();
+        self.send(room, Command::Online { room: room.clone(), reply }).await;
+        online.await.ok().flatten()
+    }
+
+    /// Tells this node's members only: for when the bus cannot.
+    pub(crate) async fn typing_here(&self, room: &RoomName, user: UserName, typing: bool) {
+        self.send(room, Command::News { room: room.clone(), news: News::Typing { user, typing } }).await;
+    }
+
+    /// The store may know something else of this node than is true: write presence anew.
+    pub(crate) async fn rewrite(&self) {
+        for shard in self.0.iter() {
+            if shard.commands.send(Command::Rewrite).await.is_err() {
+                tracing::debug!("the rooms have stopped");
+            }
+        }
+    }
+}
+
+impl Sink for Rooms {
+    fn news(&self, room: &RoomName, news: News) {
+        let shard = self.shard(room);
+        if shard.commands.try_send(Command::News { room: room.clone(), news }).is_err() {
+            shard.gap.note();
+        }
+    }
+
+    fn gap(&self, room: Option<&RoomName>) {
+        match room {
+            Some(room) => self.shard(room).gap.note(),
+            None => self.0.iter().for_each(|shard| shard.gap.note()),
+        }
+    }
+}

@@ -1,0 +1,531 @@
+//! One room on this node, from the first join to the last leave: absent, subscribing, live, lingering,
+//! unsubscribing. Pure: what happens in, [`Effect`]s out, in the order they must be carried out. Called
+//! by `room/worker.rs`; generic over clients (`C`) and pending answers (`T`) so that tests need neither.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roomcast_protocol::ack::Online;
+use roomcast_protocol::limits::MAX_REPLAY;
+use roomcast_protocol::{Epoch, Position, RoomName, UserName};
+use roomcast_store::{Change, News, Opened, Replay, RoomState};
+
+use super::follower::{Follower, Healed, Message, Since, Step};
+use super::roster::{Departure, Roster, Told};
+
+/// How long a room stays subscribed after its last user went: joins come in flocks.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+/// News that may wait while a room is being opened; more are a gap, healed once it is.
+const STASH: usize = 1_024;
+
+/// A connection, on this node.
+pub(crate) type ClientId = u64;
+
+/// A client that wants to enter.
+#[derive(Debug)]
+pub(crate) struct Entering<C, T> {
+    pub(crate) id: ClientId,
+    pub(crate) client: C,
+    pub(crate) user: UserName,
+    pub(crate) since: Option<Position>,
+    pub(crate) limit: usize,
+    /// Where the answer goes.
+    pub(crate) ticket: T,
+}
+
+/// The answer to a join.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub(crate) position: Position,
+    pub(crate) recovered: bool,
+    pub(crate) messages: Vec<Arc<Message>>,
+    pub(crate) online: Online,
+}
+
+/// A read of the log on behalf of a join.
+#[derive(Debug)]
+pub(crate) enum Past {
+    After(Replay),
+    Newest(Vec<roomcast_store::Entry>),
+    Failed,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Effect<C, T> {
+    /// Subscribe, then read log and presence; answer with [`Room::opened`].
+    Open,
+    /// Unsubscribe; answer with [`Room::closed`].
+    Close,
+    /// Answer a join: before anything else of this room reaches the client.
+    Admit { client: C, ticket: T, entered: Entered },
+    /// Refuse a join: the store cannot be reached.
+    Refuse { ticket: T },
+    /// Read what a join needs; answer with [`Room::past`].
+    ReadAfter { entering: Entering<C, T>, position: Position },
+    /// The same, without a position: the newest messages.
+    ReadNewest { entering: Entering<C, T> },
+    /// Read what came after; answer with [`Room::healed`].
+    Heal(Position),
+    /// Give a message to every member.
+    Deliver(Arc<Message>),
+    /// Tell every member to read the room anew.
+    Resync(Epoch),
+    /// Tell every member who is here.
+    Tell(Told),
+    /// Tell every member but the user's own.
+    Typing { user: UserName, typing: bool },
+    /// Write this node's facts; answer with [`Room::wrote`].
+    Write(Change),
+    /// Read the room's presence; answer with [`Room::presence`].
+    ReadPresence,
+    /// Call [`Room::timer`] then.
+    WakeAt(Instant),
+    /// Forget the room.
+    Drop,
+}
+
+type Effects<C, T> = Vec<Effect<C, T>>;
+
+enum Phase<C, T> {
+    Opening { waiting: Vec<Entering<C, T>>, stash: Vec<News>, overflowed: bool },
+    Open(Box<Live>),
+    Closing { waiting: Vec<Entering<C, T>> },
+}
+
+struct Live {
+    follower: Follower,
+    roster: Roster,
+    idle_since: Option<Instant>,
+}
+
+/// The room.
+pub(crate) struct Room<C, T> {
+    name: RoomName,
+    grace: Duration,
+    phase: Phase<C, T>,
+    members: HashMap<ClientId, (UserName, C)>,
+    woken_at: Option<Instant>,
+}
+
+impl<C: Clone, T> Room<C, T> {
+    pub(crate) fn new(name: RoomName, grace: Duration) -> Self {
+        let phase = Phase::Opening { waiting: Vec::new(), stash: Vec::new(), overflowed: false };
+        Self { name, grace, phase, members: HashMap::new(), woken_at: None }
+    }
+
+    /// Everyone who receives what happens here.
+    pub(crate) fn members(&self) -> impl ExactSizeIterator<Item = &(UserName, C)> {
+        self.members.values()
+    }
+
+    /// Who is here, where the room is open.
+    pub(crate) fn online(&self) -> Option<Online> {
+        match &self.phase {
+            Phase::Open(live) => Some(live.roster.online()),
+            _ => None,
+        }
+    }
+
+    /// A client enters. Its answer is an effect, now or after what has to be read first.
+    pub(crate) fn enter(&mut self, entering: Entering<C, T>, now: Instant) -> Effects<C, T> {
+        let mut effects = Vec::new();
+        match &mut self.phase {
+            Phase::Opening { waiting, .. } => {
+                if waiting.is_empty() {
+                    effects.push(Effect::Open);
+                }
+                waiting.push(entering);
+            }
+            Phase::Closing { waiting } => waiting.push(entering),
+            Phase::Open(_) => self.admit(entering, &mut effects),
+        }
+        self.settle(now, effects)
+    }
+
+    /// A client leaves.
+    pub(crate) fn leave(&mut self, id: ClientId, how: Departure, now: Instant) -> Effects<C, T> {
+        if let Phase::Opening { waiting, .. } | Phase::Closing { waiting } = &mut self.phase {
+            waiting.retain(|entering| entering.id != id);
+        }
+        if let Some((user, _)) = self.members.remove(&id)
+            && let Phase::Open(live) = &mut self.phase
+        {
+            live.roster.depart(&user, how, now);
+        }
+        self.settle(now, Vec::new())
+    }
+
+    /// The room is subscribed, and this is how it stood after that. None: it could not be.
+    pub(crate) fn opened(&mut self, opened: Option<(Opened, RoomState)>, now: Instant) -> Effects<C, T> {
+        let Phase::Opening { waiting, stash, overflowed } = &mut self.phase else { return Vec::new() };
+        let (waiting, stash) = (std::mem::take(waiting), std::mem::take(stash));
+        let overflowed = *overflowed;
+        let Some((opened, presence)) = opened else {
+            let refusals = waiting.into_iter().map(|entering| Effect::Refuse { ticket: entering.ticket });
+            return refusals.chain([Effect::Drop]).collect();
+        };
+        let follower = Follower::begin(self.name.clone(), opened);
+        let roster = Roster::begin(self.grace, presence);
+        self.phase = Phase::Open(Box::new(Live { follower, roster, idle_since: None }));
+        let mut effects = Vec::new();
+        for news in stash {
+            self.take_news(news, &mut effects);
+        }
+        if overflowed {
+            self.note_gap(&mut effects);
+        }
+        for entering in waiting {
+            self.admit(entering, &mut effects);
+        }
+        self.settle(now, effects)
+    }
+
+    /// The room is unsubscribed.
+    pub(crate) fn closed(&mut self) -> Effects<C, T> {
+        let Phase::Closing { waiting } = &mut self.phase else { return Vec::new() };
+        if waiting.is_empty() {
+            return vec![Effect::Drop];
+        }
+        let waiting = std::mem::take(waiting);
+        self.phase = Phase::Opening { waiting, stash: Vec::new(), overflowed: false };
+        vec![Effect::Open]
+    }
+
+    /// News from the bus.
+    pub(crate) fn news(&mut self, news: News, now: Instant) -> Effects<C, T> {
+        let mut effects = Vec::new();
+        self.take_news(news, &mut effects);
+        self.settle(now, effects)
+    }
+
+    /// News may have been missed.
+    pub(crate) fn gap(&mut self, now: Instant) -> Effects<C, T> {
+        let mut effects = Vec::new();
+        self.note_gap(&mut effects);
+        self.settle(now, effects)
+    }
+
+    /// What [`Effect::Heal`] read.
+    pub(crate) fn healed(&mut self, healed: Healed, now: Instant) -> Effects<C, T> {
+        let mut effects = Vec::new();
+        if let Phase::Open(live) = &mut self.phase {
+            let mut steps = Vec::new();
+            live.follower.healed(healed, &mut steps);
+            carry(steps, &mut effects);
+        }
+        self.settle(now, effects)
+    }
+
+    /// What a join needed from the log.
+    pub(crate) fn past(&mut self, entering: Entering<C, T>, past: Past, now: Instant) -> Effects<C, T> {
+        let mut effects = Vec::new();
+        let Phase::Open(live) = &self.phase else {
+            return vec![Effect::Refuse { ticket: entering.ticket }];
+        };
+        let judged = match past {
+            Past::Failed => return vec![Effect::Refuse { ticket: entering.ticket }],
+            Past::After(Replay::Whole(opened)) => {
+                let from = entering.since.as_ref().map_or(0, |since| since.offset);
+                Ok(live.follower.join_on(opened.newest, from))
+            }
+            Past::After(Replay::Lost(_)) => Err(live.follower.newest(entering.limit)),
+            Past::Newest(entries) => {
+                let from = entries.last().map_or(live.follower.position().offset, |entry| entry.offset);
+                Err(live.follower.join_on(entries, from))
+            }
+        };
+        match (judged, entering.since.clone()) {
+            (Ok(Some(messages)), _) => self.seat(entering, true, messages, &mut effects),
+            (Err(Some(messages)), _) => self.seat(entering, false, messages, &mut effects),
+            // The room went on by more than this node remembers while the log was read: read again.
+            (Ok(None), Some(position)) => effects.push(Effect::ReadAfter { entering, position }),
+            (Ok(None) | Err(None), _) => effects.push(Effect::ReadNewest { entering }),
+        }
+        self.settle(now, effects)
+    }
+
+    /// Whether the store took what [`Effect::Write`] wrote.
+    pub(crate) fn wrote(&mut self, taken: bool, now: Instant) -> Effects<C, T> {
+        if let Phase::Open(live) = &mut self.phase {
+            live.roster.wrote(taken, now);
+        }
+        self.settle(now, Vec::new())
+    }
+
+    /// What [`Effect::ReadPresence`] read.
+    pub(crate) fn presence(&mut self, state: Option<RoomState>, now: Instant) -> Effects<C, T> {
+        let mut effects = Vec::new();
+        if let Phase::Open(live) = &mut self.phase {
+            effects.extend(live.roster.read(state, now).map(Effect::Tell));
+        }
+        self.settle(now, effects)
+    }
+
+    /// The store may know something else of this node than is true.
+    pub(crate) fn rewrite(&mut self, now: Instant) -> Effects<C, T> {
+        if let Phase::Open(live) = &mut self.phase {
+            live.roster.rewrite();
+            live.roster.gap();
+        }
+        self.settle(now, Vec::new())
+    }
+
+    /// The time asked for with [`Effect::WakeAt`] has come.
+    pub(crate) fn timer(&mut self, now: Instant) -> Effects<C, T> {
+        self.woken_at = None;
+        self.settle(now, Vec::new())
+    }
+
+    fn take_news(&mut self, news: News, effects: &mut Effects<C, T>) {
+        match &mut self.phase {
+            Phase::Opening { stash, overflowed, .. } => {
+                if stash.len() < STASH {
+                    stash.push(news);
+                } else {
+                    *overflowed = true;
+                }
+            }
+            Phase::Open(live) => match news {
+                News::Message(entry) => {
+                    let mut steps = Vec::new();
+                    live.follower.entry(entry, &mut steps);
+                    carry(steps, effects);
+                }
+                News::Presence { version, count, joined, left } => {
+                    live.roster.news(version, count, joined, left);
+                }
+                News::Typing { user, typing } => effects.push(Effect::Typing { user, typing }),
+            },
+            Phase::Closing { .. } => {}
+        }
+    }
+
+    fn note_gap(&mut self, effects: &mut Effects<C, T>) {
+        match &mut self.phase {
+            Phase::Opening { overflowed, .. } => *overflowed = true,
+            Phase::Open(live) => {
+                let mut steps = Vec::new();
+                live.follower.gap(&mut steps);
+                live.roster.gap();
+                carry(steps, effects);
+            }
+            Phase::Closing { .. } => {}
+        }
+    }
+
+    /// Lets a client in where this node remembers enough, or asks for what it needs.
+    fn admit(&mut self, entering: Entering<C, T>, effects: &mut Effects<C, T>) {
+        let Phase::Open(live) = &self.phase else { return };
+        let (recovered, messages) = match &entering.since {
+            Some(position) => match live.follower.since(position) {
+                Since::Here(messages) if messages.len() <= MAX_REPLAY => (true, Some(messages)),
+                Since::AskTheLog => {
+                    let position = position.clone();
+                    effects.push(Effect::ReadAfter { entering, position });
+                    return;
+                }
+                Since::Here(_) | Since::Lost => (false, live.follower.newest(entering.limit)),
+            },
+            None => (false, live.follower.newest(entering.limit)),
+        };
+        match messages {
+            Some(messages) => self.seat(entering, recovered, messages, effects),
+            None => effects.push(Effect::ReadNewest { entering }),
+        }
+    }
+
+    fn seat(
+        &mut self,
+        entering: Entering<C, T>,
+        recovered: bool,
+        messages: Vec<Arc<Message>>,
+        effects: &mut Effects<C, T>,
+    ) {
+        let Phase::Open(live) = &mut self.phase else { return };
+        let Entering { id, client, user, ticket, .. } = entering;
+        if self.members.insert(id, (user.clone(), client.clone())).is_none() {
+            live.roster.arrive(&user);
+        }
+        let entered = Entered {
+            position: live.follower.position().clone(),
+            recovered,
+            messages,
+            online: live.roster.online(),
+        };
+        effects.push(Effect::Admit { client, ticket, entered });
+    }
+
+    /// What follows from the state, whatever happened: writes, reads, news that are due, closing.
+    fn settle(&mut self, now: Instant, mut effects: Effects<C, T>) -> Effects<C, T> {
+        let Phase::Open(live) = &mut self.phase else { return effects };
+        live.roster.expire(now);
+        effects.extend(live.roster.next_write(now).map(Effect::Write));
+        if live.roster.wants_read(now) {
+            effects.push(Effect::ReadPresence);
+        }
+        effects.extend(live.roster.tell(now).map(Effect::Tell));
+
+        let clear = self.members.is_empty() && live.roster.is_clear();
+        live.idle_since = clear.then(|| live.idle_since.unwrap_or(now));
+        let close_at = live.idle_since.map(|since| since + LINGER);
+        if close_at.is_some_and(|at| at <= now) {
+            self.phase = Phase::Closing { waiting: Vec::new() };
+            effects.push(Effect::Close);
+            return effects;
+        }
+        let due = [close_at, live.roster.deadline()].into_iter().flatten().min();
+        if let Some(due) = due
+            && self.woken_at.is_none_or(|at| at > due)
+        {
+            self.woken_at = Some(due);
+            effects.push(Effect::WakeAt(due));
+        }
+        effects
+    }
+}
+
+fn carry<C, T>(steps: Vec<Step>, effects: &mut Effects<C, T>) {
+    effects.extend(steps.into_iter().map(|step| match step {
+        Step::Deliver(message) => Effect::Deliver(message),
+        Step::Heal(position) => Effect::Heal(position),
+        Step::Resync(epoch) => Effect::Resync(epoch),
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use roomcast_store::log::Head;
+    use roomcast_store::{Entry, Version};
+
+    use super::*;
+
+    type TestRoom = Room<&'static str, u32>;
+
+    fn user(name: &str) -> UserName {
+        UserName::parse(name).unwrap()
+    }
+
+    fn room() -> TestRoom {
+        Room::new(RoomName::parse("r").unwrap(), Duration::from_secs(15))
+    }
+
+    fn entering(id: ClientId, since: Option<(&str, u64)>) -> Entering<&'static str, u32> {
+        let since = since.map(|(epoch, offset)| Position { epoch: Epoch::new(epoch), offset });
+        Entering { id, client: "c", user: user("ann"), since, limit: 50, ticket: u32::try_from(id).unwrap() }
+    }
+
+    fn entry(offset: u64) -> Entry {
+        Entry { epoch: Epoch::new("e"), offset, ts: 1, tail: format!(r#""id":"{offset}"}}"#) }
+    }
+
+    fn opened(top: u64, newest: std::ops::RangeInclusive<u64>) -> Opened {
+        let position = Position { epoch: Epoch::new("e"), offset: top };
+        Opened { head: Head { position, prior: vec![] }, newest: newest.map(entry).collect() }
+    }
+
+    fn nobody() -> RoomState {
+        RoomState { version: Version::default(), count: 0, users: Some(vec![]) }
+    }
+
+    fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
+        let offsets =
+            |messages: &[Arc<Message>]| messages.iter().map(|message| message.offset).collect::<Vec<_>>();
+        let one = |effect: &Effect<_, u32>| match effect {
+            Effect::Admit { ticket, entered, .. } => format!(
+                "admit {ticket} at {} recovered {} {:?}",
+                entered.position.offset,
+                entered.recovered,
+                offsets(&entered.messages)
+            ),
+            Effect::Deliver(message) => format!("deliver {}", message.offset),
+            Effect::Refuse { ticket } => format!("refuse {ticket}"),
+            Effect::Write(change) => format!("write +{} -{}", change.here.len(), change.gone.len()),
+            Effect::WakeAt(_) => "wake".into(),
+            Effect::ReadAfter { position, .. } => format!("read after {}", position.offset),
+            other => format!("{other:?}"),
+        };
+        effects.iter().map(one).collect()
+    }
+
+    /// A room with one member, ann, whose presence is written.
+    fn open_room(now: Instant) -> TestRoom {
+        let mut room = room();
+        room.enter(entering(1, None), now);
+        room.opened(Some((opened(3, 1..=3), nobody())), now);
+        room.wrote(true, now);
+        room
+    }
+
+    #[test]
+    fn joins_wait_for_the_subscription_and_nothing_falls_between() {
+        let (mut room, now) = (room(), Instant::now());
+        assert_eq!(show(&room.enter(entering(1, None), now)), ["Open"]);
+        assert!(room.enter(entering(2, None), now).is_empty());
+        assert!(room.news(News::Message(entry(3)), now).is_empty());
+        assert!(room.news(News::Message(entry(4)), now).is_empty());
+        let effects = room.opened(Some((opened(3, 1..=3), nobody())), now);
+        let admitted = |n| format!("admit {n} at 4 recovered false [1, 2, 3, 4]");
+        assert_eq!(show(&effects), ["deliver 4".into(), admitted(1), admitted(2), "write +1 -0".into()]);
+    }
+
+    #[test]
+    fn a_join_is_answered_at_the_position_where_its_stream_begins() {
+        let now = Instant::now();
+        let mut room = open_room(now);
+        room.news(News::Message(entry(4)), now);
+        let effects = room.enter(entering(2, Some(("e", 2))), now);
+        assert_eq!(show(&effects)[0], "admit 2 at 4 recovered true [3, 4]");
+        assert_eq!(show(&room.news(News::Message(entry(5)), now)), ["deliver 5"]);
+        let effects = room.enter(entering(3, Some(("other", 2))), now);
+        assert_eq!(show(&effects)[0], "admit 3 at 5 recovered false [1, 2, 3, 4, 5]");
+    }
+
+    #[test]
+    fn what_was_read_for_a_join_is_continued_to_where_the_room_is_by_then() {
+        let now = Instant::now();
+        let mut room = room();
+        room.enter(entering(1, None), now);
+        room.opened(Some((opened(200, 73..=200), nobody())), now);
+        let late = entering(2, Some(("e", 10)));
+        assert_eq!(show(&room.enter(late, now)), ["read after 10"]);
+        room.news(News::Message(entry(201)), now);
+        let read = Past::After(Replay::Whole(Opened {
+            newest: (11..=200).map(entry).collect(),
+            ..opened(200, 1..=0)
+        }));
+        let effects = room.past(entering(2, Some(("e", 10))), read, now);
+        let Effect::Admit { entered, .. } = &effects[0] else { panic!("{effects:?}") };
+        let offsets: Vec<u64> = entered.messages.iter().map(|message| message.offset).collect();
+        assert_eq!((offsets, entered.recovered), ((11..=201).collect(), true));
+    }
+
+    #[test]
+    fn a_room_that_cannot_be_opened_refuses_and_is_forgotten() {
+        let (mut room, now) = (room(), Instant::now());
+        room.enter(entering(1, None), now);
+        assert_eq!(show(&room.opened(None, now)), ["refuse 1", "Drop"]);
+    }
+
+    #[test]
+    fn an_empty_room_lingers_then_closes_and_may_open_again() {
+        let now = Instant::now();
+        let mut room = open_room(now);
+        assert_eq!(show(&room.leave(1, Departure::Left, now)), ["write +0 -1"]);
+        assert_eq!(show(&room.wrote(true, now)), ["wake"], "only once the store knows");
+        assert_eq!(show(&room.timer(now + LINGER)), ["Close"]);
+        assert!(room.enter(entering(2, None), now).is_empty());
+        assert_eq!(show(&room.closed()), ["Open"]);
+    }
+
+    #[test]
+    fn a_user_in_grace_keeps_the_room_open() {
+        let now = Instant::now();
+        let mut room = open_room(now);
+        assert_eq!(show(&room.leave(1, Departure::Vanished, now)), ["wake"]);
+        assert!(!show(&room.timer(now + LINGER)).contains(&"Close".to_owned()));
+        let later = now + Duration::from_secs(15);
+        assert_eq!(show(&room.timer(later)), ["write +0 -1"]);
+    }
+}

@@ -1,0 +1,210 @@
+//! What a room needs from the store, each as a task whose result goes back to the room's worker. Called
+//! by `worker.rs`; a semaphore bounds how much of it runs at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roomcast_ops::Lifecycle;
+use roomcast_protocol::limits::{MAX_LISTED_USERS, MAX_REPLAY};
+use roomcast_protocol::{Position, RoomName};
+use roomcast_store::{Change, Replay, Store, StoreError};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Ticket;
+use super::follower::{Healed, RECENT};
+use super::state::{Entering, Past};
+use super::worker::Command;
+use crate::client::Client;
+use crate::node::Node;
+use crate::telemetry::Events;
+
+/// Requests of rooms to the store under way at once.
+const AT_ONCE: usize = 256;
+/// How long a heal waits for the store before it is tried again.
+const HEAL_RETRY: Duration = Duration::from_millis(200);
+
+/// What rooms stand on.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) store: Store,
+    pub(crate) node: Node,
+    pub(crate) events: Events,
+    pub(crate) lifecycle: Lifecycle,
+    /// How long a user whose transport went stays.
+    pub(crate) grace: Duration,
+    at_once: Arc<Semaphore>,
+}
+
+type Results = (mpsc::WeakSender<Command>, RoomName);
+
+impl Surroundings {
+    pub(crate) fn new(
+        store: Store,
+        node: Node,
+        events: Events,
+        lifecycle: Lifecycle,
+        grace: Duration,
+    ) -> Self {
+        Self { store, node, events, lifecycle, grace, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    fn spawn<F>(&self, what: &'static str, results: mpsc::WeakSender<Command>, work: F)
+    where
+        F: Future<Output = Command> + Send + 'static,
+    {
+        let (at_once, hard) = (Arc::clone(&self.at_once), self.lifecycle.hard());
+        let task = async move {
+            // The semaphore is never closed.
+            let permit = at_once.acquire().await;
+            let command = work.await;
+            drop(permit);
+            if let Some(results) = results.upgrade()
+                && results.send(command).await.is_err()
+            {
+                tracing::debug!(what, "the rooms have stopped");
+            }
+        };
+        self.lifecycle.spawn(what, async move { hard.run_until_cancelled(task).await });
+    }
+
+    fn failed(&self, what: &'static str, error: &StoreError) {
+        self.events.store_failed(what, error);
+    }
+
+    /// Subscribes, then reads where the room stands.
+    pub(super) fn open(&self, (results, room): Results) {
+        let around = self.clone();
+        self.spawn("room-open", results, async move {
+            let opening = async {
+                around.store.bus.subscribe(&room).await?;
+                let opened = around.store.log.open(&room, RECENT).await?;
+                if let Some(node) = around.node.current() {
+                    around.store.presence.index(&room, &node).await?;
+                }
+                let state = around.store.presence.read(&room, MAX_LISTED_USERS).await?;
+                Ok::<_, StoreError>((opened, state))
+            };
+            let opened = match opening.await {
+                Ok(opened) => Some(opened),
+                Err(error) => {
+                    around.failed("open", &error);
+                    None
+                }
+            };
+            Command::Opened { room, opened }
+        });
+    }
+
+    /// Unsubscribes.
+    pub(super) fn close(&self, (results, room): Results) {
+        let around = self.clone();
+        self.spawn("room-close", results, async move {
+            let closing = async {
+                around.store.bus.unsubscribe(&room).await?;
+                if let Some(node) = around.node.current() {
+                    around.store.presence.unindex(&room, &node).await?;
+                }
+                Ok::<_, StoreError>(())
+            };
+            if let Err(error) = closing.await {
+                // News of a room that nobody is in is dropped, and an index entry too many is harmless.
+                around.failed("close", &error);
+            }
+            Command::Closed { room }
+        });
+    }
+
+    /// Reads what a returning client missed.
+    pub(super) fn read_after(
+        &self,
+        (results, room): Results,
+        entering: Entering<Arc<Client>, Ticket>,
+        position: Position,
+    ) {
+        let around = self.clone();
+        self.spawn("room-replay", results, async move {
+            let past = match around.store.log.since(&room, &position, MAX_REPLAY).await {
+                Ok(replay) => Past::After(replay),
+                Err(error) => {
+                    around.failed("replay", &error);
+                    Past::Failed
+                }
+            };
+            Command::Past { room, entering, past }
+        });
+    }
+
+    /// Reads the newest messages for a client that wants more than the node remembers.
+    pub(super) fn read_newest(&self, (results, room): Results, entering: Entering<Arc<Client>, Ticket>) {
+        let around = self.clone();
+        self.spawn("room-newest", results, async move {
+            let past = match around.store.log.before(&room, None, entering.limit).await {
+                Ok(page) => Past::Newest(page.entries),
+                Err(error) => {
+                    around.failed("newest", &error);
+                    Past::Failed
+                }
+            };
+            Command::Past { room, entering, past }
+        });
+    }
+
+    /// Reads what the node missed, once for all its members.
+    pub(super) fn heal(&self, (results, room): Results, position: Position) {
+        let around = self.clone();
+        self.spawn("room-heal", results, async move {
+            let healing = async {
+                match around.store.log.since(&room, &position, MAX_REPLAY).await? {
+                    Replay::Whole(opened) => Ok(Healed::Whole(opened)),
+                    Replay::Lost(_) => around.store.log.open(&room, RECENT).await.map(Healed::Lost),
+                }
+            };
+            let healed = match healing.await {
+                Ok(healed) => healed,
+                Err(error) => {
+                    around.failed("heal", &error);
+                    tokio::time::sleep(HEAL_RETRY).await;
+                    Healed::Failed
+                }
+            };
+            around.events.healed(&healed);
+            Command::Healed { room, healed }
+        });
+    }
+
+    /// Writes this node's facts.
+    pub(super) fn write(&self, (results, room): Results, change: Change) {
+        let around = self.clone();
+        self.spawn("room-presence", results, async move {
+            let presence = &around.store.presence;
+            let taken = match around.node.current() {
+                None => Ok(false),
+                Some(node) => {
+                    let sequence = around.node.next_sequence();
+                    let writing = async {
+                        if change.whole {
+                            presence.index(&room, &node).await?;
+                        }
+                        presence.write(&room, &node, sequence, &change).await
+                    };
+                    writing.await
+                }
+            };
+            let taken = taken.unwrap_or_else(|error| {
+                around.failed("presence", &error);
+                false
+            });
+            Command::Wrote { room, taken }
+        });
+    }
+
+    /// Reads who is in the room.
+    pub(super) fn read_presence(&self, (results, room): Results) {
+        let around = self.clone();
+        self.spawn("room-presence-read", results, async move {
+            let state = around.store.presence.read(&room, MAX_LISTED_USERS).await;
+            let state = state.inspect_err(|error| around.failed("presence read", error)).ok();
+            Command::Presence { room, state }
+        });
+    }
+}

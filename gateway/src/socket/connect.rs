@@ -1,0 +1,250 @@
+//! A client comes and goes: authentication before the connect packet is answered, `welcome` right after
+//! it, its events in order, its departure. Registers everything with socketioxide; called by `app.rs`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use roomcast_protocol::client::ConnectAuth;
+use roomcast_protocol::event::NATIVE_NAMESPACE;
+use roomcast_protocol::limits::{Limits, MAX_RESUME_BYTES};
+use roomcast_protocol::server::Welcome;
+use roomcast_protocol::{Code, Refusal, UserName, event};
+use roomcast_store::Secret;
+use socketioxide::SocketIo;
+use socketioxide::extract::{SocketRef, TryData};
+use socketioxide::handler::ConnectHandler as _;
+use socketioxide::socket::DisconnectReason;
+
+use super::Gateway;
+use super::decode::{Incoming, refusal};
+use super::queue::{Pushed, Queue};
+use crate::client::Client;
+use crate::conn::Transport;
+use crate::room::Departure;
+use crate::room::state::ClientId;
+use crate::session::Session;
+use crate::users::{Held, NotYours};
+
+/// Every client of this node.
+#[derive(Clone, Default)]
+pub(crate) struct Clients(Arc<Registry>);
+
+#[derive(Default)]
+struct Registry {
+    next: AtomicU64,
+    all: Mutex<HashMap<ClientId, Arc<Client>>>,
+}
+
+impl Clients {
+    /// All of them, as of now.
+    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
+        self.0.all.lock().values().cloned().collect()
+    }
+
+    fn fresh_id(&self) -> ClientId {
+        self.0.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn insert(&self, client: &Arc<Client>) {
+        self.0.all.lock().insert(client.id(), Arc::clone(client));
+    }
+
+    fn remove(&self, id: ClientId) {
+        self.0.all.lock().remove(&id);
+    }
+}
+
+/// A client that was let in and whose connect packet is being answered.
+struct Admitted {
+    user: UserName,
+    held: Held,
+    resume: Option<String>,
+}
+
+/// A connected client, as its socket keeps it.
+struct Connection {
+    client: Arc<Client>,
+    queue: Queue<Item>,
+    /// Held by whoever takes from the queue.
+    session: tokio::sync::Mutex<Session>,
+    held: Mutex<Option<Held>>,
+}
+
+enum Item {
+    Event(Incoming),
+    Gone(Departure),
+}
+
+/// Puts the native vocabulary on its namespace and on `/`.
+pub(crate) fn mount(io: &SocketIo, gateway: &Gateway) {
+    let gateway = Arc::new(gateway.clone());
+    for namespace in ["/", NATIVE_NAMESPACE] {
+        let (authenticating, welcoming) = (Arc::clone(&gateway), Arc::clone(&gateway));
+        let authenticate = move |socket: SocketRef, TryData(auth): TryData<serde_json::Value>| async move {
+            // Now, and not once the client is connected: its first event may be right behind.
+            register(&authenticating, &socket);
+            let admitted = admit(&authenticating, &socket, auth.unwrap_or_default()).await;
+            let transport = Transport::of(&socket, &authenticating.sessions);
+            match admitted {
+                Ok(admitted) => {
+                    socket.extensions.insert(Arc::new(Mutex::new(Some(admitted))));
+                    Ok(())
+                }
+                Err(NotYours::Refused(refusal)) => {
+                    authenticating.events.refused(refusal.code);
+                    transport.let_through(&socket);
+                    Err(refusal.code.name())
+                }
+                Err(NotYours::Later) => {
+                    // Stock clients do not try again after a refusal, but do when the transport goes.
+                    authenticating.events.cut("connect_must_wait");
+                    transport.cut(&socket);
+                    Err(Code::Unavailable.name())
+                }
+            }
+        };
+        let welcome = move |socket: SocketRef| {
+            begin(&welcoming, &socket);
+            std::future::ready(())
+        };
+        io.ns(namespace, welcome.with(authenticate));
+    }
+}
+
+async fn admit(gateway: &Gateway, socket: &SocketRef, auth: serde_json::Value) -> Result<Admitted, NotYours> {
+    if gateway.lifecycle.soft().is_cancelled() {
+        return Err(NotYours::Later);
+    }
+    let ConnectAuth { username, resume } =
+        serde_json::from_value(auth).map_err(|error| NotYours::Refused(refusal(&error)))?;
+    let (secret, resume) = match resume {
+        Some(resume) if resume.is_empty() || resume.len() > MAX_RESUME_BYTES => {
+            let why = format!("resume has 1 to {MAX_RESUME_BYTES} bytes");
+            return Err(NotYours::Refused(Refusal::new(Code::BadRequest, why)));
+        }
+        Some(resume) => (Secret::chosen(&resume), None),
+        None => {
+            let resume = format!("{:032x}", rand::random::<u128>());
+            (Secret::given(&resume), Some(resume))
+        }
+    };
+    let held = gateway.users.take(&username, secret).await?;
+    tracing::debug!(transport = ?socket.transport_type(), "a client was let in");
+    Ok(Admitted { user: username, held, resume })
+}
+
+/// The connect packet was answered: the client is there.
+fn begin(gateway: &Gateway, socket: &SocketRef) {
+    let admitted = socket.extensions.remove::<Arc<Mutex<Option<Admitted>>>>();
+    let Some(Admitted { user, held, resume }) = admitted.and_then(|admitted| admitted.lock().take()) else {
+        tracing::error!("a client was connected that was not let in");
+        return;
+    };
+    let transport = Transport::of(socket, &gateway.sessions);
+    let id = gateway.clients.fresh_id();
+    let client = Client::new(id, user.clone(), socket.clone(), transport.clone(), gateway.events.clone());
+    let client = Arc::new(client);
+    gateway.clients.insert(&client);
+    gateway.events.connected();
+    client.emit(
+        event::server::WELCOME,
+        &Welcome {
+            user: user.clone(),
+            node: gateway.node.name().to_owned(),
+            resume,
+            limits: Limits::IN_FORCE,
+        },
+    );
+    let connection = Connection {
+        client,
+        queue: Queue::new(),
+        session: tokio::sync::Mutex::new(Session::new(user)),
+        held: Mutex::new(Some(held)),
+    };
+    socket.extensions.insert(Arc::new(connection));
+    transport.let_through(socket);
+    if !socket.connected() {
+        // It went while it was being welcomed, and its departure found nobody.
+        depart(gateway, socket, DisconnectReason::TransportClose);
+    }
+}
+
+fn register(gateway: &Arc<Gateway>, socket: &SocketRef) {
+    let (receiving, departing) = (Arc::clone(gateway), Arc::clone(gateway));
+    socket.on_fallback(move |socket: SocketRef, incoming: Incoming| {
+        receive(&receiving, &socket, incoming);
+        std::future::ready(())
+    });
+    socket.on_disconnect(move |socket: SocketRef, reason: DisconnectReason| {
+        depart(&departing, &socket, reason);
+        std::future::ready(())
+    });
+}
+
+/// Runs on the connection's reader, one event after the other: that is what keeps their order.
+fn receive(gateway: &Arc<Gateway>, socket: &SocketRef, incoming: Incoming) {
+    let Some(connection) = socket.extensions.get::<Arc<Connection>>() else {
+        tracing::debug!("an event of nobody");
+        return;
+    };
+    match connection.queue.push(Item::Event(incoming)) {
+        Pushed::Waits => {}
+        Pushed::Begin => take_turns(gateway, connection),
+        Pushed::Refused(Item::Event(incoming)) => {
+            let why = "too many of your events are waiting; slow down";
+            connection.client.answer(incoming.ack).refuse(Refusal::new(Code::Busy, why));
+        }
+        Pushed::Refused(Item::Gone(_)) => {}
+    }
+}
+
+fn depart(gateway: &Gateway, socket: &SocketRef, reason: DisconnectReason) {
+    // Taken out, for it holds the socket that holds it.
+    let Some(connection) = socket.extensions.remove::<Arc<Connection>>() else { return };
+    let (how, label) = match reason {
+        DisconnectReason::ClientNSDisconnect => (Departure::Left, "client"),
+        DisconnectReason::HeartbeatTimeout => (Departure::Vanished, "heartbeat"),
+        DisconnectReason::TransportClose => (Departure::Vanished, "transport_close"),
+        DisconnectReason::TransportError => (Departure::Vanished, "transport_error"),
+        DisconnectReason::PacketParsingError => (Departure::Vanished, "bad_packet"),
+        _ => (Departure::Vanished, "server"),
+    };
+    gateway.events.disconnected(label);
+    gateway.clients.remove(connection.client.id());
+    if connection.queue.close(Item::Gone(how)) == Pushed::Begin {
+        take_turns(&Arc::new(gateway.clone()), connection);
+    }
+}
+
+fn take_turns(gateway: &Arc<Gateway>, connection: Arc<Connection>) {
+    let (gateway, hard) = (Arc::clone(gateway), gateway.lifecycle.hard());
+    let lifecycle = gateway.lifecycle.clone();
+    let turns = async move {
+        let mut session = connection.session.lock().await;
+        while let Some(item) = connection.queue.next() {
+            match item {
+                Item::Event(incoming) => gateway.handle(&connection.client, &mut session, incoming).await,
+                Item::Gone(how) => gone(&gateway, &connection, &session, how).await,
+            }
+        }
+    };
+    lifecycle.spawn("client-events", async move { hard.run_until_cancelled(turns).await });
+}
+
+async fn gone(gateway: &Gateway, connection: &Connection, session: &Session, how: Departure) {
+    for room in session.rooms() {
+        gateway.rooms.leave(room, connection.client.id(), how).await;
+    }
+    let held = connection.held.lock().take();
+    if let Some(held) = held {
+        held.release(how).await;
+    }
+}
+
+impl PartialEq for Item {
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}

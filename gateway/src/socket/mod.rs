@@ -1,0 +1,69 @@
+//! Socket.IO in, decisions of `session.rs` carried out: one file per client event, all handled in the
+//! order in which the client sent them. Called by socketioxide through what `connect.rs` registers.
+
+mod connect;
+mod decode;
+mod history;
+mod join;
+mod leave;
+mod online_users;
+mod queue;
+mod rooms;
+mod send_message;
+mod typing;
+
+use std::sync::Arc;
+
+use roomcast_protocol::{Code, Refusal, RoomName, event};
+use roomcast_store::Store;
+
+pub(crate) use connect::{Clients, mount};
+use decode::Incoming;
+
+use crate::client::{Answer, Client};
+use crate::conn::Sessions;
+use crate::node::Node;
+use crate::room::Rooms;
+use crate::session::Session;
+use crate::telemetry::Events;
+use crate::users::Users;
+
+/// What the handlers of events share.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    pub(crate) store: Store,
+    pub(crate) node: Node,
+    pub(crate) rooms: Rooms,
+    pub(crate) users: Users,
+    pub(crate) clients: Clients,
+    pub(crate) sessions: Sessions,
+    pub(crate) events: Events,
+    pub(crate) lifecycle: roomcast_ops::Lifecycle,
+    /// Rooms that are listed even when nobody ever used them.
+    pub(crate) listed: Arc<[RoomName]>,
+}
+
+impl Gateway {
+    /// Handles one event of one client, to its acknowledgement.
+    async fn handle(&self, client: &Arc<Client>, session: &mut Session, incoming: Incoming) {
+        let Incoming { event, payload, ack } = incoming;
+        let answer = client.answer(ack);
+        match event.as_str() {
+            event::client::JOIN => join::handle(self, client, session, &payload, answer).await,
+            event::client::LEAVE => answer.settle(leave::handle(self, client, session, &payload).await),
+            event::client::SEND_MESSAGE => answer.settle(send_message::handle(self, session, &payload).await),
+            event::client::TYPING => answer.settle(typing::handle(self, session, &payload).await),
+            event::client::HISTORY => answer.settle(history::handle(self, session, &payload).await),
+            event::client::ROOMS => answer.settle(rooms::handle(self, &payload).await),
+            event::client::ONLINE_USERS => {
+                answer.settle(online_users::handle(self, session, &payload).await);
+            }
+            unknown => unknown_event(answer, unknown),
+        }
+    }
+}
+
+fn unknown_event(answer: Answer, event: &str) {
+    let name: String = event.chars().take(64).collect();
+    answer.refuse(Refusal::new(Code::UnknownEvent, format!("there is no event {name:?}")));
+}

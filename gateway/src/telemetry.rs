@@ -1,0 +1,123 @@
+//! What the gateway says about itself: one function per happening, which counts it and, where a person
+//! would want to read it, logs it. Names and labels of metrics stand here and nowhere else.
+
+use std::sync::Arc;
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use roomcast_ops::{Metrics, MetricsError};
+use roomcast_protocol::Code;
+use roomcast_store::StoreError;
+
+use crate::room::{Healed, Message};
+
+/// A handle; clones share the metrics.
+#[derive(Clone)]
+pub(crate) struct Events(Arc<Inner>);
+
+struct Inner {
+    connections: IntGauge,
+    refused: IntCounterVec,
+    sent: IntCounter,
+    delivered: IntCounter,
+    cuts: IntCounterVec,
+    disconnects: IntCounterVec,
+    gaps: IntCounter,
+    heals: IntCounterVec,
+    resyncs: IntCounter,
+    store_errors: IntCounterVec,
+}
+
+impl Events {
+    pub(crate) fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
+        Ok(Self(Arc::new(Inner {
+            connections: metrics.gauge("roomcast_connections", "Clients connected to a namespace.")?,
+            refused: metrics.counter_vec(
+                "roomcast_refusals_total",
+                "Requests refused, by code.",
+                &["code"],
+            )?,
+            sent: metrics.counter(
+                "roomcast_messages_stored_total",
+                "Messages of this node's clients that were stored.",
+            )?,
+            delivered: metrics.counter(
+                "roomcast_deliveries_total",
+                "Messages given to this node's members, each counted.",
+            )?,
+            cuts: metrics.counter_vec(
+                "roomcast_cuts_total",
+                "Transports closed by the gateway, by reason.",
+                &["reason"],
+            )?,
+            disconnects: metrics.counter_vec(
+                "roomcast_disconnects_total",
+                "Clients that went, by reason.",
+                &["reason"],
+            )?,
+            gaps: metrics.counter("roomcast_gaps_total", "Times that news may have been missed.")?,
+            heals: metrics.counter_vec(
+                "roomcast_heals_total",
+                "Rooms read again after a gap, by outcome.",
+                &["outcome"],
+            )?,
+            resyncs: metrics
+                .counter("roomcast_resyncs_total", "Times that members were told to read a room anew.")?,
+            store_errors: metrics.counter_vec(
+                "roomcast_store_errors_total",
+                "Requests to the store that failed, by kind.",
+                &["kind"],
+            )?,
+        })))
+    }
+
+    pub(crate) fn connected(&self) {
+        self.0.connections.inc();
+    }
+
+    pub(crate) fn disconnected(&self, reason: &'static str) {
+        self.0.connections.dec();
+        self.0.disconnects.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn refused(&self, code: Code) {
+        self.0.refused.with_label_values(&[code.name()]).inc();
+    }
+
+    pub(crate) fn stored(&self) {
+        self.0.sent.inc();
+    }
+
+    /// Once a message, whatever the number of members.
+    pub(crate) fn delivered(&self, message: &Message, members: usize) {
+        tracing::trace!(offset = message.offset, members, "delivered");
+        self.0.delivered.inc_by(members as u64);
+    }
+
+    pub(crate) fn cut(&self, reason: &'static str) {
+        tracing::info!(reason, "a transport was closed");
+        self.0.cuts.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn gap(&self) {
+        self.0.gaps.inc();
+    }
+
+    pub(crate) fn healed(&self, healed: &Healed) {
+        let outcome = match healed {
+            Healed::Whole(_) => "whole",
+            Healed::Lost(_) => "lost",
+            Healed::Failed => "failed",
+        };
+        self.0.heals.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn resync(&self) {
+        tracing::warn!("the log of a room cannot fill a gap: its members read it anew");
+        self.0.resyncs.inc();
+    }
+
+    pub(crate) fn store_failed(&self, what: &'static str, error: &StoreError) {
+        tracing::warn!(what, %error, "the store did not do it");
+        self.0.store_errors.with_label_values(&[error.label()]).inc();
+    }
+}

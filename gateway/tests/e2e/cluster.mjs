@@ -1,0 +1,119 @@
+// Gateways, presence services and their Redis as real processes, and a forwarder in front of them.
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { createConnection, createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+
+import { Child } from './processes.mjs';
+import { redisServer } from './redis.mjs';
+import { scope } from './scope.mjs';
+import { eventually } from './wait.mjs';
+import { request } from './raw.mjs';
+
+const BIN_DIR =
+  process.env.ROOMCAST_BIN_DIR ?? fileURLToPath(new URL('../../../target/debug', import.meta.url));
+
+/** A gateway or a presence service: an address that survives restarts, the process behind it does not. */
+class Service {
+  constructor(binary, label, args) {
+    Object.assign(this, { binary, label, args });
+  }
+
+  async start(listen = '127.0.0.1:0', admin = '127.0.0.1:0') {
+    const path = join(BIN_DIR, this.binary);
+    assert.ok(existsSync(path), `${path} is missing: cargo build --bins`);
+    this.process = new Child(this.label, path, ['--listen', listen, '--admin', admin, ...this.args]);
+    this.url = (await this.process.line(/^listening on (http:\/\/[\d.]+:\d+)$/))[1];
+    this.adminUrl = (await this.process.line(/^admin on (http:\/\/[\d.]+:\d+)$/))[1];
+    this.port = Number(new URL(this.url).port);
+    await eventually(async () => (await request(`${this.adminUrl}/readyz`)).status === 200, {
+      what: `${this.label} is ready`,
+      timeout: 20_000,
+    });
+    return this;
+  }
+
+  get pid() {
+    return this.process.pid;
+  }
+
+  get running() {
+    return this.process.running;
+  }
+
+  /** Dies at once, as a crashed machine. */
+  kill9() {
+    return this.process.kill9();
+  }
+
+  /** Goes as in a rolling restart; fails where it does not end with exit code 0. */
+  stop() {
+    return this.process.stop();
+  }
+
+  /** A new process on the same addresses. */
+  async restart() {
+    if (this.running) await this.kill9();
+    return this.start(new URL(this.url).host, new URL(this.adminUrl).host);
+  }
+}
+
+/**
+ * @param {object} options
+ * @param {number} options.gateways how many
+ * @param {number} options.presence how many; they need Redis
+ * @param {boolean} options.redis false: one gateway alone on its memory twins
+ * @param {string[]} options.args more flags for every gateway
+ * @param {string[]} options.presenceArgs more flags for every presence service
+ */
+export async function cluster({ gateways = 3, presence = 2, redis = true, args = [], presenceArgs = [] } = {}) {
+  const server = redis ? await redisServer() : undefined;
+  const shared = server ? ['--redis', server.url] : [];
+  const names = Array.from({ length: gateways }, (_, i) => `gw-${String.fromCharCode(97 + i)}`);
+  const made = {
+    redis: server,
+    gateways: names.map((name) => new Service('roomcast-gateway', name, [...shared, '--node', name, ...args])),
+    presence: Array.from(
+      { length: redis ? presence : 0 },
+      (_, i) => new Service('roomcast-presence', `presence-${i + 1}`, [...shared, ...presenceArgs]),
+    ),
+  };
+  await Promise.all([...made.gateways, ...made.presence].map((service) => service.start()));
+  return made;
+}
+
+/**
+ * One address in front of several: each connection goes to the first that accepts it. For clients that
+ * come back by themselves, which a stock client does to the address it knows.
+ */
+export async function proxy(backends) {
+  const open = new Set();
+  const server = createServer((client) => {
+    open.add(client);
+    client.on('error', () => {});
+    client.on('close', () => open.delete(client));
+    const attempt = ([backend, ...others]) => {
+      if (!backend) return client.destroy();
+      const upstream = createConnection(backend.port ?? backend, '127.0.0.1');
+      upstream.once('connect', () => {
+        open.add(upstream);
+        client.pipe(upstream).pipe(client);
+        upstream.on('close', () => (open.delete(upstream), client.destroy()));
+        client.on('close', () => upstream.destroy());
+        upstream.removeAllListeners('error').on('error', () => client.destroy());
+        if (client.destroyed) upstream.destroy();
+      });
+      upstream.once('error', () => attempt(others));
+    };
+    attempt(backends);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  const close = () => {
+    server.close();
+    open.forEach((socket) => socket.destroy());
+  };
+  scope().defer(close);
+  return { port, url: `http://127.0.0.1:${port}`, close };
+}

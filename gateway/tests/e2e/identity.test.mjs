@@ -1,0 +1,158 @@
+// Who is who: a secret makes many connections one user, a name in use is not for others, and a user is
+// gone at once where the client said so, after the grace where only the transport was lost.
+import assert from 'node:assert/strict';
+
+import { cluster, connect, eventually, quiet, refusedConnect, step, story, unique } from './harness.mjs';
+
+/** News are gathered for up to about a second before they travel. */
+const NEWS_WITHIN = 3_000;
+
+story('two tabs with one secret are one user', { timeout: 60_000 }, async () => {
+  const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1 });
+  const room = unique('tabs');
+  const olga = await connect(a, { name: 'olga' });
+  await olga.join(room);
+  const tabs = [];
+  for (const gateway of [a, b]) {
+    const tab = await connect(gateway, { name: 'ann', resume: 'chosen by ann' });
+    assert.equal(tab.welcome.resume, undefined, 'a chosen secret is not repeated');
+    const { online } = await tab.join(room);
+    assert.deepEqual(online, { count: 2, users: ['ann', 'olga'] });
+    tabs.push(tab);
+  }
+  await olga.sees(room, 'ann');
+
+  // What one tab says, the other hears.
+  const { offset } = await tabs[0].send(room, 'to my other tab');
+  for (const client of [...tabs, olga]) await client.has(room, offset);
+  assert.deepEqual(tabs[1].room(room).texts, ['to my other tab']);
+
+  tabs[0].disconnect();
+  await quiet(NEWS_WITHIN);
+  assert.deepEqual(olga.room(room).told('left', 'ann'), [], 'the second tab is still there');
+  assert.ok(olga.room(room).online.has('ann'));
+
+  tabs[1].disconnect();
+  await olga.seesLeave(room, 'ann');
+  await quiet(NEWS_WITHIN);
+  assert.equal(olga.room(room).told('joined', 'ann').length, 1, 'one join');
+  assert.equal(olga.room(room).told('left', 'ann').length, 1, 'one leave');
+});
+
+story('a secret of the server\'s makes a later connection the same user', { timeout: 60_000 }, async () => {
+  const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1 });
+  const first = await connect(a, { name: 'ann' });
+  const { resume } = first.welcome;
+  assert.ok(typeof resume === 'string' && resume.length >= 16, 'where the client chose none, the server makes one');
+  const second = await connect(b, { name: 'ann', resume });
+  assert.equal(second.welcome.user, 'ann');
+});
+
+story('a name in use is refused to others', { timeout: 90_000 }, async () => {
+  const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 2 });
+  const room = unique('names');
+  const refuse = async (gateway, name, resume) => {
+    const error = await refusedConnect(gateway, { name, resume });
+    assert.equal(error.message, 'username_taken');
+  };
+  const chose = await connect(b, { name: 'ann', resume: 'the secret of ann', reconnection: false });
+  const given = await connect(b, { name: 'bob', reconnection: false });
+  for (const owner of [chose, given]) await owner.join(room);
+
+  await step('while its owner is connected, on every gateway', async () => {
+    for (const gateway of [a, b]) {
+      for (const name of ['ann', 'bob']) {
+        await refuse(gateway, name);
+        await refuse(gateway, name, 'another secret');
+      }
+    }
+  });
+
+  await step('the owner is not disturbed by that', async () => {
+    for (const owner of [chose, given]) await owner.send(room, 'still here');
+  });
+
+  await step('just after the owner\'s gateway died, within its lease', async () => {
+    await b.kill9();
+    const killed = performance.now();
+    for (const name of ['ann', 'bob']) {
+      await refuse(a, name);
+      await refuse(a, name, 'another secret');
+    }
+    assert.ok(performance.now() - killed < 14_000, 'the answers came within the lease');
+  });
+
+  await step('the owner comes back under it, on another gateway', async () => {
+    const again = await connect(a, { name: 'ann', resume: 'the secret of ann' });
+    assert.equal(again.welcome.user, 'ann');
+    const bob = await connect(a, { name: 'bob', resume: given.welcome.resume });
+    assert.equal(bob.welcome.user, 'bob');
+  });
+});
+
+story('goodbye at once, a lost transport after the grace', { timeout: 90_000 }, async () => {
+  const GRACE = 5_000;
+  const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1, args: ['--grace', '5s'] });
+  const room = unique('grace');
+  const olga = await connect(a, { name: 'olga' });
+  await olga.join(room);
+  const enter = async (name, gateway = b) => {
+    const client = await connect(gateway, { name, resume: `the secret of ${name}`, reconnection: false });
+    await client.join(room);
+    await olga.sees(room, name);
+    return client;
+  };
+
+  await step('a Socket.IO disconnect acts at once', async () => {
+    const said = await enter('said-goodbye');
+    const at = performance.now();
+    said.disconnect();
+    const left = await olga.seesLeave(room, 'said-goodbye', NEWS_WITHIN);
+    assert.ok(left - at < NEWS_WITHIN);
+  });
+
+  await step('`leave` acts at once', async () => {
+    const said = await enter('left');
+    await said.ok('leave', { room });
+    await olga.seesLeave(room, 'left', NEWS_WITHIN);
+  });
+
+  await step('a lost transport is a leave only after the grace', async () => {
+    const lost = await enter('lost');
+    const at = performance.now();
+    lost.cut();
+    const left = (await olga.seesLeave(room, 'lost', GRACE + 5_000)) - at;
+    assert.ok(left >= GRACE - 100, `left after ${Math.round(left)} ms, the grace is ${GRACE} ms`);
+    assert.ok(left <= GRACE + NEWS_WITHIN, `left after ${Math.round(left)} ms`);
+  });
+
+  await step('whoever returns within the grace never left, also through another gateway', async () => {
+    const here = await enter('returns-here');
+    const there = await enter('returns-there');
+    here.cut();
+    there.cut();
+    await eventually(() => !here.socket.connected && !there.socket.connected);
+    await enter('returns-here', b);
+    await enter('returns-there', a);
+    await quiet(GRACE + NEWS_WITHIN);
+    for (const user of ['returns-here', 'returns-there']) {
+      assert.deepEqual(olga.room(room).told('left', user), [], user);
+      assert.equal(olga.room(room).told('joined', user).length, 1, `${user} joined once`);
+    }
+  });
+
+  await step('a name in grace is its owner\'s where a secret was chosen, free where none was', async () => {
+    const chose = await connect(b, { name: 'chose', resume: 'the secret of chose', reconnection: false });
+    const given = await connect(b, { name: 'given', reconnection: false });
+    for (const client of [chose, given]) {
+      await client.join(room);
+      client.cut();
+    }
+    const taken = await eventually(async () => connect(a, { name: 'given', reconnection: false }), {
+      timeout: GRACE - 1_000,
+      what: 'a name in grace without a chosen secret is taken over',
+    });
+    assert.notEqual(taken.welcome.resume, given.welcome.resume);
+    assert.equal((await refusedConnect(a, { name: 'chose' })).message, 'username_taken');
+  });
+});

@@ -1,0 +1,51 @@
+// `npm run build`: bundles src/main.ts and src/style/app.css and copies index.html, so that dist/
+// holds exactly the three files a gateway embeds. Licences of what was bundled close app.js.
+import { build } from 'esbuild';
+import { cp, mkdir, readFile, readdir, rm, appendFile, stat } from 'node:fs/promises';
+import { gzipSync } from 'node:zlib';
+
+process.chdir(new URL('..', import.meta.url).pathname);
+await rm('dist', { recursive: true, force: true });
+await mkdir('dist');
+
+const { metafile } = await build({
+  entryPoints: { app: 'src/main.ts' },
+  outdir: 'dist',
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  target: ['es2022', 'chrome105', 'firefox121', 'safari16'],
+  legalComments: 'none',
+  metafile: true,
+});
+await build({
+  entryPoints: { app: 'src/style/app.css' },
+  outdir: 'dist',
+  bundle: true,
+  minify: true,
+  target: ['chrome105', 'firefox121', 'safari16'],
+});
+await cp('index.html', 'dist/index.html');
+await appendFile('dist/app.js', await notices(metafile));
+
+for (const name of (await readdir('dist')).sort()) {
+  const bytes = await readFile(`dist/${name}`);
+  console.log(`dist/${name}  ${(await stat(`dist/${name}`)).size} bytes, ${gzipSync(bytes).length} gzipped`);
+}
+
+/** The licence texts of every package that ended up in the bundle, as one comment. */
+async function notices({ inputs }) {
+  const packages = new Set();
+  for (const path of Object.keys(inputs)) {
+    const found = path.match(/^node_modules\/((?:@[^/]+\/)?[^/]+)/);
+    if (found) packages.add(found[1]);
+  }
+  const parts = [];
+  for (const name of [...packages].sort()) {
+    const { version, license } = JSON.parse(await readFile(`node_modules/${name}/package.json`, 'utf8'));
+    const file = (await readdir(`node_modules/${name}`)).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file ? await readFile(`node_modules/${name}/${file}`, 'utf8') : `License: ${license}\n`;
+    parts.push(`${name} ${version}\n\n${text.trim().replaceAll('*/', '* /')}\n`);
+  }
+  return `/*!\nThird-party software in this file:\n\n${parts.join('\n----\n\n')}*/\n`;
+}

@@ -1,0 +1,69 @@
+// Times, names, links: small pure functions that turn values into what a person reads.
+// Called by view/*.ts.
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+const date = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
+const dateAndYear = new Intl.DateTimeFormat(undefined, { dateStyle: 'long' });
+const byName = new Intl.Collator(undefined, { sensitivity: 'base', numeric: true });
+
+export const clockTime = (ts: number): string => clock.format(ts);
+export const fullTime = (ts: number): string => full.format(ts);
+
+export function dayName(ts: number, now: number, words: { today: string; yesterday: string }): string {
+  const days = Math.round((new Date(now).setHours(0, 0, 0, 0) - new Date(ts).setHours(0, 0, 0, 0)) / 86_400_000);
+  if (days === 0) return words.today;
+  if (days === 1) return words.yesterday;
+  return new Date(ts).getFullYear() === new Date(now).getFullYear() ? date.format(ts) : dateAndYear.format(ts);
+}
+
+/** One or two letters for an avatar. */
+export function initials(name: string): string {
+  const words = name.split(/[\s._-]+/u).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words[1]].map((word) => first(word)) : [first(words[0] ?? name)];
+  return letters.join('').toLocaleUpperCase();
+}
+
+function first(word = ''): string {
+  return [...word][0] ?? '';
+}
+
+/** Which of `count` colours stands for a name: the same on every page and every day. */
+export function tone(name: string, count: number): number {
+  let hash = 0x811c9dc5;
+  for (const char of name) hash = Math.imul(hash ^ (char.codePointAt(0) ?? 0), 0x01000193);
+  return ((hash ^ (hash >>> 15)) >>> 0) % count;
+}
+
+export function sortedNames(names: readonly string[], self: string): string[] {
+  return [...names].sort((a, b) => Number(b === self) - Number(a === self) || byName.compare(a, b));
+}
+
+export type Piece = { readonly text: string; readonly href: string | null };
+
+/** Splits text into plain pieces and http(s) links. Only ever put on the page as text nodes. */
+export function pieces(text: string): Piece[] {
+  const out: Piece[] = [];
+  let done = 0;
+  for (const found of text.matchAll(/\bhttps?:\/\/[^\s<>"']+/giu)) {
+    const link = found[0].replace(/[.,;:!?)\]}]+$/u, '');
+    if (!isUrl(link)) continue;
+    if (found.index > done) out.push({ text: text.slice(done, found.index), href: null });
+    out.push({ text: link, href: link });
+    done = found.index + link.length;
+  }
+  if (done < text.length) out.push({ text: text.slice(done), href: null });
+  return out;
+}
+
+function isUrl(text: string): boolean {
+  try {
+    return new URL(text).host !== '';
+  } catch {
+    return false;
+  }
+}
+
+export function badge(count: number): string {
+  return count > 99 ? '99+' : String(count);
+}

@@ -1,0 +1,70 @@
+// Every sentence the page says, in one table. Used by session.ts and view/*.ts.
+
+import type { Code } from './protocol.ts';
+
+const list = new Intl.ListFormat('en', { type: 'conjunction' });
+const number = new Intl.NumberFormat();
+
+/** "ada, bob and 3 others". */
+export function people(names: readonly string[], most = 3): string {
+  if (names.length <= most + 1) return list.format(names);
+  return list.format([...names.slice(0, most), `${names.length - most} others`]);
+}
+
+export const say = {
+  connecting: 'Connecting…',
+  lost: (attempt: number) =>
+    attempt > 1 ? `Connection lost. Reconnecting, attempt ${attempt}…` : 'Connection lost. Reconnecting…',
+  offline: 'You are offline. Reconnecting when the network is back…',
+  waiting: 'The server asked us to wait a moment. Trying again…',
+  unreachable: 'The server cannot be reached. Trying again…',
+  restarting: 'This server is restarting. Moving you to another one…',
+
+  joinedRoom: (names: readonly string[]) => `${people(names)} joined`,
+  leftRoom: (names: readonly string[]) => `${people(names)} left`,
+  typing: (names: readonly string[]) =>
+    names.length > 3
+      ? 'Several people are typing…'
+      : `${list.format(names)} ${names.length === 1 ? 'is' : 'are'} typing…`,
+
+  online: (count: number) => `${number.format(count)} online`,
+  moreOnline: (count: number) => `Show ${number.format(count)} more`,
+  unread: (count: number) => `${count} unread`,
+  newMessages: (count: number) => (count === 0 ? 'Jump to latest' : `${number.format(count)} new`),
+  newDivider: 'New',
+  today: 'Today',
+  yesterday: 'Yesterday',
+  you: 'you',
+
+  loadingHistory: 'Loading earlier messages…',
+  loadingRoom: 'Opening the room…',
+  startOfRoom: (room: string) => `This is where #${room} begins.`,
+  earlier: 'Load earlier messages',
+  gap: 'Some messages could not be recovered.',
+  dismiss: 'Dismiss',
+
+  stored: 'Sent',
+  pending: 'Sending…',
+  notSent: (why: string) => `Not sent. ${why}`,
+  retry: 'Retry',
+  discard: 'Discard',
+  noAnswer: 'The server did not answer.',
+  tooLong: (over: number) => `${number.format(over)} too long`,
+  lengthLeft: (left: number) => `${number.format(left)} left`,
+  writeTo: (room: string) => `Message #${room}`,
+  leftTheRoom: (room: string) => `You left #${room}.`,
+  announcement: (user: string, text: string) => `${user} to everyone: ${text}`,
+  servedBy: (node: string) => `Served by ${node}`,
+
+  /** The server's own words, as a sentence. */
+  sentence: (words: string) => words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?…]$/.test(words) ? '' : '.'),
+
+  /** Refusals of a connection, by code; what is not here is said in the server's own words. */
+  refusal: {
+    username_taken: 'Somebody else uses that name right now. Please choose another one.',
+    bad_username: 'That name cannot be used: 1 to 64 characters, not beginning with @.',
+    bad_request: 'The server did not understand this page. Reloading it may help.',
+    unavailable: 'The chat cannot be reached right now. Trying again…',
+  } satisfies Partial<Record<Code, string>> as Readonly<Record<string, string>>,
+  refused: (code: string) => `The server refused the connection (${code}).`,
+};

@@ -1,0 +1,81 @@
+// Where one writes: grows with the text, Enter sends, Shift+Enter breaks the line. A draft stays
+// with its room. Drawn by view/shell.ts; calls Actions.send and typing.
+
+import type { Actions } from '../session.ts';
+import type { State } from '../state.ts';
+import { say } from '../strings.ts';
+import { el, icon, setText } from './dom.ts';
+
+/** Bytes before the limit from which on a count is shown. */
+const COUNT_FROM = 500;
+
+export function createComposer(actions: Actions) {
+  const drafts = new Map<string, string>();
+  const utf8 = new TextEncoder();
+  let room: string | null = null;
+  let limit = Infinity;
+
+  const input = el('textarea', {
+    testid: 'composer',
+    attrs: { rows: '1', enterkeyhint: 'send', autocomplete: 'off', 'aria-describedby': 'composer-count' },
+  });
+  const count = el('span', { class: 'composer-count', attrs: { id: 'composer-count' } });
+  const button = el(
+    'button',
+    { class: 'send', testid: 'send', attrs: { type: 'submit', 'aria-label': 'Send', title: 'Send (Enter)' } },
+    icon('send'),
+  );
+  const element = el('form', { class: 'composer' }, input, count, button);
+
+  const text = (): string => input.value.trim();
+
+  function changed(): void {
+    input.style.height = 'auto';
+    input.style.height = `${input.scrollHeight}px`;
+    const left = limit - utf8.encode(text()).length;
+    setText(count, left < 0 ? say.tooLong(-left) : left < COUNT_FROM ? say.lengthLeft(left) : '');
+    count.classList.toggle('is-over', left < 0);
+    button.disabled = text() === '' || left < 0 || room === null;
+  }
+
+  function submit(): void {
+    if (button.disabled) return;
+    actions.send(text());
+    input.value = '';
+    changed();
+    input.focus();
+  }
+
+  input.addEventListener('input', () => {
+    changed();
+    actions.typing(text() !== '');
+  });
+  input.addEventListener('keydown', (event) => {
+    // While an input method composes, Enter chooses a candidate; Safari says so only by 229.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    submit();
+  });
+  element.addEventListener('submit', (event) => {
+    event.preventDefault();
+    submit();
+  });
+  // A tap on the button must not close a phone's keyboard.
+  button.addEventListener('pointerdown', (event) => event.preventDefault());
+
+  return {
+    element,
+    focus: () => input.focus({ preventScroll: true }),
+    draw(state: State, before: State | null) {
+      if (state.limits !== before?.limits) limit = state.limits.max_text;
+      if (state.active === room && before) return;
+      if (room !== null) drafts.set(room, input.value);
+      room = state.active;
+      input.value = room === null ? '' : (drafts.get(room) ?? '');
+      input.disabled = room === null;
+      input.placeholder = room === null ? '' : say.writeTo(room);
+      input.setAttribute('aria-label', input.placeholder);
+      changed();
+    },
+  };
+}

@@ -1,0 +1,232 @@
+// The messages of the room in view: rows from timeline.ts, kept by key; stays at the end while the
+// end is in view, and in place while older messages load above. Calls Actions.look, loadOlder, retry.
+
+import { clockTime, dayName, fullTime, pieces } from '../format.ts';
+import type { Actions } from '../session.ts';
+import { activeRoom, type Room, type State } from '../state.ts';
+import { say } from '../strings.ts';
+import { rows, type MessageRow, type Row } from '../timeline.ts';
+import { avatar } from './avatar.ts';
+import { arrange, el, icon, Keyed, setText } from './dom.ts';
+
+/** This close to the end counts as being there, in pixels. */
+const NEAR_END = 60;
+/** This close to the top asks for older messages. */
+const NEAR_TOP = 300;
+
+export function createLog(actions: Actions) {
+  let kept = makeRows(actions);
+  let pinned = true;
+
+  const top = el('div', { class: 'log-top' });
+  const topText = el('p', {});
+  const older = el(
+    'button',
+    { class: 'link', attrs: { type: 'button' }, on: { click: () => actions.loadOlder() } },
+    say.earlier,
+  );
+  top.append(topText, older);
+  const list = el('div', { class: 'log-rows' });
+  const scroller = el(
+    'div',
+    {
+      class: 'log',
+      testid: 'message-log',
+      attrs: { role: 'log', 'aria-live': 'polite', 'aria-relevant': 'additions', tabindex: '0' },
+    },
+    top,
+    list,
+  );
+  const pillText = el('span', {});
+  const pill = el(
+    'button',
+    { class: 'pill', attrs: { type: 'button' }, on: { click: () => toEnd(true) } },
+    icon('down'),
+    pillText,
+  );
+  const element = el('div', { class: 'log-box' }, scroller, pill);
+
+  const atEnd = (): boolean => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight <= NEAR_END;
+
+  function toEnd(smoothly = false): void {
+    const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+    scroller.scrollTo({ top: scroller.scrollHeight, behavior: smoothly && !calm ? 'smooth' : 'instant' });
+  }
+
+  scroller.addEventListener(
+    'scroll',
+    () => {
+      pinned = atEnd();
+      actions.look({ pinned });
+      if (scroller.scrollTop < NEAR_TOP) actions.loadOlder();
+    },
+    { passive: true },
+  );
+  new ResizeObserver(() => pinned && toEnd()).observe(scroller);
+
+  return {
+    element,
+    draw(state: State, before: State | null) {
+      const room = activeRoom(state);
+      const previous = before && activeRoom(before);
+      drawPill(state, room);
+      if (!room) {
+        list.replaceChildren();
+        return;
+      }
+      const switched = room.name !== previous?.name;
+      const same =
+        !switched &&
+        room.items === previous.items &&
+        room.outbox === previous.outbox &&
+        state.self === before?.self &&
+        room.firstUnread === previous.firstUnread;
+      drawTop(room);
+      if (same) return;
+
+      if (switched) kept = makeRows(actions);
+      // Only what arrives while one looks is read aloud, not a history.
+      const live = !switched && room.items[0] === previous.items[0] && previous.items.length > 0;
+      scroller.setAttribute('aria-live', live ? 'polite' : 'off');
+      scroller.setAttribute('aria-label', `#${room.name}`);
+
+      const wrote = !switched && room.outbox.length > previous.outbox.length;
+      const anchor = pinned || switched ? null : findAnchor();
+      arrange(
+        list,
+        kept.list(rows(room, state.self), ({ key }) => key),
+      );
+
+      const divider = kept.get('divider');
+      if (wrote || (!switched && pinned)) toEnd();
+      else if (switched && divider) scroller.scrollTop = divider.offsetTop - scroller.clientHeight / 4;
+      else if (switched) toEnd();
+      else if (anchor?.row.isConnected) shift(anchor.row.getBoundingClientRect().top - anchor.at);
+      pinned = atEnd();
+      actions.look({ pinned });
+      if (scroller.scrollTop < NEAR_TOP) actions.loadOlder();
+      setTimeout(() => scroller.setAttribute('aria-live', 'polite'), 500);
+    },
+  };
+
+  /** By nothing where nothing moved: any assignment would end a smooth scroll on its way. */
+  function shift(by: number): void {
+    if (by !== 0) scroller.scrollTop += by;
+  }
+
+  /** A row in view that is still there after the change: it must not move under the reader's eyes. */
+  function findAnchor(): { row: Element; at: number } | null {
+    const edge = scroller.getBoundingClientRect().top;
+    for (const row of list.children) {
+      const { top: at, bottom } = row.getBoundingClientRect();
+      if (bottom > edge && row.classList.contains('message')) return { row, at };
+    }
+    return null;
+  }
+
+  function drawPill(state: State, room: Room | null): void {
+    pill.hidden = state.pinned || !room;
+    const count = room?.unread ?? 0;
+    pill.classList.toggle('has-new', count > 0);
+    setText(pillText, say.newMessages(count));
+  }
+
+  function drawTop(room: Room): void {
+    const empty = room.items.length === 0;
+    const text =
+      !room.joined && room.position === null
+        ? say.loadingRoom
+        : room.loading
+          ? say.loadingHistory
+          : room.more
+            ? ''
+            : say.startOfRoom(room.name);
+    setText(topText, text);
+    top.classList.toggle('is-empty', empty);
+    older.hidden = !room.more || room.loading;
+  }
+}
+
+function makeRows(actions: Actions): Keyed<Row, HTMLElement> {
+  return new Keyed<Row, HTMLElement>(
+    (row) => {
+      if (row.is === 'message') return makeMessage(row);
+      if (row.is === 'day') {
+        const words = { today: say.today, yesterday: say.yesterday };
+        return el('div', { class: 'day' }, el('span', {}, dayName(row.ts, Date.now(), words)));
+      }
+      if (row.is === 'divider') return el('div', { class: 'divider' }, el('span', {}, say.newDivider));
+      return el('div', { class: 'note', testid: 'presence-note' });
+    },
+    (element, row) => {
+      if (row.is === 'message') drawMessage(element, row, actions);
+      if (row.is === 'presence') setText(element, presenceText(row));
+    },
+  );
+}
+
+function presenceText({ joined, left }: { joined: readonly string[]; left: readonly string[] }): string {
+  const parts = [joined.length ? say.joinedRoom(joined) : '', left.length ? say.leftRoom(left) : ''];
+  return parts.filter(Boolean).join(' · ');
+}
+
+function makeMessage({ id, user, text }: MessageRow): HTMLElement {
+  const body = el('div', { class: 'text' });
+  for (const piece of pieces(text)) {
+    body.append(
+      piece.href === null
+        ? piece.text
+        : el('a', { attrs: { href: piece.href, target: '_blank', rel: 'noopener noreferrer nofollow' } }, piece.text),
+    );
+  }
+  return el(
+    'div',
+    { class: 'message', testid: 'message', attrs: { 'data-id': id, 'data-user': user } },
+    el('div', { class: 'gutter' }, avatar(user)),
+    el(
+      'div',
+      { class: 'content' },
+      el('div', { class: 'meta' }, el('span', { class: 'author' }, user), el('time', {})),
+      el('div', { class: 'line' }, body, el('span', { class: 'delivery' })),
+    ),
+  );
+}
+
+function drawMessage(element: HTMLElement, row: MessageRow, actions: Actions): void {
+  const sign = `${row.head} ${row.own} ${row.delivery} ${row.offset} ${row.ts} ${row.failure}`;
+  if (element.dataset['sign'] === sign) return;
+  element.dataset['sign'] = sign;
+  element.className = `message is-${row.delivery}${row.head ? ' is-head' : ''}${row.own ? ' is-own' : ''}`;
+  if (row.offset !== null) element.dataset['offset'] = String(row.offset);
+  element.dataset['delivery'] = row.delivery;
+
+  const time = element.querySelector('time');
+  if (time) {
+    time.dateTime = new Date(row.ts).toISOString();
+    time.title = fullTime(row.ts);
+    setText(time, clockTime(row.ts));
+  }
+  const delivery = element.querySelector('.delivery');
+  if (delivery && row.own) {
+    const word = row.delivery === 'stored' ? say.stored : row.delivery === 'pending' ? say.pending : '';
+    const sign = row.delivery === 'failed' ? 'alert' : row.delivery === 'pending' ? 'clock' : 'check';
+    delivery.replaceChildren(icon(sign), el('span', { class: 'sr' }, word));
+    delivery.setAttribute('title', word);
+  }
+  element.querySelector('.failure')?.remove();
+  if (row.delivery === 'failed') {
+    const act = (text: string, run: (id: string) => void): HTMLElement =>
+      el('button', { class: 'link', attrs: { type: 'button' }, on: { click: () => run(row.id) } }, text);
+    element
+      .querySelector('.content')
+      ?.append(
+        el(
+          'div',
+          { class: 'failure' },
+          el('span', {}, say.notSent(row.failure)),
+          act(say.retry, actions.retry),
+          act(say.discard, actions.discard),
+        ),
+      );
+  }
+}

@@ -1,0 +1,103 @@
+// Rows of a log and the words in them: src/timeline.ts, format.ts, strings.ts. Run by `npm test`.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { dayName, initials, pieces, sortedNames, tone } from '../src/format.ts';
+import { people, say } from '../src/strings.ts';
+import { rows } from '../src/timeline.ts';
+
+const noon = new Date(2026, 2, 10, 12).getTime();
+const minute = 60_000;
+const said = (id, user, ts) => ({ is: 'message', message: { id, offset: 1, user, ts, text: id } });
+const shape = (list) => list.map((row) => (row.is === 'message' ? `${row.id}${row.head ? '*' : ''}` : row.is));
+const log = (items, more = {}) => rows({ items, outbox: [], firstUnread: null, ...more }, 'me');
+
+test('one author’s messages within five minutes share a heading', () => {
+  const items = [
+    said('a', 'ann', noon),
+    said('b', 'ann', noon + minute),
+    said('c', 'bob', noon + 2 * minute),
+    said('d', 'bob', noon + 8 * minute),
+  ];
+  assert.deepEqual(shape(log(items)), ['day', 'a*', 'b', 'c*', 'd*']);
+});
+
+test('days, the divider and comings and goings break a group', () => {
+  const items = [
+    said('a', 'ann', noon),
+    { is: 'presence', key: 'p', ts: noon, joined: ['x'], left: [] },
+    said('b', 'ann', noon + 1),
+    said('c', 'ann', noon + 2),
+    said('d', 'ann', noon + 24 * 60 * minute),
+  ];
+  assert.deepEqual(shape(log(items, { firstUnread: 'c' })), [
+    'day',
+    'a*',
+    'presence',
+    'b*',
+    'divider',
+    'c*',
+    'day',
+    'd*',
+  ]);
+});
+
+test('a clock that went back makes no second heading for a day', () => {
+  const items = [said('a', 'ann', noon), said('b', 'ann', noon - 24 * 60 * minute), said('c', 'ann', noon)];
+  const keys = log(items).map((row) => row.key);
+  assert.equal(new Set(keys).size, keys.length);
+});
+
+test('what is not sent yet stands at the end, as ours', () => {
+  const outbox = [
+    { id: 'x', text: 'x', ts: noon, failed: null },
+    { id: 'y', text: 'y', ts: noon, failed: 'no' },
+  ];
+  const last = log([said('a', 'ann', noon)], { outbox }).slice(-2);
+  assert.deepEqual(
+    last.map((row) => [row.id, row.own, row.delivery, row.offset]),
+    [
+      ['x', true, 'pending', null],
+      ['y', true, 'failed', null],
+    ],
+  );
+});
+
+test('a stored message keeps the key it had in the outbox', () => {
+  const outbox = [{ id: 'x', text: 'x', ts: noon, failed: null }];
+  assert.equal(log([], { outbox }).at(-1).key, log([said('x', 'me', noon)]).at(-1).key);
+});
+
+test('only http and https become links, without the full stop that ends a sentence', () => {
+  assert.deepEqual(pieces('see https://a.example/x?y=1. or javascript:alert(1)'), [
+    { text: 'see ', href: null },
+    { text: 'https://a.example/x?y=1', href: 'https://a.example/x?y=1' },
+    { text: '. or javascript:alert(1)', href: null },
+  ]);
+  assert.deepEqual(pieces('http://'), [{ text: 'http://', href: null }]);
+  assert.equal(
+    pieces('a <b>https://x.example</b>')
+      .map(({ text }) => text)
+      .join(''),
+    'a <b>https://x.example</b>',
+  );
+});
+
+test('names', () => {
+  assert.equal(initials('ada lovelace'), 'AL');
+  assert.equal(initials('zoë'), 'Z');
+  assert.equal(initials('🦀 crab'), '🦀C');
+  assert.equal(tone('ann', 8), tone('ann', 8));
+  assert.deepEqual(sortedNames(['cy', 'Bob', 'ann', 'me'], 'me'), ['me', 'ann', 'Bob', 'cy']);
+  assert.equal(people(['a', 'b', 'c', 'd']), 'a, b, c, and d');
+  assert.equal(people(['a', 'b', 'c', 'd', 'e']), 'a, b, c, and 2 others');
+  assert.equal(say.typing(['a']), 'a is typing…');
+  assert.equal(say.typing(['a', 'b']), 'a and b are typing…');
+});
+
+test('days are named as people name them', () => {
+  const words = { today: 'Today', yesterday: 'Yesterday' };
+  assert.equal(dayName(noon, noon + minute, words), 'Today');
+  assert.equal(dayName(noon - 13 * 60 * minute, noon, words), 'Yesterday');
+  assert.match(dayName(noon - 5 * 24 * 60 * minute, noon, words), /5/);
+});

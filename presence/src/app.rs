@@ -1,0 +1,140 @@
+//! Puts the process together: the store, the sweeper, the directory's listener and the admin listener.
+//! Called by `main.rs` and by the tests, both on the same path.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use roomcast_ops::config::redact_url;
+use roomcast_ops::{
+    Admin, AdminHandle, CancellationToken, Latch, Lifecycle, LogLevel, Metrics, Outcome, Readiness,
+};
+use roomcast_protocol::RoomName;
+use roomcast_store::{Health, News, Settings, Sink, Store};
+
+use crate::config::Config;
+use crate::directory;
+use crate::listener::Listener;
+use crate::sweeper::Sweeper;
+use crate::telemetry::Telemetry;
+
+/// What requests under way get to finish after the listener has closed.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+/// A process that is bound and connected (or connecting), and serves once [`run`](Self::run) is called.
+pub struct App {
+    lifecycle: Lifecycle,
+    store_life: Lifecycle,
+    readiness: Readiness,
+    redis: Latch,
+    store: Store,
+    sweeper: Sweeper,
+    listener: Listener,
+    router: Router,
+    telemetry: Telemetry,
+    admin: AdminHandle,
+}
+
+impl App {
+    /// Binds both addresses and begins to connect. The admin listener answers from here on; a Redis that
+    /// cannot be reached is no error, `/readyz` names it.
+    ///
+    /// # Errors
+    /// An address that cannot be had, or a URL of Redis that the store does not understand.
+    pub async fn build(config: &Config, lifecycle: Lifecycle, log: LogLevel) -> anyhow::Result<Self> {
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
+        let telemetry = Telemetry::new(&metrics)?;
+        let readiness = Readiness::new();
+        readiness.publish(&metrics)?;
+        let (redis, swept) = (readiness.latch("redis"), readiness.latch("first-sweep"));
+
+        let listener = Listener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let admin = Admin::bind(config.admin, readiness.clone(), metrics, log)
+            .with_context(|| format!("cannot listen on {}, the admin address", config.admin))?;
+
+        // A life of its own: what connects to Redis runs until the last request has been answered, so it
+        // must not be among the tasks whose end the shutdown waits for.
+        let store_life = Lifecycle::new();
+        let settings = Settings { prefix: config.prefix.clone(), ..Settings::default() };
+        let store = Store::on_redis(&config.redis, &settings, Arc::new(Deaf), &store_life)
+            .with_context(|| format!("--redis {}", redact_url(&config.redis)))?;
+
+        let times = (config.lease, config.sweep_every);
+        let sweeper = Sweeper::new(&store, times, telemetry.clone(), readiness.clone(), swept);
+        let router = directory::router(store.clone(), telemetry.clone());
+        tracing::info!(redis = redact_url(&config.redis), lease = ?config.lease, "starting");
+        Ok(Self {
+            lifecycle,
+            store_life,
+            readiness,
+            redis,
+            store,
+            sweeper,
+            listener,
+            router,
+            telemetry,
+            admin: admin.start(),
+        })
+    }
+
+    /// Where the directory listens, with the port that the system chose.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// Where the admin listener listens, likewise.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.local_addr()
+    }
+
+    /// Serves until the lifecycle's soft token is pulled, then takes no new connection, finishes the
+    /// requests under way, and returns how that went.
+    pub async fn run(self) -> Outcome {
+        let soft = self.lifecycle.soft();
+        let watch = watch_redis(self.store.health, self.readiness.clone(), self.redis, soft.clone());
+        let serve = self.listener.serve(self.router, self.telemetry, self.lifecycle.clone());
+        self.lifecycle.spawn_critical("redis-watch", watch);
+        self.lifecycle.spawn_critical("sweeper", self.sweeper.run(soft.clone()));
+        self.lifecycle.spawn_critical("listener", serve);
+
+        soft.cancelled().await;
+        self.readiness.drain();
+        let outcome = self.lifecycle.finish(FINISH_WITHIN).await;
+        self.store_life.hard().cancel();
+        self.admin.stop();
+        outcome
+    }
+}
+
+/// Opens the latch when Redis is first reached. Later outages degrade only: all replicas share that
+/// Redis, and taking all of them out helps nobody.
+async fn watch_redis(health: Health, readiness: Readiness, latch: Latch, stop: CancellationToken) {
+    let mut reach = health.watch();
+    let watch = async {
+        loop {
+            let up = reach.borrow_and_update().up;
+            readiness.degrade("redis", !up);
+            if up {
+                latch.open();
+            }
+            // An end of the changes is the end of the store, which ends the process: this task is critical.
+            if reach.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    stop.run_until_cancelled(watch).await;
+}
+
+/// Hears nothing. The directory reads the state whenever it is asked and subscribes to no room, so there
+/// never is news for it; the store's bus wants a sink all the same.
+struct Deaf;
+
+impl Sink for Deaf {
+    fn news(&self, _: &RoomName, _: News) {}
+    fn gap(&self, _: Option<&RoomName>) {}
+}

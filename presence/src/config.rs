@@ -1,0 +1,178 @@
+//! The settings: flags with their twins in the environment, all mistakes reported at once. Called by
+//! `main.rs` through `ops::run_main`; tests make a [`Config`] without it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum as _};
+use roomcast_ops::config::redact_url;
+use roomcast_ops::{LogFormat, Logging, Problems};
+
+/// Below this a sweeper would do little but ask.
+const MIN_SWEEP_EVERY: Duration = Duration::from_millis(50);
+/// Below this a node's renewals could not keep up with a busy Redis.
+const MIN_LEASE: Duration = Duration::from_secs(1);
+
+/// The directory of a Roomcast cluster: who is online where. Notices nodes that died and lets their users
+/// leave. Run as many as you like.
+#[derive(Debug, Parser)]
+#[command(name = "roomcast-presence", version)]
+pub struct Args {
+    /// Where the directory answers over HTTP; port 0 lets the system choose.
+    #[arg(long, env = "ROOMCAST_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:3001")]
+    listen: String,
+
+    /// Where health, metrics and the log level are served. Keep it private.
+    #[arg(long, env = "ROOMCAST_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:9465")]
+    admin: String,
+
+    /// The Redis of the cluster: redis://[user:password@]host:port[/db], or redis-cluster:// with
+    /// ?node=host:port for more nodes. Required.
+    // Not clap's `required`: what clap would say of it knows neither the variable nor the reason.
+    #[arg(long, env = "ROOMCAST_REDIS", value_name = "URL", hide_env_values = true)]
+    redis: Option<String>,
+
+    /// The lease of the gateways' nodes, as they are given it: what a dead node left is swept when its
+    /// lease has run out, and once more so long after.
+    #[arg(long, env = "ROOMCAST_LEASE", value_name = "DURATION", default_value = "15s")]
+    lease: String,
+
+    /// How often to look for nodes whose lease has run out.
+    #[arg(long, env = "ROOMCAST_SWEEP_EVERY", value_name = "DURATION", default_value = "1s")]
+    sweep_every: String,
+
+    /// What to log, such as info,roomcast_presence=debug.
+    #[arg(long, env = "ROOMCAST_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+
+    /// How log lines look: auto (text on a terminal, JSON otherwise), text or json.
+    #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
+    log_format: String,
+}
+
+/// What the process runs by.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where the directory listens.
+    pub listen: SocketAddr,
+    /// Where the admin listener listens.
+    pub admin: SocketAddr,
+    /// The URL of Redis, which may hold a password.
+    pub redis: String,
+    /// What stands before every key; no flag, so that the nodes of a cluster cannot disagree by mistake.
+    pub prefix: String,
+    /// How long after its sealing a dead node is swept for the second time.
+    pub lease: Duration,
+    /// How often to look for dead nodes.
+    pub sweep_every: Duration,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("admin", &self.admin)
+            .field("redis", &redact_url(&self.redis))
+            .field("prefix", &self.prefix)
+            .field("lease", &self.lease)
+            .field("sweep_every", &self.sweep_every)
+            .finish()
+    }
+}
+
+impl Args {
+    /// Turns flags into a configuration.
+    ///
+    /// # Errors
+    /// With every mistake.
+    pub fn check(self) -> Result<(Logging, Config), Problems> {
+        let mut problems = Problems::new();
+        let listen = problems.listen("--listen", &self.listen);
+        let admin = problems.listen("--admin", &self.admin);
+        problems.relate(
+            &["--listen", "--admin"],
+            listen != admin || listen.port() == 0,
+            "--listen and --admin must differ",
+        );
+        let redis = match &self.redis {
+            Some(url) => problems.url("--redis", url, &["redis", "redis-cluster"]),
+            None => {
+                problems.add(
+                    "--redis",
+                    "(or ROOMCAST_REDIS) is required: what the directory knows of the cluster is in its Redis, \
+                     such as redis://127.0.0.1:6379",
+                );
+                String::new()
+            }
+        };
+        let lease = problems.duration("--lease", &self.lease);
+        problems.at_least("--lease", lease, MIN_LEASE);
+        let sweep_every = problems.duration("--sweep-every", &self.sweep_every);
+        problems.at_least("--sweep-every", sweep_every, MIN_SWEEP_EVERY);
+        problems.relate(
+            &["--lease", "--sweep-every"],
+            sweep_every <= lease,
+            "--sweep-every must not be longer than --lease: dead users would stay for both",
+        );
+        let format = LogFormat::from_str(&self.log_format, true).unwrap_or_else(|_| {
+            problems
+                .add("--log-format", format_args!("must be auto, text or json, not {:?}", self.log_format));
+            LogFormat::Auto
+        });
+        problems.finish()?;
+        let prefix = roomcast_store::Settings::default().prefix;
+        Ok((
+            Logging { format, filter: self.log },
+            Config { listen, admin, redis, prefix, lease, sweep_every },
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(flags: &[&str]) -> Result<Config, String> {
+        let args = Args::try_parse_from(std::iter::once(&"p").chain(flags)).unwrap();
+        args.check().map(|(_, config)| config).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn defaults() {
+        let config = check(&["--redis", "redis://h:1"]).unwrap();
+        assert_eq!(
+            (config.listen.to_string(), config.admin.to_string(), config.lease, config.sweep_every),
+            (
+                "127.0.0.1:3001".into(),
+                "127.0.0.1:9465".into(),
+                Duration::from_secs(15),
+                Duration::from_secs(1)
+            )
+        );
+    }
+
+    #[test]
+    fn every_mistake_at_once_and_no_password() {
+        let flags = ["--listen=x", "--lease=0s", "--sweep-every=1ms", "--log-format=xml"];
+        let mistakes = check(&flags).unwrap_err();
+        for flag in
+            ["--listen must", "--redis (or ", "--lease must", "--sweep-every must", "--log-format must"]
+        {
+            assert!(mistakes.lines().any(|line| line.starts_with(flag)), "{flag} is not in\n{mistakes}");
+        }
+        let mistakes = check(&["--redis=http://:secret@h"]).unwrap_err();
+        assert_eq!(mistakes, "--redis must start with redis:// or redis-cluster://");
+    }
+
+    #[test]
+    fn settings_that_cannot_go_together() {
+        let redis = "--redis=redis://h";
+        let same = check(&[redis, "--listen=127.0.0.1:1", "--admin=127.0.0.1:1"]).unwrap_err();
+        assert_eq!(same, "--listen and --admin must differ");
+        assert!(check(&[redis, "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]).is_ok());
+        assert!(
+            check(&[redis, "--lease=2s", "--sweep-every=3s"]).unwrap_err().contains("longer than --lease")
+        );
+    }
+}

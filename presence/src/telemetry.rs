@@ -1,0 +1,162 @@
+//! What the process says about itself: one function per happening makes the log line and the metric.
+//! Called by the sweeper, the listener and the directory; `app.rs` makes it.
+
+use std::time::Duration;
+
+use roomcast_ops::metrics::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics, MetricsError, SECONDS,
+};
+use roomcast_store::{Incarnation, StoreError, Swept};
+
+/// A handle; clones share the metrics.
+#[derive(Clone)]
+pub(crate) struct Telemetry {
+    sealed: IntCounter,
+    waiting: IntGauge,
+    sweeps: IntCounter,
+    sweep_seconds: Histogram,
+    facts: IntCounter,
+    names: IntCounter,
+    forgotten: IntCounter,
+    errors: IntCounterVec,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    connections: IntGauge,
+    accept_errors: IntCounter,
+}
+
+impl Telemetry {
+    pub(crate) fn new(m: &Metrics) -> Result<Self, MetricsError> {
+        Ok(Self {
+            sealed: m.counter("roomcast_sealed_nodes_total", "Dead nodes that this replica noticed.")?,
+            waiting: m.gauge("roomcast_sealed_nodes", "Dead nodes that are not forgotten yet.")?,
+            sweeps: m
+                .counter("roomcast_sweeps_total", "Sweeps that ended well; each dead node takes two.")?,
+            sweep_seconds: m.histogram(
+                "roomcast_sweep_seconds",
+                "How long one sweep of a dead node took.",
+                SECONDS,
+            )?,
+            facts: m.counter(
+                "roomcast_swept_facts_total",
+                "Facts (a user in a room by a dead node) that this replica removed.",
+            )?,
+            names: m
+                .counter("roomcast_swept_names_total", "Names of dead nodes that this replica let go.")?,
+            forgotten: m.counter("roomcast_forgotten_nodes_total", "Dead nodes of which nothing is left.")?,
+            errors: m.counter_vec(
+                "roomcast_sweep_errors_total",
+                "Failures of the sweeper; each is retried in the next round.",
+                &["step", "kind"],
+            )?,
+            requests: m.counter_vec(
+                "roomcast_directory_requests_total",
+                "Answers of the directory.",
+                &["route", "status"],
+            )?,
+            request_seconds: m.histogram_vec(
+                "roomcast_directory_request_seconds",
+                "How long the directory took to answer.",
+                &["route"],
+                SECONDS,
+            )?,
+            connections: m.gauge("roomcast_directory_connections", "Open connections of the directory.")?,
+            accept_errors: m.counter(
+                "roomcast_directory_accept_errors_total",
+                "Connections that could not be accepted, such as for lack of file descriptors.",
+            )?,
+        })
+    }
+
+    /// A node whose lease ran out was seen for the first time by this replica.
+    pub(crate) fn node_died(&self, node: &Incarnation, age: Duration) {
+        self.sealed.inc();
+        tracing::warn!(incarnation = node.as_str(), sealed_for = ?age, "a node died; its users leave");
+    }
+
+    /// So many dead nodes are not forgotten yet.
+    pub(crate) fn nodes_waiting(&self, nodes: usize) {
+        self.waiting.set(i64::try_from(nodes).unwrap_or(i64::MAX));
+    }
+
+    /// What a dead node left was removed.
+    pub(crate) fn swept(&self, node: &Incarnation, swept: Swept, took: Duration) {
+        self.sweeps.inc();
+        self.sweep_seconds.observe(took.as_secs_f64());
+        self.facts.inc_by(count(swept.facts));
+        self.names.inc_by(count(swept.names));
+        let Swept { rooms, facts, names } = swept;
+        tracing::info!(incarnation = node.as_str(), rooms, facts, names, ?took, "swept a dead node");
+    }
+
+    /// The last traces of a dead node are gone.
+    pub(crate) fn forgotten(&self, node: &Incarnation) {
+        self.forgotten.inc();
+        tracing::info!(incarnation = node.as_str(), "forgot a dead node");
+    }
+
+    /// Looking for dead nodes failed; logged where it worked before.
+    pub(crate) fn sealing_failed(&self, error: &StoreError, worked_before: bool) {
+        self.errors.with_label_values(&["seal", error.label()]).inc();
+        if worked_before {
+            tracing::error!(%error, "cannot look for dead nodes; trying again every round");
+        }
+    }
+
+    /// Looking for dead nodes works again.
+    pub(crate) fn sealing_recovered(&self) {
+        tracing::info!("looking for dead nodes works again");
+    }
+
+    /// Sweeping or forgetting a dead node failed; logged where it is this node's first failure in a row.
+    pub(crate) fn sweep_failed(
+        &self,
+        step: &'static str,
+        node: &Incarnation,
+        error: &StoreError,
+        first: bool,
+    ) {
+        self.errors.with_label_values(&[step, error.label()]).inc();
+        if first {
+            let incarnation = node.as_str();
+            tracing::error!(incarnation, step, %error, "cannot clean up after a dead node; trying again every round");
+        }
+    }
+
+    /// The directory answered.
+    pub(crate) fn answered(&self, route: &str, status: u16, took: Duration) {
+        self.requests.with_label_values(&[route, &status.to_string()]).inc();
+        self.request_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+        tracing::debug!(route, status, ?took, "answered");
+    }
+
+    /// The store answered what it never should, and the client was told as little as possible.
+    pub(crate) fn store_broken(&self, error: &StoreError) {
+        tracing::error!(%error, "the store answered what it never should");
+    }
+
+    /// A connection was accepted; it counts until the guard is dropped.
+    pub(crate) fn connected(&self) -> Connected {
+        self.connections.inc();
+        Connected(self.connections.clone())
+    }
+
+    /// A connection could not be accepted.
+    pub(crate) fn accept_failed(&self, error: &std::io::Error) {
+        self.accept_errors.inc();
+        tracing::warn!(%error, "cannot accept a connection");
+    }
+}
+
+/// An open connection of the directory.
+pub(crate) struct Connected(IntGauge);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
