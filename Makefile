@@ -139,6 +139,12 @@ $(DENY):
 	  --locked --debug --quiet --root .tools/cargo-deny-$(DENY_VERSION) --target-dir .tools/build
 	@rm -rf .tools/build
 
+.PHONY: pictures
+pictures: tools ## take README's screenshots from running gateways
+	@deploy/need redis-server chromium python3
+	@$(CARGO) build --locked --bins
+	@ROOMCAST_SCREENSHOTS=1 $(MAKE) e2e FILES=ui.test.mjs
+
 .PHONY: fmt
 fmt: ## format the Rust code
 	@$(CARGO) fmt --all

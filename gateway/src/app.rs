@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::conn::Sessions;
 use crate::http::{self, Origins, Web};
 use crate::node::Node;
-use crate::room::{Rooms, Surroundings};
+use crate::room::{Pace, Rooms, Surroundings};
 use crate::socket::{self, Clients, Gateway};
 use crate::telemetry::Events;
 use crate::users::Users;
@@ -74,8 +74,9 @@ impl App {
         };
         let node = Node::new(config.node.clone(), config.lease);
         let users = Users::new(store.clone(), node.clone(), config.grace);
-        let around =
-            Surroundings::new(store.clone(), node.clone(), events.clone(), beneath.clone(), config.grace);
+        // Twice more before it would be too late.
+        let pace = Pace { grace: config.grace, touch: config.store.retention.idle / 3 };
+        let around = Surroundings::new(store.clone(), node.clone(), events.clone(), beneath.clone(), pace);
         rooms.start(unstarted, &around);
 
         let (sessions, clients) = (Sessions::default(), Clients::default());

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use clap::CommandFactory as _;
-use roomcast_presence::Args;
 use roomcast_ops::config::doc;
+use roomcast_presence::Args;
 
 fn main() -> std::io::Result<()> {
     let text = doc::markdown(&Args::command(), "roomcast-presence");

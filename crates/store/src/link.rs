@@ -167,6 +167,7 @@ impl Link {
                 None => self.inner.address.connect().await?,
             };
             redis::cmd("PING").query_async::<()>(&mut connection).await?;
+            warn_of_eviction(&mut connection).await;
             Ok::<_, RedisError>(connection)
         };
         match tokio::time::timeout(COMMAND_TIMEOUT, alive).await {
@@ -310,6 +311,17 @@ impl Link {
             ) => StoreError::Unavailable(error.to_string()),
             _ => StoreError::Corrupt(error.to_string()),
         }
+    }
+}
+
+/// A Redis that drops keys when it is full drops rooms, and nobody would know why.
+async fn warn_of_eviction(connection: &mut Connection) {
+    // A cluster's nodes answer each for themselves; the first connection of a single server is enough.
+    let Connection::Single(connection) = connection else { return };
+    let info = redis::cmd("INFO").arg("memory").query_async::<String>(connection).await.unwrap_or_default();
+    let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(str::trim);
+    if let Some(policy) = policy.filter(|policy| *policy != "noeviction") {
+        tracing::warn!(policy, "redis may evict rooms: set maxmemory-policy to noeviction");
     }
 }
 

@@ -122,10 +122,10 @@ mod tests {
         let mask = [0x12, 0x34, 0x56, 0x78];
         let mut frame = vec![0x80 | opcode];
         match payload.len() {
-            n @ 0..126 => frame.push(0x80 | n as u8),
+            n @ 0..126 => frame.push(0x80 | u8::try_from(n).unwrap()),
             n @ 126..65_536 => {
                 frame.push(0x80 | 126);
-                frame.extend((n as u16).to_be_bytes());
+                frame.extend(u16::try_from(n).unwrap().to_be_bytes());
             }
             n => {
                 frame.push(0x80 | 127);

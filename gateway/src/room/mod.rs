@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use follower::{Healed, Message};
 pub(crate) use roster::Departure;
+pub(crate) use state::Pace;
 use state::{ClientId, Entering};
 pub(crate) use work::Surroundings;
 use worker::{Command, Worker};

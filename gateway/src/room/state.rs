@@ -80,6 +80,8 @@ pub(crate) enum Effect<C, T> {
     Write(Change),
     /// Read the room's presence; answer with [`Room::presence`].
     ReadPresence,
+    /// Put off the expiry of the room's log.
+    Touch,
     /// Call [`Room::timer`] then.
     WakeAt(Instant),
     /// Forget the room.
@@ -98,21 +100,31 @@ struct Live {
     follower: Follower,
     roster: Roster,
     idle_since: Option<Instant>,
+    touched_at: Instant,
+}
+
+/// How a room behaves in time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// How long a user whose transport went stays.
+    pub(crate) grace: Duration,
+    /// How often the expiry of a room with members is put off.
+    pub(crate) touch: Duration,
 }
 
 /// The room.
 pub(crate) struct Room<C, T> {
     name: RoomName,
-    grace: Duration,
+    pace: Pace,
     phase: Phase<C, T>,
     members: HashMap<ClientId, (UserName, C)>,
     woken_at: Option<Instant>,
 }
 
 impl<C: Clone, T> Room<C, T> {
-    pub(crate) fn new(name: RoomName, grace: Duration) -> Self {
+    pub(crate) fn new(name: RoomName, pace: Pace) -> Self {
         let phase = Phase::Opening { waiting: Vec::new(), stash: Vec::new(), overflowed: false };
-        Self { name, grace, phase, members: HashMap::new(), woken_at: None }
+        Self { name, pace, phase, members: HashMap::new(), woken_at: None }
     }
 
     /// Everyone who receives what happens here.
@@ -167,8 +179,8 @@ impl<C: Clone, T> Room<C, T> {
             return refusals.chain([Effect::Drop]).collect();
         };
         let follower = Follower::begin(self.name.clone(), opened);
-        let roster = Roster::begin(self.grace, presence);
-        self.phase = Phase::Open(Box::new(Live { follower, roster, idle_since: None }));
+        let roster = Roster::begin(self.pace.grace, presence);
+        self.phase = Phase::Open(Box::new(Live { follower, roster, idle_since: None, touched_at: now }));
         let mut effects = Vec::new();
         for news in stash {
             self.take_news(news, &mut effects);
@@ -375,7 +387,13 @@ impl<C: Clone, T> Room<C, T> {
             effects.push(Effect::Close);
             return effects;
         }
-        let due = [close_at, live.roster.deadline()].into_iter().flatten().min();
+        let mut touch_at = (!self.members.is_empty()).then(|| live.touched_at + self.pace.touch);
+        if touch_at.is_some_and(|at| at <= now) {
+            live.touched_at = now;
+            touch_at = Some(now + self.pace.touch);
+            effects.push(Effect::Touch);
+        }
+        let due = [close_at, touch_at, live.roster.deadline()].into_iter().flatten().min();
         if let Some(due) = due
             && self.woken_at.is_none_or(|at| at > due)
         {
@@ -408,7 +426,8 @@ mod tests {
     }
 
     fn room() -> TestRoom {
-        Room::new(RoomName::parse("r").unwrap(), Duration::from_secs(15))
+        let pace = Pace { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
+        Room::new(RoomName::parse("r").unwrap(), pace)
     }
 
     fn entering(id: ClientId, since: Option<(&str, u64)>) -> Entering<&'static str, u32> {
@@ -420,9 +439,9 @@ mod tests {
         Entry { epoch: Epoch::new("e"), offset, ts: 1, tail: format!(r#""id":"{offset}"}}"#) }
     }
 
-    fn opened(top: u64, newest: std::ops::RangeInclusive<u64>) -> Opened {
+    fn opened(top: u64, newest: impl IntoIterator<Item = u64>) -> Opened {
         let position = Position { epoch: Epoch::new("e"), offset: top };
-        Opened { head: Head { position, prior: vec![] }, newest: newest.map(entry).collect() }
+        Opened { head: Head { position, prior: vec![] }, newest: newest.into_iter().map(entry).collect() }
     }
 
     fn nobody() -> RoomState {
@@ -467,7 +486,10 @@ mod tests {
         assert!(room.news(News::Message(entry(4)), now).is_empty());
         let effects = room.opened(Some((opened(3, 1..=3), nobody())), now);
         let admitted = |n| format!("admit {n} at 4 recovered false [1, 2, 3, 4]");
-        assert_eq!(show(&effects), ["deliver 4".into(), admitted(1), admitted(2), "write +1 -0".into()]);
+        assert_eq!(
+            show(&effects),
+            ["deliver 4".into(), admitted(1), admitted(2), "write +1 -0".into(), "wake".into()]
+        );
     }
 
     #[test]
@@ -491,10 +513,8 @@ mod tests {
         let late = entering(2, Some(("e", 10)));
         assert_eq!(show(&room.enter(late, now)), ["read after 10"]);
         room.news(News::Message(entry(201)), now);
-        let read = Past::After(Replay::Whole(Opened {
-            newest: (11..=200).map(entry).collect(),
-            ..opened(200, 1..=0)
-        }));
+        let read =
+            Past::After(Replay::Whole(Opened { newest: (11..=200).map(entry).collect(), ..opened(200, []) }));
         let effects = room.past(entering(2, Some(("e", 10))), read, now);
         let Effect::Admit { entered, .. } = &effects[0] else { panic!("{effects:?}") };
         let offsets: Vec<u64> = entered.messages.iter().map(|message| message.offset).collect();
@@ -517,6 +537,15 @@ mod tests {
         assert_eq!(show(&room.timer(now + LINGER)), ["Close"]);
         assert!(room.enter(entering(2, None), now).is_empty());
         assert_eq!(show(&room.closed()), ["Open"]);
+    }
+
+    #[test]
+    fn the_log_of_a_room_with_members_does_not_expire() {
+        let now = Instant::now();
+        let mut room = open_room(now);
+        let later = now + Duration::from_secs(600);
+        assert_eq!(show(&room.timer(later)), ["Touch", "wake"]);
+        assert_eq!(show(&room.timer(later + Duration::from_secs(1))), ["wake"]);
     }
 
     #[test]

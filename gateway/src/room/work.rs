@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::Ticket;
 use super::follower::{Healed, RECENT};
-use super::state::{Entering, Past};
+use super::state::{Entering, Pace, Past};
 use super::worker::Command;
 use crate::client::Client;
 use crate::node::Node;
@@ -30,22 +30,15 @@ pub(crate) struct Surroundings {
     pub(crate) node: Node,
     pub(crate) events: Events,
     pub(crate) lifecycle: Lifecycle,
-    /// How long a user whose transport went stays.
-    pub(crate) grace: Duration,
+    pub(crate) pace: Pace,
     at_once: Arc<Semaphore>,
 }
 
 type Results = (mpsc::WeakSender<Command>, RoomName);
 
 impl Surroundings {
-    pub(crate) fn new(
-        store: Store,
-        node: Node,
-        events: Events,
-        lifecycle: Lifecycle,
-        grace: Duration,
-    ) -> Self {
-        Self { store, node, events, lifecycle, grace, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub(crate) fn new(store: Store, node: Node, events: Events, lifecycle: Lifecycle, pace: Pace) -> Self {
+        Self { store, node, events, lifecycle, pace, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     fn spawn<F>(&self, what: &'static str, results: mpsc::WeakSender<Command>, work: F)
@@ -196,6 +189,19 @@ impl Surroundings {
             });
             Command::Wrote { room, taken }
         });
+    }
+
+    /// Puts off the room's expiry.
+    pub(super) fn touch(&self, room: RoomName) {
+        let around = self.clone();
+        let hard = self.lifecycle.hard();
+        let touching = async move {
+            if let Err(error) = around.store.log.touch(&room).await {
+                // There are two more turns before anything expires.
+                around.failed("touch", &error);
+            }
+        };
+        self.lifecycle.spawn("room-touch", async move { hard.run_until_cancelled(touching).await });
     }
 
     /// Reads who is in the room.

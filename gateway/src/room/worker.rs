@@ -81,8 +81,8 @@ impl Worker {
         let now = Instant::now();
         match command {
             Command::Enter { room, entering } => {
-                let grace = self.around.grace;
-                let begin = || Room::new(room.clone(), grace);
+                let pace = self.around.pace;
+                let begin = || Room::new(room.clone(), pace);
                 let effects = self.rooms.entry(room.clone()).or_insert_with(begin).enter(entering, now);
                 self.carry_out(&room, effects).await;
             }
@@ -175,6 +175,7 @@ impl Worker {
                 Effect::Heal(position) => self.around.heal(results(), position),
                 Effect::Write(change) => self.around.write(results(), change),
                 Effect::ReadPresence => self.around.read_presence(results()),
+                Effect::Touch => self.around.touch(room.clone()),
                 Effect::WakeAt(at) => self.alarms.push(Reverse((at, room.clone()))),
                 Effect::Drop => {
                     self.rooms.remove(room);
