@@ -76,7 +76,14 @@ impl App {
         let users = Users::new(store.clone(), node.clone(), config.grace);
         // Twice more before it would be too late.
         let pace = Pace { grace: config.grace, touch: config.store.retention.idle / 3 };
-        let around = Surroundings::new(store.clone(), node.clone(), events.clone(), beneath.clone(), pace);
+        let around = Surroundings::new(
+            store.clone(),
+            node.clone(),
+            events.clone(),
+            beneath.clone(),
+            pace,
+            config.gather,
+        );
         rooms.start(unstarted, &around);
 
         let (sessions, clients) = (Sessions::default(), Clients::default());
@@ -98,7 +105,13 @@ impl App {
         background(lifecycle, "graces", users.clone().end_graces());
         background(lifecycle, "rewrites", rewrite(store, node, users, rooms, readiness.clone()));
         let origins = Origins::new(config.allow_origin.clone());
-        let routes = http::routes(Web { socket_io, origins, sessions, lifecycle: lifecycle.clone() });
+        let routes = http::routes(Web {
+            socket_io,
+            origins,
+            sessions,
+            bounds: config.bounds,
+            lifecycle: lifecycle.clone(),
+        });
         let admin = admin.start();
         Ok(Self { public, public_address, admin, routes, readiness, clients, drain: config.drain, beneath })
     }
@@ -133,9 +146,15 @@ impl App {
         drain(&self.clients, self.drain).await;
         let outcome = lifecycle.finish(FLUSH).await;
         // Nobody asks anything of the store any more.
-        self.beneath.stop();
         self.beneath.hard().cancel();
-        self.beneath.finish(FLUSH).await;
+        let ended = async {
+            while !self.beneath.running().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(FLUSH, ended).await.is_err() {
+            tracing::warn!(running = ?self.beneath.running(), "the store did not end");
+        }
         self.admin.stop();
         outcome
     }

@@ -1,29 +1,34 @@
-//! One connected client: who it is, the way to it, and the queue that keeps its events in order. Made by
-//! `socket/connect.rs`; rooms and fan-out send through it.
+//! One connected client: who it is and the way to it. Made by `socket/connect.rs`; rooms, acknowledgements
+//! and fan-out send through it, and all of it arrives in the order in which it was sent.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use bytes::{Bytes, BytesMut};
 use roomcast_protocol::ack::Answer as Acknowledgement;
 use roomcast_protocol::{Refusal, UserName};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::{SendError, SocketError};
 
-use crate::conn::Transport;
+use crate::conn::frame::{self, Namespace};
+use crate::conn::{Ended, Outbox, Transport};
+use crate::fanout::Batch;
 use crate::room::state::ClientId;
 use crate::telemetry::Events;
 
-/// A client. Everything that is sent to it passes here, in order.
+/// A client. Its way is one of two, for good: past socketioxide, where it has been a WebSocket from the
+/// beginning, or by socketioxide's own path.
 pub(crate) struct Client {
     id: ClientId,
     user: UserName,
+    namespace: Namespace,
     socket: SocketRef,
     transport: Transport,
+    direct: Option<Arc<Outbox>>,
     events: Events,
-    /// The socket refers to the client and the client to the socket: this ends the circle.
-    gone: Mutex<bool>,
+    cut: AtomicBool,
 }
 
 impl Client {
@@ -34,7 +39,8 @@ impl Client {
         transport: Transport,
         events: Events,
     ) -> Self {
-        Self { id, user, socket, transport, events, gone: Mutex::new(false) }
+        let (namespace, direct) = (Namespace::of(socket.ns()), transport.direct());
+        Self { id, user, namespace, socket, transport, direct, events, cut: AtomicBool::new(false) }
     }
 
     pub(crate) fn id(&self) -> ClientId {
@@ -47,35 +53,67 @@ impl Client {
 
     /// Sends an event that only this client gets.
     pub(crate) fn emit<T: Serialize>(&self, event: &str, payload: &T) {
-        match serde_json::value::to_raw_value(payload) {
-            Ok(payload) => self.emit_raw(event, &payload),
-            Err(error) => tracing::error!(event, %error, "an event could not be encoded"),
+        let payload = match to_raw_value(payload) {
+            Ok(payload) => payload,
+            Err(error) => return tracing::error!(event, %error, "an event could not be encoded"),
+        };
+        match &self.direct {
+            None => self.settle(self.socket.emit(event, &payload)),
+            Some(outbox) => {
+                let mut out = BytesMut::new();
+                frame::put_event(&mut out, self.namespace, event, &payload);
+                self.send(outbox, out.freeze());
+            }
         }
     }
 
-    /// Sends an event whose payload was encoded once for everyone who gets it.
-    pub(crate) fn emit_raw(&self, event: &str, payload: &RawValue) {
-        self.settle(self.socket.emit(event, payload));
+    /// Sends what all members of a room get.
+    pub(crate) fn give(&self, batch: &Batch) {
+        match &self.direct {
+            Some(outbox) => {
+                if !(batch.is_volatile() && outbox.backlog() > 0) {
+                    self.send(outbox, batch.frames(self.namespace));
+                }
+            }
+            None => batch.events().for_each(|(event, json)| self.settle(self.socket.emit(event, json))),
+        }
     }
 
     /// The way to answer one event of this client.
-    pub(crate) fn answer(self: &Arc<Self>, ack: AckSender) -> Answer {
-        Answer { client: Arc::clone(self), ack }
+    pub(crate) fn answer(self: &Arc<Self>, ack: AckSender, id: Option<i64>) -> Answer {
+        Answer { client: Arc::clone(self), ack, id }
     }
 
     /// Closes the transport: the stock client comes back by itself.
     pub(crate) fn cut(&self, why: &'static str) {
-        let mut gone = self.gone.lock();
-        if !std::mem::replace(&mut *gone, true) {
+        if !self.cut.swap(true, Ordering::AcqRel) {
             self.events.cut(why);
             self.transport.cut(&self.socket);
+        }
+    }
+
+    /// Whether its peer took nothing for so long that the connection was ended.
+    pub(crate) fn stalled(&self) -> bool {
+        self.direct.as_ref().is_some_and(|outbox| outbox.stalled())
+    }
+
+    /// Stops or resumes reading from a client whose events pile up.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.transport.pause(paused);
+    }
+
+    fn send(&self, outbox: &Arc<Outbox>, frames: Bytes) {
+        match outbox.send(self.namespace, frames) {
+            // Gone: its departure is on its way.
+            Ok(()) | Err(Ended::Gone) => {}
+            // Never drop silently: whoever reads too slowly is closed, and recovers by `since`.
+            Err(Ended::SlowReader) => self.cut("slow_reader"),
         }
     }
 
     fn settle(&self, sent: Result<(), SendError>) {
         match sent {
             Ok(()) | Err(SendError::Socket(SocketError::Closed)) => {}
-            // Never drop silently: whoever reads too slowly is closed, and recovers by `since`.
             Err(SendError::Socket(SocketError::InternalChannelFull)) => self.cut("slow_reader"),
             Err(SendError::Serialize(error)) => tracing::error!(%error, "a packet could not be encoded"),
         }
@@ -86,6 +124,7 @@ impl Client {
 pub(crate) struct Answer {
     client: Arc<Client>,
     ack: AckSender,
+    id: Option<i64>,
 }
 
 impl Answer {
@@ -109,11 +148,14 @@ impl Answer {
     }
 
     fn send<T: Serialize>(self, answer: &Acknowledgement<T>) {
-        // Flattening a tagged enum does not keep raw JSON raw inside socketioxide's serializer; it is
-        // encoded here and passed through.
-        match serde_json::value::to_raw_value(answer) {
-            Ok(json) => self.client.settle(self.ack.send(&json)),
-            Err(error) => tracing::error!(%error, "an acknowledgement could not be encoded"),
+        let Some(id) = self.id else { return };
+        let json: Box<RawValue> = match to_raw_value(answer) {
+            Ok(json) => json,
+            Err(error) => return tracing::error!(%error, "an acknowledgement could not be encoded"),
+        };
+        match &self.client.direct {
+            Some(outbox) => self.client.send(outbox, frame::ack(self.client.namespace, id, &json)),
+            None => self.client.settle(self.ack.send(&json)),
         }
     }
 }

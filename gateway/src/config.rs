@@ -6,7 +6,10 @@ use std::time::Duration;
 use clap::Parser;
 use roomcast_ops::{LogFormat, Logging, Problems};
 use roomcast_protocol::RoomName;
+use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_store::{Retention, Settings};
+
+use crate::conn::Bounds;
 
 /// The edge of Roomcast: terminates Socket.IO, serves the web UI, exchanges room events through Redis.
 /// Without --redis it is a whole chat in one process.
@@ -58,6 +61,15 @@ pub struct Args {
     /// How long a user whose connection was lost stays online
     #[arg(long, env = "ROOMCAST_GRACE", default_value = "15s")]
     grace: String,
+    /// Bytes that may wait for a client that reads slowly, before it is cut
+    #[arg(long, env = "ROOMCAST_CLIENT_BUFFER", default_value_t = 1024 * 1024)]
+    client_buffer: usize,
+    /// How long a client may read nothing of what waits for it, before it is cut
+    #[arg(long, env = "ROOMCAST_CLIENT_STALL", default_value = "10s")]
+    client_stall: String,
+    /// How long messages of a busy room are gathered into one write; a quiet room's are written at once
+    #[arg(long, env = "ROOMCAST_GATHER", default_value = "5ms")]
+    gather: String,
     /// How long closing the connections may take at the end
     #[arg(long, env = "ROOMCAST_DRAIN", default_value = "5s")]
     drain: String,
@@ -94,6 +106,10 @@ pub struct Config {
     pub lease: Duration,
     /// How long a user whose connection was lost stays online.
     pub grace: Duration,
+    /// How much a slow reader may cost.
+    pub(crate) bounds: Bounds,
+    /// How long messages of a busy room are gathered.
+    pub gather: Duration,
     /// How long closing the connections may take.
     pub drain: Duration,
 }
@@ -130,6 +146,11 @@ impl Args {
             ping_timeout: problems.duration("--ping-timeout", &self.ping_timeout),
             lease: problems.duration("--lease", &self.lease),
             grace: problems.duration("--grace", &self.grace),
+            bounds: Bounds {
+                bytes: self.client_buffer,
+                stall: problems.duration("--client-stall", &self.client_stall),
+            },
+            gather: problems.duration("--gather", &self.gather),
             drain: problems.duration("--drain", &self.drain),
         };
         let braces = config.store.prefix.contains(['{', '}', ':']) || config.store.prefix.is_empty();
@@ -140,6 +161,8 @@ impl Args {
             config.store.retention.cap >= config.store.retention.len,
             "--history-cap must be at least --history-len",
         );
+        problems.at_least("--client-buffer", config.bounds.bytes, 2 * MAX_PACKET_BYTES);
+        problems.at_most("--gather", config.gather, Duration::from_millis(100));
         problems.at_least("--lease", config.lease, Duration::from_millis(500));
         problems.at_least("--ping-interval", config.ping_interval, Duration::from_millis(50));
         problems.at_least("--ping-timeout", config.ping_timeout, Duration::from_millis(50));

@@ -1,35 +1,190 @@
-//! The one place where something is sent to all members of a room: encoded once, then given to each.
-//! Called by `room/worker.rs`. Yields between batches, so that a large room does not hold up its
-//! worker's thread for the others.
+//! The one place where something is sent to all members of a room: encoded once per namespace, then the
+//! same bytes written to each. Called by `room/worker.rs`. A large room's fan-out runs in a task of its
+//! own over a snapshot of the members, so that joins and leaves never wait for it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use bytes::{Bytes, BytesMut};
+use roomcast_protocol::UserName;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::sync::mpsc;
 
 use crate::client::Client;
+use crate::conn::frame::{self, Namespace};
+use crate::room::Message;
+use crate::room::state::ClientId;
 
+/// Members up to which a room is served by its worker at once.
+const INLINE: usize = 128;
 /// Members served between two yields.
-const BATCH: usize = 256;
+const STRIDE: usize = 128;
+/// Fan-outs that may wait for a shard's task; more, and its worker waits.
+const QUEUE: usize = 256;
 
-/// Encodes an event once and sends it to every member.
-pub(crate) async fn event<'a, T: Serialize>(
-    members: impl Iterator<Item = &'a Arc<Client>>,
-    event: &str,
-    payload: &T,
-) {
-    match serde_json::value::to_raw_value(payload) {
-        Ok(payload) => raw(members, event, &payload).await,
-        Err(error) => tracing::error!(event, %error, "an event could not be encoded"),
+/// A member, as the fan-out sees it.
+#[derive(Clone)]
+struct Seat {
+    client: Arc<Client>,
+    /// It left, while a fan-out over an earlier snapshot was under way.
+    left: Arc<AtomicBool>,
+}
+
+/// The members of one room, shared with fan-outs under way and copied only when it changes meanwhile.
+#[derive(Default)]
+pub(crate) struct Seats {
+    seats: Arc<Vec<Seat>>,
+    at: HashMap<ClientId, usize>,
+    /// Fan-outs of the room that the shard's task has not finished: none may overtake them.
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Seats {
+    pub(crate) fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Adds a member. One that is there already begins anew: what is under way to it is dropped, for
+    /// its new beginning includes it.
+    pub(crate) fn add(&mut self, client: Arc<Client>) {
+        self.remove(client.id());
+        self.at.insert(client.id(), self.seats.len());
+        Arc::make_mut(&mut self.seats).push(Seat { client, left: Arc::default() });
+    }
+
+    pub(crate) fn remove(&mut self, id: ClientId) {
+        let Some(at) = self.at.remove(&id) else { return };
+        let seats = Arc::make_mut(&mut self.seats);
+        seats.swap_remove(at).left.store(true, Ordering::Release);
+        if let Some(moved) = seats.get(at) {
+            self.at.insert(moved.client.id(), at);
+        }
     }
 }
 
-/// Sends what is already encoded to every member.
-pub(crate) async fn raw<'a>(members: impl Iterator<Item = &'a Arc<Client>>, event: &str, payload: &RawValue) {
-    for (sent, member) in members.enumerate() {
-        member.emit_raw(event, payload);
-        if sent % BATCH == BATCH - 1 {
-            tokio::task::yield_now().await;
+/// What one event carries.
+pub(crate) enum Payload {
+    Message(Arc<Message>),
+    Other(Box<RawValue>),
+}
+
+impl Payload {
+    fn json(&self) -> &RawValue {
+        match self {
+            Self::Message(message) => &message.json,
+            Self::Other(json) => json,
+        }
+    }
+}
+
+/// Events that leave together, in this order, and their bytes for each namespace.
+#[derive(Default)]
+pub(crate) struct Batch {
+    events: Vec<(&'static str, Payload)>,
+    /// These get none of it: whoever caused it knows already.
+    but: Option<UserName>,
+    /// Dropped where the client has not yet taken what came before.
+    volatile: bool,
+    frames: [OnceLock<Bytes>; Namespace::COUNT],
+}
+
+impl Batch {
+    pub(crate) fn push(&mut self, event: &'static str, payload: Payload) {
+        self.events.push((event, payload));
+    }
+
+    pub(crate) fn push_new<T: Serialize>(&mut self, event: &'static str, payload: &T) {
+        match serde_json::value::to_raw_value(payload) {
+            Ok(payload) => self.push(event, Payload::Other(payload)),
+            Err(error) => tracing::error!(event, %error, "an event could not be encoded"),
+        }
+    }
+
+    /// A passing event that is not worth waiting for.
+    pub(crate) fn volatile<T: Serialize>(event: &'static str, payload: &T, but: UserName) -> Self {
+        let mut batch = Self { but: Some(but), volatile: true, ..Self::default() };
+        batch.push_new(event, payload);
+        batch
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(crate) fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+
+    /// The events, for clients that socketioxide sends to.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (&'static str, &RawValue)> {
+        self.events.iter().map(|(event, payload)| (*event, payload.json()))
+    }
+
+    /// The bytes, for the others: encoded when the first of the namespace needs them.
+    pub(crate) fn frames(&self, namespace: Namespace) -> Bytes {
+        #[expect(clippy::indexing_slicing, reason = "there is one for each namespace")]
+        let frames = &self.frames[namespace.index()];
+        let encode = || {
+            let mut out = BytesMut::new();
+            self.events().for_each(|(event, json)| frame::put_event(&mut out, namespace, event, json));
+            out.freeze()
+        };
+        frames.get_or_init(encode).clone()
+    }
+
+    fn give(&self, seat: &Seat) {
+        if self.but.as_ref() != Some(seat.client.user()) && !seat.left.load(Ordering::Acquire) {
+            seat.client.give(self);
+        }
+    }
+}
+
+struct Job {
+    seats: Arc<Vec<Seat>>,
+    under_way: Arc<AtomicUsize>,
+    batch: Batch,
+}
+
+/// A shard's way to its members.
+pub(crate) struct Fanout(mpsc::Sender<Job>);
+
+/// Serves large rooms, one fan-out after the other.
+pub(crate) struct Runner(mpsc::Receiver<Job>);
+
+impl Fanout {
+    pub(crate) fn new() -> (Self, Runner) {
+        let (jobs, receiver) = mpsc::channel(QUEUE);
+        (Self(jobs), Runner(receiver))
+    }
+
+    /// Sends a batch to every member there is now.
+    pub(crate) async fn send(&self, seats: &Seats, batch: Batch) {
+        if seats.len() <= INLINE && seats.under_way.load(Ordering::Acquire) == 0 {
+            seats.seats.iter().for_each(|seat| batch.give(seat));
+            return;
+        }
+        seats.under_way.fetch_add(1, Ordering::AcqRel);
+        let job = Job { seats: Arc::clone(&seats.seats), under_way: Arc::clone(&seats.under_way), batch };
+        if self.0.send(job).await.is_err() {
+            tracing::debug!("the fan-out has stopped");
+        }
+    }
+}
+
+impl Runner {
+    pub(crate) async fn run(mut self) {
+        while let Some(Job { seats, under_way, batch }) = self.0.recv().await {
+            for stride in seats.chunks(STRIDE) {
+                stride.iter().for_each(|seat| batch.give(seat));
+                tokio::task::yield_now().await;
+            }
+            under_way.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }

@@ -8,7 +8,7 @@ use roomcast_ops::{Metrics, MetricsError};
 use roomcast_protocol::Code;
 use roomcast_store::StoreError;
 
-use crate::room::{Healed, Message};
+use crate::room::Healed;
 
 /// A handle; clones share the metrics.
 #[derive(Clone)]
@@ -87,10 +87,9 @@ impl Events {
         self.0.sent.inc();
     }
 
-    /// Once a message, whatever the number of members.
-    pub(crate) fn delivered(&self, message: &Message, members: usize) {
-        tracing::trace!(offset = message.offset, members, "delivered");
-        self.0.delivered.inc_by(members as u64);
+    /// Once a write of a room, whatever the number of members.
+    pub(crate) fn delivered(&self, events: usize, members: usize) {
+        self.0.delivered.inc_by((events * members) as u64);
     }
 
     pub(crate) fn cut(&self, reason: &'static str) {

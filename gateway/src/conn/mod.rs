@@ -2,7 +2,9 @@
 //! is known of sessions that poll (`sessions.rs`), and the ways to act on either from above: to let it
 //! go on, and to cut it.
 
+pub(crate) mod frame;
 mod gate;
+mod outbox;
 mod sessions;
 mod stream;
 
@@ -13,20 +15,38 @@ use futures_util::task::AtomicWaker;
 use socketioxide::extract::SocketRef;
 
 pub(crate) use gate::is_connect;
+pub(crate) use outbox::{Bounds, Ended, Outbox};
 pub(crate) use sessions::Sessions;
 pub(crate) use stream::Conn;
 
 /// What can be done to a connection's stream from outside.
-#[derive(Default)]
 pub(crate) struct Control {
+    outbox: Arc<Outbox>,
     cut: AtomicBool,
+    /// The client's events pile up: no more are read.
+    paused: AtomicBool,
     /// Connects that were read and not yet answered: what follows them waits.
     connecting: AtomicUsize,
     reader: AtomicWaker,
-    writer: AtomicWaker,
 }
 
 impl Control {
+    pub(crate) fn new(outbox: Arc<Outbox>) -> Self {
+        Self {
+            outbox,
+            cut: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            connecting: AtomicUsize::new(0),
+            reader: AtomicWaker::new(),
+        }
+    }
+
+    /// Stops or resumes reading from the client.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        self.reader.wake();
+    }
+
     /// The client is connected to a namespace, or was refused: what follows may be read.
     pub(crate) fn let_through(&self) {
         // Saturating: a client that repeats its connect packet is answered once.
@@ -40,7 +60,6 @@ impl Control {
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         self.reader.wake();
-        self.writer.wake();
     }
 }
 
@@ -56,6 +75,19 @@ impl Transport {
     pub(crate) fn of(socket: &SocketRef, sessions: &Sessions) -> Self {
         let control = socket.req_parts().extensions.get::<Arc<Control>>().cloned();
         Self { control, sessions: sessions.clone() }
+    }
+
+    /// The way past socketioxide, for connections that have been WebSockets from the beginning. Those
+    /// that poll, or upgraded, take socketioxide's own path to the end, so that their order holds.
+    pub(crate) fn direct(&self) -> Option<Arc<Outbox>> {
+        self.control.as_ref().map(|control| Arc::clone(&control.outbox))
+    }
+
+    /// Stops or resumes reading from the client, where that can be done.
+    pub(crate) fn pause(&self, paused: bool) {
+        if let Some(control) = &self.control {
+            control.pause(paused);
+        }
     }
 
     /// The client is connected to a namespace, or was refused: what it sent behind may come.

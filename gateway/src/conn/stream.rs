@@ -1,37 +1,34 @@
-//! The stream under socketioxide: every byte of a WebSocket passes here. It holds back what a client
-//! sent in the same breath as its connect packet, ends when it is cut, and fails writes that a peer has
-//! not taken for too long (socketioxide would wait for them for ever). Made by `http/upgrade.rs`.
+//! The stream under socketioxide: every byte of a WebSocket passes here. Inbound, it holds back what a
+//! client sent in the same breath as its connect packet, and stops reading from a client whose events
+//! pile up; outbound, it hands socketioxide's frames to the outbox, where ours go too. Made by
+//! `http/upgrade.rs`.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::net::TcpStream;
 
 use super::Control;
 use super::gate::Scanner;
+use super::outbox::Ended;
 
-/// How long a peer may take nothing of what is written to it.
-const STALL: Duration = Duration::from_secs(10);
-
-pub(crate) struct Conn<IO> {
-    io: IO,
+pub(crate) struct Conn {
+    stream: Arc<TcpStream>,
     control: Arc<Control>,
     scanner: Scanner,
     /// Read already, and not yet handed up: what came with the upgrade, or behind a connect packet.
     held: BytesMut,
-    stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Conn<IO> {
+impl Conn {
     /// A connection after its upgrade; `early` are the bytes that came behind the request.
-    pub(crate) fn new(io: IO, early: &Bytes, control: Arc<Control>) -> Self {
-        Self { io, control, scanner: Scanner::default(), held: BytesMut::from(early.as_ref()), stalled: None }
+    pub(crate) fn new(stream: Arc<TcpStream>, early: &Bytes, control: Arc<Control>) -> Self {
+        Self { stream, control, scanner: Scanner::default(), held: BytesMut::from(early.as_ref()) }
     }
 
     fn check_cut(&self) -> io::Result<()> {
@@ -39,17 +36,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Conn<IO> {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut"));
         }
         Ok(())
-    }
-
-    /// Fails where the peer has taken nothing for too long; `pending` is what the stream answered.
-    fn watch_stall<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.stalled = None;
-            return polled;
-        }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
     }
 
     /// Hands up what was held, as far as the gate allows.
@@ -69,20 +55,42 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Conn<IO> {
             self.held = BytesMut::new();
         }
     }
+
+    fn poll_stream(&self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read(out.initialize_unfilled()) {
+                Ok(read) => {
+                    out.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Conn<IO> {
+impl Drop for Conn {
+    fn drop(&mut self) {
+        // The outbox outlives us by its other handles; the socket must not.
+        self.control.outbox.close();
+    }
+}
+
+impl AsyncRead for Conn {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // Before the checks: whoever acts in between wakes us.
         this.control.reader.register(cx.waker());
         this.check_cut()?;
-        if this.control.connecting.load(Ordering::Acquire) > 0 {
+        if this.control.connecting.load(Ordering::Acquire) > 0 || this.control.paused.load(Ordering::Acquire)
+        {
             return Poll::Pending;
         }
         if this.held.is_empty() {
             let before = out.filled().len();
-            ready!(Pin::new(&mut this.io).poll_read(cx, out))?;
+            ready!(this.poll_stream(cx, out))?;
             let fresh = out.filled().get(before..).unwrap_or_default();
             if let Some(end) = this.scanner.connect_ends(fresh) {
                 this.control.connecting.fetch_add(1, Ordering::AcqRel);
@@ -96,31 +104,40 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Conn<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Conn<IO> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.control.writer.register(cx.waker());
-        this.check_cut()?;
-        let polled = Pin::new(&mut this.io).poll_write(cx, bytes);
-        this.watch_stall(cx, polled)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+impl AsyncWrite for Conn {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.check_cut()?;
-        Pin::new(&mut this.io).poll_flush(cx)
+        // All of it, at once: what is not written yet waits in the outbox, whose bound holds for it too.
+        Poll::Ready(match this.control.outbox.accept(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(Ended::Gone | Ended::SlowReader) => Err(io::ErrorKind::BrokenPipe.into()),
+        })
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.check_cut())
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Both tasks of socketioxide end with it, and dropping us closes the socket.
+        Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use std::time::Duration;
 
+    use roomcast_ops::Lifecycle;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::frame::{self, Namespace};
+    use super::super::outbox::{Bounds, Outbox};
     use super::*;
+
+    const BOUNDS: Bounds = Bounds { bytes: 64 * 1024, stall: Duration::from_millis(300) };
 
     /// A client's frame with a mask of zeros.
     fn frame(text: &str) -> Vec<u8> {
@@ -128,14 +145,21 @@ mod tests {
         [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
     }
 
+    async fn pair(early: &[u8]) -> (Conn, Arc<Control>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let near = Arc::new(listener.accept().await.unwrap().0);
+        let outbox = Arc::new(Outbox::new(Arc::clone(&near), BOUNDS, Lifecycle::new()));
+        let control = Arc::new(Control::new(outbox));
+        (Conn::new(near, &Bytes::copy_from_slice(early), Arc::clone(&control)), control, far)
+    }
+
     #[tokio::test]
     async fn what_follows_a_connect_waits_for_its_answer() {
         let (connect, event) = (frame("40{}"), frame("42[\"join\"]"));
         let all = [connect.clone(), event.clone()].concat();
         for early in [0, 3, connect.len(), all.len()] {
-            let (near, mut far) = duplex(1_024);
-            let control = Arc::<Control>::default();
-            let mut conn = Conn::new(near, &Bytes::copy_from_slice(&all[..early]), Arc::clone(&control));
+            let (mut conn, control, mut far) = pair(&all[..early]).await;
             far.write_all(&all[early..]).await.unwrap();
             let mut got = vec![0; connect.len()];
             conn.read_exact(&mut got).await.unwrap();
@@ -151,21 +175,91 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_whose_events_pile_up_is_not_read() {
+        let (mut conn, control, mut far) = pair(b"").await;
+        control.pause(true);
+        far.write_all(&frame("42[]")).await.unwrap();
+        let mut byte = [0];
+        assert!(futures_util::poll!(std::pin::pin!(conn.read(&mut byte))).is_pending());
+        let (read, ()) = tokio::join!(conn.read(&mut byte), async { control.pause(false) });
+        assert_eq!(read.unwrap(), 1);
+    }
+
+    #[tokio::test]
     async fn a_cut_ends_a_waiting_reader() {
-        let (near, _far) = duplex(64);
-        let control = Arc::<Control>::default();
-        let mut conn = Conn::new(near, &Bytes::new(), Arc::clone(&control));
+        let (mut conn, control, _far) = pair(b"").await;
         let mut byte = [0];
         let (read, ()) = tokio::join!(conn.read(&mut byte), async { control.cut() });
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
         assert_eq!(conn.write(b"x").await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_does_not_read_is_given_up() {
-        let (near, _far) = duplex(4);
-        let mut conn = Conn::new(near, &Bytes::new(), Arc::default());
-        let error = conn.write_all(b"more than fits").await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    #[tokio::test]
+    async fn our_frames_wait_for_the_connect_packet_and_for_attachments() {
+        let (mut conn, control, mut far) = pair(b"").await;
+        let ours = |n| frame::ack(Namespace::Root, n, &serde_json::value::to_raw_value(&n).unwrap());
+        control.outbox.send(Namespace::Root, ours(1)).unwrap();
+        conn.write_all(b"\x81\x0440{}").await.unwrap();
+        conn.write_all(b"\x81\x0751-[\"a\"").await.unwrap();
+        conn.write_all(b"\x81\x08451-[\"a\"").await.unwrap();
+        control.outbox.send(Namespace::Root, ours(2)).unwrap();
+        conn.write_all(b"\x82\x01b").await.unwrap();
+        let expected = [
+            &b"\x81\x0440{}"[..],
+            &ours(1),
+            b"\x81\x0751-[\"a\"",
+            b"\x81\x08451-[\"a\"",
+            b"\x82\x01b",
+            &ours(2),
+        ]
+        .concat();
+        let mut got = vec![0; expected.len()];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, expected);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_bounded_and_given_up() {
+        let (mut conn, control, mut far) = pair(b"").await;
+        conn.write_all(b"\x81\x0440{}").await.unwrap();
+        let frame = Bytes::from(vec![b'x'; 16 * 1024]);
+        let full = (0..10_000).find_map(|_| control.outbox.send(Namespace::Root, frame.clone()).err());
+        assert_eq!(full, Some(Ended::SlowReader), "the bound holds");
+        let mut byte = [0];
+        // The stall ends both directions, so the reader comes to its end by itself.
+        let ended = tokio::time::timeout(Duration::from_secs(10), conn.read(&mut byte)).await.unwrap();
+        assert_eq!(ended.unwrap_or(0), 0);
+        assert_eq!(control.outbox.send(Namespace::Root, frame), Err(Ended::Gone));
+        // What was written before arrives, then the end.
+        let mut all = Vec::new();
+        far.read_to_end(&mut all).await.unwrap_or_default();
+        assert!(all.starts_with(b"\x81\x0440{}x"));
+    }
+
+    #[tokio::test]
+    async fn a_slow_peer_gets_everything_in_order_once_it_reads() {
+        let (mut conn, control, mut far) = pair(b"").await;
+        conn.write_all(b"\x81\x0440{}").await.unwrap();
+        let reading = async {
+            let mut all = Vec::new();
+            far.read_to_end(&mut all).await.unwrap();
+            all
+        };
+        let writing = async {
+            for n in 0..2_000_u32 {
+                let frame = Bytes::from(vec![u8::try_from(n % 251).unwrap(); 1_000]);
+                while control.outbox.backlog() > 32 * 1024 {
+                    tokio::task::yield_now().await;
+                }
+                control.outbox.send(Namespace::Root, frame).unwrap();
+            }
+            while control.outbox.backlog() > 0 {
+                tokio::task::yield_now().await;
+            }
+            drop(conn);
+        };
+        let (all, ()) = tokio::join!(reading, writing);
+        let expected = (0..2_000_u32).flat_map(|n| [u8::try_from(n % 251).unwrap(); 1_000]);
+        assert!(all[6..].iter().copied().eq(expected));
     }
 }

@@ -21,7 +21,7 @@ use http::{HeaderValue, Method, StatusCode};
 use roomcast_ops::Lifecycle;
 use socketioxide::service::SocketIoService;
 
-use crate::conn::Sessions;
+use crate::conn::{Bounds, Sessions};
 use crate::http::origin::Judged;
 pub(crate) use origin::Origins;
 
@@ -33,6 +33,8 @@ pub(crate) struct Web {
     pub(crate) socket_io: SocketIoHttp,
     pub(crate) origins: Origins,
     pub(crate) sessions: Sessions,
+    /// How much a slow reader may cost.
+    pub(crate) bounds: Bounds,
     pub(crate) lifecycle: Lifecycle,
 }
 

@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use tower::Service as _;
 use tungstenite::handshake::derive_accept_key;
 
-use super::{SocketIoHttp, Web, query, refuse};
-use crate::conn::{Conn, Control};
+use super::{Web, query, refuse};
+use crate::conn::{Conn, Control, Outbox};
 
 fn has(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -41,20 +41,16 @@ pub(super) fn upgrade(web: &Arc<Web>, mut request: Request) -> Response {
     }
     let accept = derive_accept_key(key.as_bytes());
 
-    let control = Arc::<Control>::default();
     // Lives as long as the connection: nothing but what socketioxide asks of it is kept.
     let mut kept = http::Request::new(());
     *kept.uri_mut() = request.uri().clone();
-    kept.extensions_mut().insert(Arc::clone(&control));
-    if let Some(sid) = query(&request, "sid") {
-        web.sessions.upgraded(sid, &control);
-    }
+    let sid = query(&request, "sid").map(str::to_owned);
 
     let upgraded = hyper::upgrade::on(&mut request);
-    let socket_io = web.socket_io.clone();
+    let handing = Arc::clone(web);
     web.lifecycle.spawn("upgrade", async move {
         match upgraded.await {
-            Ok(upgraded) => hand_over(socket_io, upgraded, control, kept),
+            Ok(upgraded) => hand_over(&handing, upgraded, kept, sid.as_deref()),
             Err(error) => tracing::debug!(%error, "an upgrade was not finished"),
         }
     });
@@ -66,19 +62,21 @@ pub(super) fn upgrade(web: &Arc<Web>, mut request: Request) -> Response {
     (StatusCode::SWITCHING_PROTOCOLS, switched).into_response()
 }
 
-fn hand_over(
-    mut socket_io: SocketIoHttp,
-    upgraded: Upgraded,
-    control: Arc<Control>,
-    request: http::Request<()>,
-) {
+fn hand_over(web: &Web, upgraded: Upgraded, mut request: http::Request<()>, sid: Option<&str>) {
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("a connection is not the listener's own");
         return;
     };
-    let conn = Conn::new(parts.io.into_inner(), &parts.read_buf, control);
+    let stream = Arc::new(parts.io.into_inner());
+    let outbox = Outbox::new(Arc::clone(&stream), web.bounds, web.lifecycle.clone());
+    let control = Arc::new(Control::new(Arc::new(outbox)));
+    request.extensions_mut().insert(Arc::clone(&control));
+    if let Some(sid) = sid {
+        web.sessions.upgraded(sid, &control);
+    }
+    let conn = Conn::new(stream, &parts.read_buf, control);
     // The answer is ready at once: socketioxide serves the connection in a task of its own.
-    let handed = socket_io.call((conn, request)).into_inner();
+    let handed = web.socket_io.clone().call((conn, request)).into_inner();
     if let Err(error) = handed {
         tracing::debug!(?error, "a connection was refused");
     }

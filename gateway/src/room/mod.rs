@@ -25,6 +25,7 @@ pub(crate) use work::Surroundings;
 use worker::{Command, Worker};
 
 use crate::client::{Answer, Client};
+use crate::fanout::Fanout;
 
 /// Commands that may wait for a worker; news beyond it is a gap, which heals.
 const QUEUE: usize = 8_192;
@@ -86,9 +87,11 @@ impl Rooms {
     /// Starts the workers.
     pub(crate) fn start(&self, unstarted: Unstarted, around: &Surroundings) {
         for ((receiver, gap), shard) in unstarted.0.into_iter().zip(self.0.iter()) {
-            let worker = Worker::new(receiver, gap, shard.commands.downgrade(), around.clone());
-            let hard = around.lifecycle.hard();
+            let (fanout, runner) = Fanout::new();
+            let worker = Worker::new(receiver, gap, shard.commands.downgrade(), fanout, around.clone());
+            let (hard, too) = (around.lifecycle.hard(), around.lifecycle.hard());
             around.lifecycle.spawn("rooms", async move { hard.run_until_cancelled(worker.run()).await });
+            around.lifecycle.spawn("fanout", async move { too.run_until_cancelled(runner.run()).await });
         }
     }
 

@@ -60,6 +60,8 @@ pub(crate) enum Effect<C, T> {
     Close,
     /// Answer a join: before anything else of this room reaches the client.
     Admit { client: C, ticket: T, entered: Entered },
+    /// The client is no member any more.
+    Unseat(ClientId),
     /// Refuse a join: the store cannot be reached.
     Refuse { ticket: T },
     /// Read what a join needs; answer with [`Room::past`].
@@ -117,19 +119,14 @@ pub(crate) struct Room<C, T> {
     name: RoomName,
     pace: Pace,
     phase: Phase<C, T>,
-    members: HashMap<ClientId, (UserName, C)>,
+    members: HashMap<ClientId, UserName>,
     woken_at: Option<Instant>,
 }
 
-impl<C: Clone, T> Room<C, T> {
+impl<C, T> Room<C, T> {
     pub(crate) fn new(name: RoomName, pace: Pace) -> Self {
         let phase = Phase::Opening { waiting: Vec::new(), stash: Vec::new(), overflowed: false };
         Self { name, pace, phase, members: HashMap::new(), woken_at: None }
-    }
-
-    /// Everyone who receives what happens here.
-    pub(crate) fn members(&self) -> impl ExactSizeIterator<Item = &(UserName, C)> {
-        self.members.values()
     }
 
     /// Who is here, where the room is open.
@@ -161,12 +158,14 @@ impl<C: Clone, T> Room<C, T> {
         if let Phase::Opening { waiting, .. } | Phase::Closing { waiting } = &mut self.phase {
             waiting.retain(|entering| entering.id != id);
         }
-        if let Some((user, _)) = self.members.remove(&id)
-            && let Phase::Open(live) = &mut self.phase
-        {
-            live.roster.depart(&user, how, now);
+        let mut effects = Vec::new();
+        if let Some(user) = self.members.remove(&id) {
+            effects.push(Effect::Unseat(id));
+            if let Phase::Open(live) = &mut self.phase {
+                live.roster.depart(&user, how, now);
+            }
         }
-        self.settle(now, Vec::new())
+        self.settle(now, effects)
     }
 
     /// The room is subscribed, and this is how it stood after that. None: it could not be.
@@ -357,7 +356,7 @@ impl<C: Clone, T> Room<C, T> {
     ) {
         let Phase::Open(live) = &mut self.phase else { return };
         let Entering { id, client, user, ticket, .. } = entering;
-        if self.members.insert(id, (user.clone(), client.clone())).is_none() {
+        if self.members.insert(id, user.clone()).is_none() {
             live.roster.arrive(&user);
         }
         let entered = Entered {
@@ -532,7 +531,7 @@ mod tests {
     fn an_empty_room_lingers_then_closes_and_may_open_again() {
         let now = Instant::now();
         let mut room = open_room(now);
-        assert_eq!(show(&room.leave(1, Departure::Left, now)), ["write +0 -1"]);
+        assert_eq!(show(&room.leave(1, Departure::Left, now)), ["Unseat(1)", "write +0 -1"]);
         assert_eq!(show(&room.wrote(true, now)), ["wake"], "only once the store knows");
         assert_eq!(show(&room.timer(now + LINGER)), ["Close"]);
         assert!(room.enter(entering(2, None), now).is_empty());
@@ -552,7 +551,7 @@ mod tests {
     fn a_user_in_grace_keeps_the_room_open() {
         let now = Instant::now();
         let mut room = open_room(now);
-        assert_eq!(show(&room.leave(1, Departure::Vanished, now)), ["wake"]);
+        assert_eq!(show(&room.leave(1, Departure::Vanished, now)), ["Unseat(1)", "wake"]);
         assert!(!show(&room.timer(now + LINGER)).contains(&"Close".to_owned()));
         let later = now + Duration::from_secs(15);
         assert_eq!(show(&room.timer(later)), ["write +0 -1"]);

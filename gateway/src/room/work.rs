@@ -31,14 +31,23 @@ pub(crate) struct Surroundings {
     pub(crate) events: Events,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) pace: Pace,
+    /// How long messages of a busy room are gathered.
+    pub(crate) gather: Duration,
     at_once: Arc<Semaphore>,
 }
 
 type Results = (mpsc::WeakSender<Command>, RoomName);
 
 impl Surroundings {
-    pub(crate) fn new(store: Store, node: Node, events: Events, lifecycle: Lifecycle, pace: Pace) -> Self {
-        Self { store, node, events, lifecycle, pace, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub(crate) fn new(
+        store: Store,
+        node: Node,
+        events: Events,
+        lifecycle: Lifecycle,
+        pace: Pace,
+        gather: Duration,
+    ) -> Self {
+        Self { store, node, events, lifecycle, pace, gather, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     fn spawn<F>(&self, what: &'static str, results: mpsc::WeakSender<Command>, work: F)

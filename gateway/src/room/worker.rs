@@ -1,6 +1,6 @@
 //! Owns the rooms of one shard: takes commands in order, lets `state.rs` decide, and carries out the
-//! effects: to clients through `fanout.rs` at once, to the store through `work.rs` in tasks whose
-//! results come back as commands. Never waits for the store itself.
+//! effects: to clients through `fanout.rs`, at once where the room is quiet and gathered where it is hot;
+//! to the store through `work.rs` in tasks whose results come back as commands. Never waits for the store.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -20,9 +20,10 @@ use super::state::{ClientId, Effect, Entered, Entering, Past, Room};
 use super::work::Surroundings;
 use super::{Gap, Ticket};
 use crate::client::Client;
-use crate::fanout;
+use crate::fanout::{Batch, Fanout, Payload, Seats};
 
 type Caller = Arc<Client>;
+type Effects = Vec<Effect<Caller, Ticket>>;
 
 pub(super) enum Command {
     Enter { room: RoomName, entering: Entering<Caller, Ticket> },
@@ -38,13 +39,32 @@ pub(super) enum Command {
     Presence { room: RoomName, state: Option<RoomState> },
 }
 
+/// A room, and what is on its way to its members.
+struct Hall {
+    room: Room<Caller, Ticket>,
+    seats: Seats,
+    /// Gathered since the last write.
+    pending: Batch,
+    written_at: Option<Instant>,
+    /// An alarm will write what is pending.
+    alarmed: bool,
+}
+
+/// Why a room wants to be looked at.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    Timer,
+    Write,
+}
+
 pub(super) struct Worker {
     commands: mpsc::Receiver<Command>,
     gap: Arc<Gap>,
     results: mpsc::WeakSender<Command>,
+    fanout: Fanout,
     around: Surroundings,
-    rooms: HashMap<RoomName, Room<Caller, Ticket>>,
-    alarms: BinaryHeap<Reverse<(Instant, RoomName)>>,
+    halls: HashMap<RoomName, Hall>,
+    alarms: BinaryHeap<Reverse<(Instant, Alarm, RoomName)>>,
 }
 
 impl Worker {
@@ -52,15 +72,16 @@ impl Worker {
         commands: mpsc::Receiver<Command>,
         gap: Arc<Gap>,
         results: mpsc::WeakSender<Command>,
+        fanout: Fanout,
         around: Surroundings,
     ) -> Self {
-        Self { commands, gap, results, around, rooms: HashMap::new(), alarms: BinaryHeap::new() }
+        Self { commands, gap, results, fanout, around, halls: HashMap::new(), alarms: BinaryHeap::new() }
     }
 
     /// Runs until every handle is gone.
     pub(super) async fn run(mut self) {
         loop {
-            let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
+            let alarm = self.alarms.peek().map(|Reverse((at, ..))| *at);
             let gap = Arc::clone(&self.gap);
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -82,8 +103,14 @@ impl Worker {
         match command {
             Command::Enter { room, entering } => {
                 let pace = self.around.pace;
-                let begin = || Room::new(room.clone(), pace);
-                let effects = self.rooms.entry(room.clone()).or_insert_with(begin).enter(entering, now);
+                let hall = self.halls.entry(room.clone()).or_insert_with(|| Hall {
+                    room: Room::new(room.clone(), pace),
+                    seats: Seats::default(),
+                    pending: Batch::default(),
+                    written_at: None,
+                    alarmed: false,
+                });
+                let effects = hall.room.enter(entering, now);
                 self.carry_out(&room, effects).await;
             }
             Command::Leave { room, client, how, done } => {
@@ -92,7 +119,7 @@ impl Worker {
                 done.send(()).unwrap_or_default();
             }
             Command::Online { room, reply } => {
-                let online = self.rooms.get(&room).and_then(Room::online);
+                let online = self.halls.get(&room).and_then(|hall| hall.room.online());
                 reply.send(online).unwrap_or_default();
             }
             Command::News { room, news } => self.with(&room, |room| room.news(news, now)).await,
@@ -110,61 +137,72 @@ impl Worker {
 
     async fn ring(&mut self) {
         let now = Instant::now();
-        while self.alarms.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Some(Reverse((_, room))) = self.alarms.pop() else { return };
-            self.with(&room, |room| room.timer(now)).await;
+        while self.alarms.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+            let Some(Reverse((_, alarm, room))) = self.alarms.pop() else { return };
+            match alarm {
+                Alarm::Timer => self.with(&room, |room| room.timer(now)).await,
+                Alarm::Write => {
+                    if let Some(hall) = self.halls.get_mut(&room) {
+                        hall.alarmed = false;
+                    }
+                    self.write(&room).await;
+                }
+            }
         }
     }
 
-    async fn each_room(
-        &mut self,
-        act: impl Fn(&mut Room<Caller, Ticket>, Instant) -> Vec<Effect<Caller, Ticket>>,
-    ) {
+    async fn each_room(&mut self, act: impl Fn(&mut Room<Caller, Ticket>, Instant) -> Effects) {
         let now = Instant::now();
-        let rooms: Vec<RoomName> = self.rooms.keys().cloned().collect();
+        let rooms: Vec<RoomName> = self.halls.keys().cloned().collect();
         for room in rooms {
             self.with(&room, |room| act(room, now)).await;
         }
     }
 
-    async fn with(
-        &mut self,
-        room: &RoomName,
-        act: impl FnOnce(&mut Room<Caller, Ticket>) -> Vec<Effect<Caller, Ticket>>,
-    ) {
-        if let Some(state) = self.rooms.get_mut(room) {
-            let effects = act(state);
+    async fn with(&mut self, room: &RoomName, act: impl FnOnce(&mut Room<Caller, Ticket>) -> Effects) {
+        if let Some(hall) = self.halls.get_mut(room) {
+            let effects = act(&mut hall.room);
             self.carry_out(room, effects).await;
         }
     }
 
-    async fn carry_out(&mut self, room: &RoomName, effects: Vec<Effect<Caller, Ticket>>) {
+    async fn carry_out(&mut self, room: &RoomName, effects: Effects) {
         for effect in effects {
-            let Some(state) = self.rooms.get(room) else { return };
-            let members = || state.members().map(|(_, client)| client);
             let results = || (self.results.clone(), room.clone());
             match effect {
-                Effect::Admit { client, ticket, entered } => admit(room, &client, ticket, &entered),
+                Effect::Admit { client, ticket, entered } => {
+                    // What is pending belongs to the answer, and must not follow it.
+                    self.write(room).await;
+                    admit(room, &client, ticket, &entered);
+                    if let Some(hall) = self.halls.get_mut(room) {
+                        hall.seats.add(client);
+                    }
+                }
+                Effect::Unseat(client) => {
+                    if let Some(hall) = self.halls.get_mut(room) {
+                        hall.seats.remove(client);
+                    }
+                }
                 Effect::Refuse { ticket } => {
                     let why = "the cluster's memory cannot be reached; try again";
                     ticket.answer.refuse(Refusal::new(Code::Unavailable, why));
                     ticket.done.send(false).unwrap_or_default();
                 }
                 Effect::Deliver(message) => {
-                    self.around.events.delivered(&message, state.members().len());
-                    fanout::raw(members(), event::server::MESSAGE, &message.json).await;
+                    self.gather(room, |batch| batch.push(event::server::MESSAGE, Payload::Message(message)));
                 }
                 Effect::Resync(epoch) => {
                     self.around.events.resync();
                     let told = Resync { room: room.clone(), epoch };
-                    fanout::event(members(), event::server::RESYNC, &told).await;
+                    self.gather(room, |batch| batch.push_new(event::server::RESYNC, &told));
                 }
-                Effect::Tell(told) => tell(room, members(), told).await,
+                Effect::Tell(told) => self.gather(room, |batch| tell(room, batch, told)),
                 Effect::Typing { user, typing } => {
-                    let others =
-                        state.members().filter(|(member, _)| *member != user).map(|(_, client)| client);
                     let told = TypingNews { room: room.clone(), user: user.clone(), typing };
-                    fanout::event(others, event::server::TYPING, &told).await;
+                    if let Some(hall) = self.halls.get(room) {
+                        let batch = Batch::volatile(event::server::TYPING, &told, user);
+                        self.fanout.send(&hall.seats, batch).await;
+                    }
                 }
                 Effect::Open => self.around.open(results()),
                 Effect::Close => self.around.close(results()),
@@ -176,12 +214,39 @@ impl Worker {
                 Effect::Write(change) => self.around.write(results(), change),
                 Effect::ReadPresence => self.around.read_presence(results()),
                 Effect::Touch => self.around.touch(room.clone()),
-                Effect::WakeAt(at) => self.alarms.push(Reverse((at, room.clone()))),
-                Effect::Drop => {
-                    self.rooms.remove(room);
+                Effect::WakeAt(at) => self.alarms.push(Reverse((at, Alarm::Timer, room.clone()))),
+                Effect::Drop => drop(self.halls.remove(room)),
+            }
+        }
+        self.write_if_due(room).await;
+    }
+
+    fn gather(&mut self, room: &RoomName, add: impl FnOnce(&mut Batch)) {
+        if let Some(hall) = self.halls.get_mut(room) {
+            add(&mut hall.pending);
+        }
+    }
+
+    /// A quiet room is written at once; a hot one when its last write is long enough ago.
+    async fn write_if_due(&mut self, room: &RoomName) {
+        let Some(hall) = self.halls.get_mut(room).filter(|hall| !hall.pending.is_empty()) else { return };
+        let due = hall.written_at.map(|at| at + self.around.gather).filter(|due| *due > Instant::now());
+        match due {
+            None => self.write(room).await,
+            Some(due) => {
+                if !std::mem::replace(&mut hall.alarmed, true) {
+                    self.alarms.push(Reverse((due, Alarm::Write, room.clone())));
                 }
             }
         }
+    }
+
+    async fn write(&mut self, room: &RoomName) {
+        let Some(hall) = self.halls.get_mut(room).filter(|hall| !hall.pending.is_empty()) else { return };
+        let batch = std::mem::take(&mut hall.pending);
+        hall.written_at = Some(Instant::now());
+        self.around.events.delivered(batch.len(), hall.seats.len());
+        self.fanout.send(&hall.seats, batch).await;
     }
 }
 
@@ -208,16 +273,14 @@ fn admit(room: &RoomName, client: &Arc<Client>, ticket: Ticket, entered: &Entere
     ticket.done.send(true).unwrap_or_default();
 }
 
-async fn tell<'a>(room: &RoomName, members: impl Iterator<Item = &'a Arc<Client>>, told: Told) {
+fn tell(room: &RoomName, batch: &mut Batch, told: Told) {
     let room = room.clone();
     match told {
         Told::Differences { joined, left, count } => {
-            let told = Presence { room, joined, left, count };
-            fanout::event(members, event::server::PRESENCE, &told).await;
+            batch.push_new(event::server::PRESENCE, &Presence { room, joined, left, count });
         }
         Told::Snapshot(Online { count, users }) => {
-            let told = Snapshot { room, count, users };
-            fanout::event(members, event::server::ONLINE_USERS, &told).await;
+            batch.push_new(event::server::ONLINE_USERS, &Snapshot { room, count, users });
         }
     }
 }

@@ -189,12 +189,12 @@ fn receive(gateway: &Arc<Gateway>, socket: &SocketRef, incoming: Incoming) {
         tracing::debug!("an event of nobody");
         return;
     };
-    match connection.queue.push(Item::Event(incoming)) {
+    match connection.queue.push(Item::Event(incoming), || connection.client.pause(true)) {
         Pushed::Waits => {}
         Pushed::Begin => take_turns(gateway, connection),
         Pushed::Refused(Item::Event(incoming)) => {
             let why = "too many of your events are waiting; slow down";
-            connection.client.answer(incoming.ack).refuse(Refusal::new(Code::Busy, why));
+            connection.client.answer(incoming.ack, incoming.ack_id).refuse(Refusal::new(Code::Busy, why));
         }
         Pushed::Refused(Item::Gone(_)) => {}
     }
@@ -204,6 +204,7 @@ fn depart(gateway: &Gateway, socket: &SocketRef, reason: DisconnectReason) {
     // Taken out, for it holds the socket that holds it.
     let Some(connection) = socket.extensions.remove::<Arc<Connection>>() else { return };
     let (how, label) = match reason {
+        _ if connection.client.stalled() => (Departure::Vanished, "stalled"),
         DisconnectReason::ClientNSDisconnect => (Departure::Left, "client"),
         DisconnectReason::HeartbeatTimeout => (Departure::Vanished, "heartbeat"),
         DisconnectReason::TransportClose => (Departure::Vanished, "transport_close"),
@@ -223,7 +224,7 @@ fn take_turns(gateway: &Arc<Gateway>, connection: Arc<Connection>) {
     let lifecycle = gateway.lifecycle.clone();
     let turns = async move {
         let mut session = connection.session.lock().await;
-        while let Some(item) = connection.queue.next() {
+        while let Some(item) = connection.queue.next(|| connection.client.pause(false)) {
             match item {
                 Item::Event(incoming) => gateway.handle(&connection.client, &mut session, incoming).await,
                 Item::Gone(how) => gone(&gateway, &connection, &session, how).await,

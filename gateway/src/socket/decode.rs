@@ -14,6 +14,8 @@ pub(super) struct Incoming {
     pub(super) event: String,
     pub(super) payload: Payload,
     pub(super) ack: AckSender,
+    /// The number by which the client knows the acknowledgement; none where it wants none.
+    pub(super) ack_id: Option<i64>,
 }
 
 /// The first argument of an event.
@@ -31,11 +33,11 @@ impl FromMessage<LocalAdapter> for Incoming {
     fn from_message(
         socket: std::sync::Arc<Socket>,
         mut value: Value,
-        ack: Option<i64>,
+        ack_id: Option<i64>,
     ) -> Result<Self, Self::Error> {
-        let ack = AckSender::from_message_parts(&socket, &mut value, &ack)?;
+        let ack = AckSender::from_message_parts(&socket, &mut value, &ack_id)?;
         let (event, payload) = read(&value);
-        Ok(Self { event, payload, ack })
+        Ok(Self { event, payload, ack, ack_id })
     }
 }
 

@@ -46,8 +46,8 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Handles one event of one client, to its acknowledgement.
     async fn handle(&self, client: &Arc<Client>, session: &mut Session, incoming: Incoming) {
-        let Incoming { event, payload, ack } = incoming;
-        let answer = client.answer(ack);
+        let Incoming { event, payload, ack, ack_id } = incoming;
+        let answer = client.answer(ack, ack_id);
         match event.as_str() {
             event::client::JOIN => join::handle(self, client, session, &payload, answer).await,
             event::client::LEAVE => answer.settle(leave::handle(self, client, session, &payload).await),

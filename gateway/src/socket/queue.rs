@@ -6,6 +6,10 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use roomcast_protocol::limits::MAX_QUEUED_EVENTS;
 
+/// Events that wait before no more are read from the connection: it sends faster than the cluster takes.
+/// Those that poll cannot be held back and are refused at the bound.
+const PILE: usize = MAX_QUEUED_EVENTS / 4;
+
 /// What waits for its turn.
 pub(super) struct Queue<T>(Mutex<State<T>>);
 
@@ -14,6 +18,8 @@ struct State<T> {
     /// Somebody takes from it.
     running: bool,
     closed: bool,
+    /// It grew past [`PILE`] and has not shrunk to half of that.
+    piled: bool,
 }
 
 /// What a push came to.
@@ -29,14 +35,18 @@ pub(super) enum Pushed<T> {
 
 impl<T> Queue<T> {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State { waiting: VecDeque::new(), running: false, closed: false }))
+        Self(Mutex::new(State { waiting: VecDeque::new(), running: false, closed: false, piled: false }))
     }
 
-    /// Adds an event.
-    pub(super) fn push(&self, item: T) -> Pushed<T> {
+    /// Adds an event; calls `pause` when they begin to pile up.
+    pub(super) fn push(&self, item: T, pause: impl FnOnce()) -> Pushed<T> {
         let mut state = self.0.lock();
         if state.closed || state.waiting.len() >= MAX_QUEUED_EVENTS {
             return Pushed::Refused(item);
+        }
+        if state.waiting.len() >= PILE && !std::mem::replace(&mut state.piled, true) {
+            // Under the lock: a resumption cannot overtake it.
+            pause();
         }
         state.add(item)
     }
@@ -51,10 +61,14 @@ impl<T> Queue<T> {
         state.add(last)
     }
 
-    /// The next one; none ends the caller's turn.
-    pub(super) fn next(&self) -> Option<T> {
+    /// The next one; none ends the caller's turn. Calls `resume` when the pile has shrunk.
+    pub(super) fn next(&self, resume: impl FnOnce()) -> Option<T> {
         let mut state = self.0.lock();
         let next = state.waiting.pop_front();
+        if state.piled && state.waiting.len() <= PILE / 2 {
+            state.piled = false;
+            resume();
+        }
         if next.is_none() {
             state.running = false;
             // An idle client keeps no memory for what a busy moment needed.
@@ -73,25 +87,44 @@ impl<T> State<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    fn nothing() {}
 
     #[test]
     fn one_taker_at_a_time_and_nothing_after_the_last() {
         let queue = Queue::new();
-        assert_eq!(queue.push(1), Pushed::Begin);
-        assert_eq!(queue.push(2), Pushed::Waits);
-        assert_eq!((queue.next(), queue.next(), queue.next()), (Some(1), Some(2), None));
+        let next = || queue.next(nothing);
+        assert_eq!(queue.push(1, nothing), Pushed::Begin);
+        assert_eq!(queue.push(2, nothing), Pushed::Waits);
+        assert_eq!((next(), next(), next()), (Some(1), Some(2), None));
         assert_eq!(queue.close(3), Pushed::Begin);
-        assert_eq!(queue.push(4), Pushed::Refused(4));
+        assert_eq!(queue.push(4, nothing), Pushed::Refused(4));
         assert_eq!(queue.close(5), Pushed::Refused(5));
-        assert_eq!((queue.next(), queue.next()), (Some(3), None));
+        assert_eq!((next(), next()), (Some(3), None));
     }
 
     #[test]
     fn it_is_bounded_but_for_the_last() {
         let queue = Queue::new();
-        (0..MAX_QUEUED_EVENTS).for_each(|n| assert_ne!(queue.push(n), Pushed::Refused(n)));
-        assert_eq!(queue.push(0), Pushed::Refused(0));
+        (0..MAX_QUEUED_EVENTS).for_each(|n| assert_ne!(queue.push(n, nothing), Pushed::Refused(n)));
+        assert_eq!(queue.push(0, nothing), Pushed::Refused(0));
         assert_eq!(queue.close(1), Pushed::Waits);
+    }
+
+    #[test]
+    fn a_pile_pauses_once_and_resumes_once_it_has_shrunk() {
+        let (queue, paused) = (Queue::new(), Cell::new(0));
+        let pause = || paused.set(paused.get() + 1);
+        let resume = || paused.set(paused.get() - 1);
+        (0..PILE).for_each(|n| assert_ne!(queue.push(n, pause), Pushed::Refused(n)));
+        assert_eq!(paused.get(), 0);
+        queue.push(0, pause);
+        queue.push(0, pause);
+        assert_eq!(paused.get(), 1);
+        while queue.next(resume).is_some() {}
+        assert_eq!(paused.get(), 0);
     }
 }

@@ -181,6 +181,8 @@ story('two pages on two gateways are one chat, and stay so when a gateway dies',
     const name = unique('room');
     await ann.at('new-room-input').fill(name);
     await ann.at('new-room-input').press('Enter');
+    // Drafts belong to rooms: what is typed before the page has switched is the other room's.
+    await ann.shows(async () => (await ann.title()).includes(name), 'the new room');
     await ann.say('first here');
     await ann.shows(async () => (await ann.lines()).at(-1)?.delivery === 'stored', 'a tick');
     await ann.at('leave-room').click();

@@ -1,0 +1,234 @@
+//! What is on its way to one WebSocket: frames of socketioxide and frames of ours in one queue of shared
+//! bytes, written together. Called by `stream.rs` (socketioxide's bytes) and by `client.rs` (ours). A
+//! queue that grows past its bound, or that the peer does not take for too long, ends the connection.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use parking_lot::Mutex;
+use roomcast_ops::Lifecycle;
+use tokio::net::TcpStream;
+
+use super::frame::{Namespace, Seen, look};
+
+/// Frames of one write, at most: what the kernel takes at once without a larger array.
+const SLICES: usize = 64;
+
+/// How much a slow reader may cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Bytes that may wait for one connection.
+    pub(crate) bytes: usize,
+    /// How long a peer may take none of them.
+    pub(crate) stall: Duration,
+}
+
+/// Why a connection cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// More waits than may.
+    SlowReader,
+    /// The connection is gone already.
+    Gone,
+}
+
+pub(crate) struct Outbox {
+    bounds: Bounds,
+    lifecycle: Lifecycle,
+    state: Mutex<State>,
+    stalled: AtomicBool,
+}
+
+struct State {
+    stream: Option<Arc<TcpStream>>,
+    queue: VecDeque<Bytes>,
+    bytes: usize,
+    /// Ours, which must not overtake the connect packet of their namespace, nor come between a packet
+    /// and its attachments.
+    waiting: VecDeque<(Namespace, Bytes)>,
+    /// Namespaces whose connect packet has left.
+    connected: Vec<Namespace>,
+    attachments: usize,
+    /// A task waits until the peer reads on.
+    draining: bool,
+}
+
+impl Outbox {
+    pub(crate) fn new(stream: Arc<TcpStream>, bounds: Bounds, lifecycle: Lifecycle) -> Self {
+        let state = State {
+            stream: Some(stream),
+            queue: VecDeque::new(),
+            bytes: 0,
+            waiting: VecDeque::new(),
+            connected: Vec::new(),
+            attachments: 0,
+            draining: false,
+        };
+        Self { bounds, lifecycle, state: Mutex::new(state), stalled: AtomicBool::new(false) }
+    }
+
+    /// Whether the peer took nothing for too long.
+    pub(crate) fn stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
+    }
+
+    /// Bytes that wait for the peer.
+    pub(crate) fn backlog(&self) -> usize {
+        self.state.lock().bytes
+    }
+
+    /// Sends a frame of ours.
+    pub(crate) fn send(self: &Arc<Self>, namespace: Namespace, frame: Bytes) -> Result<(), Ended> {
+        let mut state = self.state.lock();
+        if state.stream.is_none() {
+            return Err(Ended::Gone);
+        }
+        if state.bytes + frame.len() > self.bounds.bytes {
+            return Err(Ended::SlowReader);
+        }
+        state.bytes += frame.len();
+        if state.attachments > 0 || !state.connected.contains(&namespace) {
+            state.waiting.push_back((namespace, frame));
+            return Ok(());
+        }
+        state.queue.push_back(frame);
+        self.write(&mut state)
+    }
+
+    /// Takes whole frames of socketioxide, in their place.
+    pub(super) fn accept(self: &Arc<Self>, bytes: &[u8]) -> Result<(), Ended> {
+        let mut state = self.state.lock();
+        if state.stream.is_none() {
+            return Err(Ended::Gone);
+        }
+        // Not bounded here: socketioxide's own queue is, and what it writes for us is little.
+        state.bytes += bytes.len();
+        state.queue.push_back(Bytes::copy_from_slice(bytes));
+        look(bytes, |seen| match seen {
+            Seen::Connect(namespace) => state.connected.push(namespace),
+            Seen::Attachments(count) => state.attachments = count,
+            Seen::Binary => state.attachments = state.attachments.saturating_sub(1),
+        });
+        if state.attachments == 0 {
+            state.release();
+        }
+        self.write(&mut state)
+    }
+
+    /// Forgets everything: the connection is gone.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.stream = None;
+        state.queue = VecDeque::new();
+        state.waiting = VecDeque::new();
+    }
+
+    /// Writes what the peer takes; the rest is left to a task that waits for it.
+    fn write(self: &Arc<Self>, state: &mut State) -> Result<(), Ended> {
+        if state.draining {
+            return Ok(());
+        }
+        match state.try_write() {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                state.draining = true;
+                self.lifecycle.spawn("slow-reader", drain(Arc::clone(self)));
+                Ok(())
+            }
+            Err(_) => Err(Ended::Gone),
+        }
+    }
+
+    /// One turn of [`drain`]: true when nothing is left.
+    fn drained(&self) -> io::Result<bool> {
+        let mut state = self.state.lock();
+        match state.try_write() {
+            Ok(()) => {
+                state.draining = false;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Writes on as the peer reads on; gives up a peer that does not.
+async fn drain(outbox: Arc<Outbox>) {
+    let hard = outbox.lifecycle.hard();
+    let work = async {
+        loop {
+            let Some(stream) = outbox.state.lock().stream.clone() else { return };
+            match tokio::time::timeout(outbox.bounds.stall, stream.writable()).await {
+                Ok(Ok(())) => match outbox.drained() {
+                    Ok(true) => return,
+                    Ok(false) => {}
+                    Err(_) => return outbox.close(),
+                },
+                // The reader above learns of either from its own half.
+                Ok(Err(_)) => return shut(&outbox, &stream),
+                Err(_) => {
+                    outbox.stalled.store(true, Ordering::Release);
+                    return shut(&outbox, &stream);
+                }
+            }
+        }
+    };
+    hard.run_until_cancelled(work).await;
+}
+
+/// Ends the connection in both directions: the reader sees its end, and everything is cleaned up there.
+fn shut(outbox: &Outbox, stream: &TcpStream) {
+    outbox.close();
+    if let Err(error) = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both) {
+        tracing::debug!(%error, "a connection was gone already");
+    }
+}
+
+impl State {
+    fn release(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for (namespace, frame) in waiting {
+            if self.connected.contains(&namespace) {
+                self.queue.push_back(frame);
+            } else {
+                self.waiting.push_back((namespace, frame));
+            }
+        }
+    }
+
+    fn try_write(&mut self) -> io::Result<()> {
+        let Some(stream) = self.stream.clone() else { return Err(io::ErrorKind::NotConnected.into()) };
+        while let Some(front) = self.queue.front() {
+            let written = if self.queue.len() == 1 {
+                stream.try_write(front)?
+            } else {
+                let slices: Vec<IoSlice<'_>> =
+                    self.queue.iter().take(SLICES).map(|bytes| IoSlice::new(bytes)).collect();
+                stream.try_write_vectored(&slices)?
+            };
+            self.wrote(written);
+        }
+        // An idle connection keeps no memory for what a busy moment needed.
+        if self.queue.capacity() > 8 {
+            self.queue = VecDeque::new();
+        }
+        Ok(())
+    }
+
+    fn wrote(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while let Some(front) = self.queue.front_mut() {
+            if written < front.len() {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.queue.pop_front();
+        }
+    }
+}
