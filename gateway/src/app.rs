@@ -173,7 +173,7 @@ fn socket_io(config: &Config) -> (http::SocketIoHttp, SocketIo) {
         .max_payload(MAX_PACKET_BYTES as u64)
         .ws_max_message_size(MAX_PACKET_BYTES)
         .ws_max_frame_size(MAX_PACKET_BYTES)
-        .ws_read_buffer_size(1_024)
+        .ws_read_buffer_size(512)
         .with_parser(parser)
         .build_with_inner_svc(Router::new())
 }

@@ -13,11 +13,12 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use axum::{Json, Router};
+use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use roomcast_ops::Lifecycle;
 use socketioxide::service::SocketIoService;
 
@@ -50,6 +51,12 @@ pub(crate) fn routes(web: Web) -> Router {
 /// An error in the shape that Engine.IO clients know: `{code, message}`.
 fn refuse(status: StatusCode, code: u8, message: &str) -> Response {
     (status, Json(serde_json::json!({ "code": code, "message": message }))).into_response()
+}
+
+/// The same address in memory of its own: as it comes, it is a slice of the buffer that the request was
+/// read into, and would keep all of that for as long as a session lives.
+fn detached(uri: &Uri) -> Uri {
+    Uri::from_maybe_shared(Bytes::from(uri.to_string())).unwrap_or_default()
 }
 
 /// One value of a query.

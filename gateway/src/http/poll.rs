@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use tower::ServiceExt as _;
 
-use super::{Web, query, refuse};
+use super::{Web, detached, query, refuse};
 use crate::conn::is_connect;
 
 /// Between two packets of one request, since Engine.IO 4.
@@ -50,8 +50,11 @@ async fn pass(web: &Web, request: Request) -> Response {
 }
 
 /// A new session: its id and protocol are noted for the upgrade that will follow.
-async fn begin(web: &Web, request: Request) -> Response {
+async fn begin(web: &Web, mut request: Request) -> Response {
     let protocol = query(&request, "EIO").and_then(|protocol| protocol.chars().next());
+    // Kept as long as the session lives: nothing but what socketioxide asks of it.
+    *request.uri_mut() = detached(request.uri());
+    request.headers_mut().clear();
     let response = pass(web, request).await;
     if response.status() != StatusCode::OK {
         return response;

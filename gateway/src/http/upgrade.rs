@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tower::Service as _;
 use tungstenite::handshake::derive_accept_key;
 
-use super::{Web, query, refuse};
+use super::{Web, detached, query, refuse};
 use crate::conn::{Conn, Control, Outbox};
 
 fn has(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
@@ -43,7 +43,7 @@ pub(super) fn upgrade(web: &Arc<Web>, mut request: Request) -> Response {
 
     // Lives as long as the connection: nothing but what socketioxide asks of it is kept.
     let mut kept = http::Request::new(());
-    *kept.uri_mut() = request.uri().clone();
+    *kept.uri_mut() = detached(request.uri());
     let sid = query(&request, "sid").map(str::to_owned);
 
     let upgraded = hyper::upgrade::on(&mut request);

@@ -12,10 +12,10 @@ use roomcast_protocol::limits::{Limits, MAX_RESUME_BYTES};
 use roomcast_protocol::server::Welcome;
 use roomcast_protocol::{Code, Refusal, UserName, event};
 use roomcast_store::Secret;
-use socketioxide::SocketIo;
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
 use socketioxide::socket::DisconnectReason;
+use socketioxide::{ProtocolVersion, SocketIo};
 
 use super::Gateway;
 use super::decode::{Incoming, refusal};
@@ -117,6 +117,7 @@ async fn admit(gateway: &Gateway, socket: &SocketRef, auth: serde_json::Value) -
     if gateway.lifecycle.soft().is_cancelled() {
         return Err(NotYours::Later);
     }
+    let auth = if socket.protocol() == ProtocolVersion::V4 { from_query(socket) } else { auth };
     let ConnectAuth { username, resume } =
         serde_json::from_value(auth).map_err(|error| NotYours::Refused(refusal(&error)))?;
     let (secret, resume) = match resume {
@@ -133,6 +134,13 @@ async fn admit(gateway: &Gateway, socket: &SocketRef, auth: serde_json::Value) -
     let held = gateway.users.take(&username, secret).await?;
     tracing::debug!(transport = ?socket.transport_type(), "a client was let in");
     Ok(Admitted { user: username, held, resume })
+}
+
+/// What 2.x clients, whose connect packet carries nothing, say in the query of their handshake.
+fn from_query(socket: &SocketRef) -> serde_json::Value {
+    let query = socket.req_parts().uri.query().unwrap_or_default();
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.map(|(key, value)| (key.into_owned(), serde_json::Value::from(value.into_owned()))).collect()
 }
 
 /// The connect packet was answered: the client is there.

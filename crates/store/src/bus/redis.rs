@@ -31,8 +31,9 @@ use crate::keys::Keys;
 use crate::link::Link;
 use crate::nodes::Incarnation;
 
-/// Messages that may wait between fred's reader and ours; more are a gap, which heals.
-const CAPACITY: usize = 65_536;
+/// Messages that may wait between fred's reader and ours; more are a gap, which heals. Their slots are
+/// allocated at once: 65,536 of them cost 40 MB.
+const CAPACITY: usize = 8_192;
 /// Subscriptions under way at once. One channel a command: of several, fred awaits one confirmation.
 const AT_ONCE: usize = 512;
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
