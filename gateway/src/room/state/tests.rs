@@ -1,0 +1,145 @@
+//! Tests of `room/state.rs`: what happens in, effects out.
+
+use roomcast_store::log::Head;
+use roomcast_store::{Entry, Version};
+
+use super::*;
+
+type TestRoom = Room<&'static str, u32>;
+
+fn user(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+
+fn room() -> TestRoom {
+    let pace = Pace { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
+    Room::new(RoomName::parse("r").unwrap(), pace)
+}
+
+fn entering(id: ClientId, since: Option<(&str, u64)>) -> Entering<&'static str, u32> {
+    let since = since.map(|(epoch, offset)| Position { epoch: Epoch::new(epoch), offset });
+    Entering { id, client: "c", user: user("ann"), since, limit: 50, ticket: u32::try_from(id).unwrap() }
+}
+
+fn entry(offset: u64) -> Entry {
+    Entry { epoch: Epoch::new("e"), offset, ts: 1, tail: format!(r#""id":"{offset}"}}"#) }
+}
+
+fn opened(top: u64, newest: impl IntoIterator<Item = u64>) -> Opened {
+    let position = Position { epoch: Epoch::new("e"), offset: top };
+    Opened { head: Head { position, prior: vec![] }, newest: newest.into_iter().map(entry).collect() }
+}
+
+fn nobody() -> RoomState {
+    RoomState { version: Version::default(), count: 0, users: Some(vec![]) }
+}
+
+fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
+    let offsets =
+        |messages: &[Arc<Message>]| messages.iter().map(|message| message.offset).collect::<Vec<_>>();
+    let one = |effect: &Effect<_, u32>| match effect {
+        Effect::Admit { ticket, entered, .. } => format!(
+            "admit {ticket} at {} recovered {} {:?}",
+            entered.position.offset,
+            entered.recovered,
+            offsets(&entered.messages)
+        ),
+        Effect::Deliver(message) => format!("deliver {}", message.offset),
+        Effect::Refuse { ticket } => format!("refuse {ticket}"),
+        Effect::Write(change) => format!("write +{} -{}", change.here.len(), change.gone.len()),
+        Effect::WakeAt(_) => "wake".into(),
+        Effect::ReadAfter { position, .. } => format!("read after {}", position.offset),
+        other => format!("{other:?}"),
+    };
+    effects.iter().map(one).collect()
+}
+
+/// A room with one member, ann, whose presence is written.
+fn open_room(now: Instant) -> TestRoom {
+    let mut room = room();
+    room.enter(entering(1, None), now);
+    room.opened(Some((opened(3, 1..=3), nobody())), now);
+    room.wrote(true, now);
+    room
+}
+
+#[test]
+fn joins_wait_for_the_subscription_and_nothing_falls_between() {
+    let (mut room, now) = (room(), Instant::now());
+    assert_eq!(show(&room.enter(entering(1, None), now)), ["Open"]);
+    assert!(room.enter(entering(2, None), now).is_empty());
+    assert!(room.news(News::Message(entry(3)), now).is_empty());
+    assert!(room.news(News::Message(entry(4)), now).is_empty());
+    let effects = room.opened(Some((opened(3, 1..=3), nobody())), now);
+    let admitted = |n| format!("admit {n} at 4 recovered false [1, 2, 3, 4]");
+    assert_eq!(
+        show(&effects),
+        ["deliver 4".into(), admitted(1), admitted(2), "write +1 -0".into(), "wake".into()]
+    );
+}
+
+#[test]
+fn a_join_is_answered_at_the_position_where_its_stream_begins() {
+    let now = Instant::now();
+    let mut room = open_room(now);
+    room.news(News::Message(entry(4)), now);
+    let effects = room.enter(entering(2, Some(("e", 2))), now);
+    assert_eq!(show(&effects)[0], "admit 2 at 4 recovered true [3, 4]");
+    assert_eq!(show(&room.news(News::Message(entry(5)), now)), ["deliver 5"]);
+    let effects = room.enter(entering(3, Some(("other", 2))), now);
+    assert_eq!(show(&effects)[0], "admit 3 at 5 recovered false [1, 2, 3, 4, 5]");
+}
+
+#[test]
+fn what_was_read_for_a_join_is_continued_to_where_the_room_is_by_then() {
+    let now = Instant::now();
+    let mut room = room();
+    room.enter(entering(1, None), now);
+    room.opened(Some((opened(200, 73..=200), nobody())), now);
+    let late = entering(2, Some(("e", 10)));
+    assert_eq!(show(&room.enter(late, now)), ["read after 10"]);
+    room.news(News::Message(entry(201)), now);
+    let read =
+        Past::After(Replay::Whole(Opened { newest: (11..=200).map(entry).collect(), ..opened(200, []) }));
+    let effects = room.past(entering(2, Some(("e", 10))), read, now);
+    let Effect::Admit { entered, .. } = &effects[0] else { panic!("{effects:?}") };
+    let offsets: Vec<u64> = entered.messages.iter().map(|message| message.offset).collect();
+    assert_eq!((offsets, entered.recovered), ((11..=201).collect(), true));
+}
+
+#[test]
+fn a_room_that_cannot_be_opened_refuses_and_is_forgotten() {
+    let (mut room, now) = (room(), Instant::now());
+    room.enter(entering(1, None), now);
+    assert_eq!(show(&room.opened(None, now)), ["refuse 1", "Drop"]);
+}
+
+#[test]
+fn an_empty_room_lingers_then_closes_and_may_open_again() {
+    let now = Instant::now();
+    let mut room = open_room(now);
+    assert_eq!(show(&room.leave(1, Departure::Left, now)), ["Unseat(1)", "write +0 -1"]);
+    assert_eq!(show(&room.wrote(true, now)), ["wake"], "only once the store knows");
+    assert_eq!(show(&room.timer(now + LINGER)), ["Close"]);
+    assert!(room.enter(entering(2, None), now).is_empty());
+    assert_eq!(show(&room.closed()), ["Open"]);
+}
+
+#[test]
+fn the_log_of_a_room_with_members_does_not_expire() {
+    let now = Instant::now();
+    let mut room = open_room(now);
+    let later = now + Duration::from_secs(600);
+    assert_eq!(show(&room.timer(later)), ["Touch", "wake"]);
+    assert_eq!(show(&room.timer(later + Duration::from_secs(1))), ["wake"]);
+}
+
+#[test]
+fn a_user_in_grace_keeps_the_room_open() {
+    let now = Instant::now();
+    let mut room = open_room(now);
+    assert_eq!(show(&room.leave(1, Departure::Vanished, now)), ["Unseat(1)", "wake"]);
+    assert!(!show(&room.timer(now + LINGER)).contains(&"Close".to_owned()));
+    let later = now + Duration::from_secs(15);
+    assert_eq!(show(&room.timer(later)), ["write +0 -1"]);
+}
