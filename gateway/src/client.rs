@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use roomcast_protocol::ack::Answer as Acknowledgement;
 use roomcast_protocol::{Refusal, UserName};
 use serde::Serialize;
@@ -62,21 +62,19 @@ impl Client {
             Some(outbox) => {
                 let mut out = BytesMut::new();
                 frame::put_event(&mut out, self.namespace, event, &payload);
-                self.send(outbox, out.freeze());
+                self.sent(outbox.answer(self.namespace, &out.freeze()));
             }
         }
     }
 
-    /// Sends what all members of a room get.
-    pub(crate) fn give(&self, batch: &Batch) {
-        match &self.direct {
-            Some(outbox) => {
-                if !(batch.is_volatile() && outbox.backlog() > 0) {
-                    self.send(outbox, batch.frames(self.namespace));
-                }
-            }
-            None => batch.events().for_each(|(event, json)| self.settle(self.socket.emit(event, json))),
-        }
+    /// The way past socketioxide, where there is one.
+    pub(crate) fn direct(&self) -> Option<(Namespace, Arc<Outbox>)> {
+        self.direct.as_ref().map(|outbox| (self.namespace, Arc::clone(outbox)))
+    }
+
+    /// Sends what all members of a room get, by socketioxide's own path.
+    pub(crate) fn emit_batch(&self, batch: &Batch) {
+        batch.events().for_each(|(event, json)| self.settle(self.socket.emit(event, json)));
     }
 
     /// The way to answer one event of this client.
@@ -102,8 +100,9 @@ impl Client {
         self.transport.pause(paused);
     }
 
-    fn send(&self, outbox: &Arc<Outbox>, frames: Bytes) {
-        match outbox.send(self.namespace, frames) {
+    /// Takes note of what came of sending to the outbox.
+    pub(crate) fn sent(&self, sent: Result<(), Ended>) {
+        match sent {
             // Gone: its departure is on its way.
             Ok(()) | Err(Ended::Gone) => {}
             // Never drop silently: whoever reads too slowly is closed, and recovers by `since`.
@@ -154,7 +153,10 @@ impl Answer {
             Err(error) => return tracing::error!(%error, "an acknowledgement could not be encoded"),
         };
         match &self.client.direct {
-            Some(outbox) => self.client.send(outbox, frame::ack(self.client.namespace, id, &json)),
+            Some(outbox) => {
+                let namespace = self.client.namespace;
+                self.client.sent(outbox.answer(namespace, &frame::ack(namespace, id, &json)));
+            }
             None => self.client.settle(self.ack.send(&json)),
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use roomcast_ops::{LogFormat, Logging, Problems};
+use roomcast_ops::{LogFormat, Problems, Process};
 use roomcast_protocol::RoomName;
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_store::{Retention, Settings};
@@ -73,6 +73,9 @@ pub struct Args {
     /// How long closing the connections may take at the end
     #[arg(long, env = "ROOMCAST_DRAIN", default_value = "5s")]
     drain: String,
+    /// Threads that serve [default: half of the cores, at least one]
+    #[arg(long, env = "ROOMCAST_WORKERS")]
+    workers: Option<usize>,
     /// What is logged, such as info,roomcast_gateway=debug
     #[arg(long, env = "ROOMCAST_LOG", default_value = "info,fred=warn")]
     log: String,
@@ -119,7 +122,7 @@ impl Args {
     ///
     /// # Errors
     /// Every mistake there is.
-    pub fn check(self) -> Result<(Logging, Config), Problems> {
+    pub fn check(self) -> Result<(Process, Config), Problems> {
         let mut problems = Problems::new();
         let any = |origin: &str| origin == "*";
         let config = Config {
@@ -155,6 +158,7 @@ impl Args {
         };
         let braces = config.store.prefix.contains(['{', '}', ':']) || config.store.prefix.is_empty();
         problems.check(!braces, "--prefix", "must be a word without braces and colons");
+        problems.at_least("--workers", self.workers.unwrap_or(1), 1);
         problems.at_least("--history-len", config.store.retention.len, 1);
         problems.relate(
             &["--history-cap", "--history-len"],
@@ -167,7 +171,7 @@ impl Args {
         problems.at_least("--ping-interval", config.ping_interval, Duration::from_millis(50));
         problems.at_least("--ping-timeout", config.ping_timeout, Duration::from_millis(50));
         problems.finish()?;
-        Ok((Logging { format: self.log_format, filter: self.log }, config))
+        Ok((Process { format: self.log_format, filter: self.log, workers: self.workers }, config))
     }
 }
 

@@ -3,16 +3,18 @@
 //! own over a snapshot of the members, so that joins and leaves never wait for it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use roomcast_protocol::UserName;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::client::Client;
+use crate::conn::Outbox;
 use crate::conn::frame::{self, Namespace};
 use crate::room::Message;
 use crate::room::state::ClientId;
@@ -28,8 +30,11 @@ const QUEUE: usize = 256;
 #[derive(Clone)]
 struct Seat {
     client: Arc<Client>,
-    /// It left, while a fan-out over an earlier snapshot was under way.
-    left: Arc<AtomicBool>,
+    /// Here too, so that a fan-out touches as little memory as it can.
+    direct: Option<(Namespace, Arc<Outbox>)>,
+    /// It left, while a fan-out over an earlier snapshot was under way. Held while something is given,
+    /// so that nothing is once it left.
+    left: Arc<Mutex<bool>>,
 }
 
 /// The members of one room, shared with fan-outs under way and copied only when it changes meanwhile.
@@ -46,18 +51,18 @@ impl Seats {
         self.seats.len()
     }
 
-    /// Adds a member. One that is there already begins anew: what is under way to it is dropped, for
-    /// its new beginning includes it.
+    /// Adds a member that is not there.
     pub(crate) fn add(&mut self, client: Arc<Client>) {
-        self.remove(client.id());
         self.at.insert(client.id(), self.seats.len());
-        Arc::make_mut(&mut self.seats).push(Seat { client, left: Arc::default() });
+        let direct = client.direct();
+        Arc::make_mut(&mut self.seats).push(Seat { client, direct, left: Arc::default() });
     }
 
+    /// Removes a member, if it is there. Nothing reaches it any more, whatever is under way.
     pub(crate) fn remove(&mut self, id: ClientId) {
         let Some(at) = self.at.remove(&id) else { return };
         let seats = Arc::make_mut(&mut self.seats);
-        seats.swap_remove(at).left.store(true, Ordering::Release);
+        *seats.swap_remove(at).left.lock() = true;
         if let Some(moved) = seats.get(at) {
             self.at.insert(moved.client.id(), at);
         }
@@ -117,17 +122,13 @@ impl Batch {
         self.events.is_empty()
     }
 
-    pub(crate) fn is_volatile(&self) -> bool {
-        self.volatile
-    }
-
     /// The events, for clients that socketioxide sends to.
     pub(crate) fn events(&self) -> impl Iterator<Item = (&'static str, &RawValue)> {
         self.events.iter().map(|(event, payload)| (*event, payload.json()))
     }
 
     /// The bytes, for the others: encoded when the first of the namespace needs them.
-    pub(crate) fn frames(&self, namespace: Namespace) -> Bytes {
+    fn frames(&self, namespace: Namespace) -> &Bytes {
         #[expect(clippy::indexing_slicing, reason = "there is one for each namespace")]
         let frames = &self.frames[namespace.index()];
         let encode = || {
@@ -135,12 +136,21 @@ impl Batch {
             self.events().for_each(|(event, json)| frame::put_event(&mut out, namespace, event, json));
             out.freeze()
         };
-        frames.get_or_init(encode).clone()
+        frames.get_or_init(encode)
     }
 
     fn give(&self, seat: &Seat) {
-        if self.but.as_ref() != Some(seat.client.user()) && !seat.left.load(Ordering::Acquire) {
-            seat.client.give(self);
+        if self.but.as_ref().is_some_and(|but| but == seat.client.user()) {
+            return;
+        }
+        match &seat.direct {
+            None => seat.client.emit_batch(self),
+            Some((_, outbox)) if self.volatile && outbox.backlog() > 0 => {}
+            Some((namespace, outbox)) => {
+                if let Err(ended) = outbox.send(*namespace, self.frames(*namespace)) {
+                    seat.client.sent(Err(ended));
+                }
+            }
         }
     }
 }
@@ -181,7 +191,12 @@ impl Runner {
     pub(crate) async fn run(mut self) {
         while let Some(Job { seats, under_way, batch }) = self.0.recv().await {
             for stride in seats.chunks(STRIDE) {
-                stride.iter().for_each(|seat| batch.give(seat));
+                for seat in stride {
+                    let left = seat.left.lock();
+                    if !*left {
+                        batch.give(seat);
+                    }
+                }
                 tokio::task::yield_now().await;
             }
             under_way.fetch_sub(1, Ordering::AcqRel);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum as _};
 use roomcast_ops::config::redact_url;
-use roomcast_ops::{LogFormat, Logging, Problems};
+use roomcast_ops::{LogFormat, Problems, Process};
 
 /// Below this a sweeper would do little but ask.
 const MIN_SWEEP_EVERY: Duration = Duration::from_millis(50);
@@ -86,7 +86,7 @@ impl Args {
     ///
     /// # Errors
     /// With every mistake.
-    pub fn check(self) -> Result<(Logging, Config), Problems> {
+    pub fn check(self) -> Result<(Process, Config), Problems> {
         let mut problems = Problems::new();
         let listen = problems.listen("--listen", &self.listen);
         let admin = problems.listen("--admin", &self.admin);
@@ -123,7 +123,7 @@ impl Args {
         problems.finish()?;
         let prefix = roomcast_store::Settings::default().prefix;
         Ok((
-            Logging { format, filter: self.log },
+            Process { format, filter: self.log, workers: None },
             Config { listen, admin, redis, prefix, lease, sweep_every },
         ))
     }

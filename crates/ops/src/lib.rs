@@ -16,6 +16,6 @@ pub use config::Problems;
 pub use lifecycle::{Lifecycle, Outcome};
 pub use metrics::{Metrics, MetricsError};
 pub use ready::{Latch, Readiness, Report};
-pub use run::{EXIT_CONFIG, Logging, run_main};
+pub use run::{EXIT_CONFIG, Process, run_main};
 pub use telemetry::{LogFormat, LogLevel, TelemetryError};
 pub use tokio_util::sync::CancellationToken;

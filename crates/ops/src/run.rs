@@ -19,13 +19,16 @@ pub const EXIT_CONFIG: u8 = 64;
 /// How long threads that block get to end after everything else has; nobody waits for them longer.
 const BLOCKED_THREADS: Duration = Duration::from_millis(500);
 
-/// What `run_main` must know to set up logging.
+/// What `run_main` must know before there is anything to run.
 #[derive(Clone, Debug)]
-pub struct Logging {
+pub struct Process {
     /// How a line looks.
     pub format: LogFormat,
     /// Such as `info,roomcast=debug`.
     pub filter: String,
+    /// Threads that run tasks; half of the cores, at least one, where absent: a task woken on another
+    /// thread costs a switch, and the kernel and Redis want cores too.
+    pub workers: Option<usize>,
 }
 
 /// Runs a process from its settings to its exit code; a `main` is little more than this call.
@@ -39,7 +42,7 @@ pub struct Logging {
 /// with all mistakes on standard error.
 pub fn run_main<A, C, E, F, Fut>(
     name: &'static str,
-    check: impl FnOnce(A) -> Result<(Logging, C), Problems>,
+    check: impl FnOnce(A) -> Result<(Process, C), Problems>,
     run: F,
 ) -> ExitCode
 where
@@ -58,7 +61,7 @@ fn run_from<A, C, E, F, Fut>(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
     name: &'static str,
-    check: impl FnOnce(A) -> Result<(Logging, C), Problems>,
+    check: impl FnOnce(A) -> Result<(Process, C), Problems>,
     run: F,
 ) -> ExitCode
 where
@@ -72,7 +75,7 @@ where
         writeln!(stderr, "{name}: bad configuration\n{why}").unwrap_or_default();
         ExitCode::from(EXIT_CONFIG)
     };
-    let (logging, config) = match parse_from(args).and_then(|args| check(args).map_err(Refused::Bad)) {
+    let (process, config) = match parse_from(args).and_then(|args| check(args).map_err(Refused::Bad)) {
         Ok(checked) => checked,
         Err(Refused::Bad(problems)) => return refuse(&problems),
         Err(Refused::Shown(text)) => {
@@ -80,11 +83,14 @@ where
             return ExitCode::SUCCESS;
         }
     };
-    let log = match telemetry::init(logging.format, &logging.filter) {
+    let log = match telemetry::init(process.format, &process.filter) {
         Ok(log) => log,
         Err(error) => return refuse(&error),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = process.workers.unwrap_or(cores / 2).max(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(process = name, %error, "cannot start the runtime");
@@ -122,12 +128,12 @@ mod tests {
         log: String,
     }
 
-    fn check(args: Args) -> Result<(Logging, u8), Problems> {
+    fn check(args: Args) -> Result<(Process, u8), Problems> {
         let mut problems = Problems::new();
         problems.at_least("--workers", args.workers, 1);
         problems.check(!args.log.is_empty(), "--log", "must not be empty");
         problems.finish()?;
-        Ok((Logging { format: LogFormat::Auto, filter: args.log }, args.workers))
+        Ok((Process { format: LogFormat::Auto, filter: args.log, workers: None }, args.workers))
     }
 
     fn process<Fut>(args: &[&str], run: impl FnOnce(Lifecycle) -> Fut) -> (ExitCode, String)

@@ -47,6 +47,11 @@ impl Control {
         self.reader.wake();
     }
 
+    /// A client is being connected: what it sends waits until [`Control::let_through`].
+    pub(crate) fn hold(&self) {
+        self.connecting.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// The client is connected to a namespace, or was refused: what follows may be read.
     pub(crate) fn let_through(&self) {
         // Saturating: a client that repeats its connect packet is answered once.

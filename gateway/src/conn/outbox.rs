@@ -37,6 +37,7 @@ pub(crate) enum Ended {
 }
 
 pub(crate) struct Outbox {
+    stream: Arc<TcpStream>,
     bounds: Bounds,
     lifecycle: Lifecycle,
     state: Mutex<State>,
@@ -44,7 +45,7 @@ pub(crate) struct Outbox {
 }
 
 struct State {
-    stream: Option<Arc<TcpStream>>,
+    open: bool,
     queue: VecDeque<Bytes>,
     bytes: usize,
     /// Ours, which must not overtake the connect packet of their namespace, nor come between a packet
@@ -53,22 +54,34 @@ struct State {
     /// Namespaces whose connect packet has left.
     connected: Vec<Namespace>,
     attachments: usize,
+    /// Bytes of answers that wait: whoever asked for them may wait for what comes behind them, too.
+    answers: usize,
     /// A task waits until the peer reads on.
     draining: bool,
+}
+
+/// What is sent, in the order in which it may be refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// To everyone in a room: refused where more would wait than may.
+    Broadcast,
+    /// What this client asked for, however large: refused where more than that waits already.
+    Answer,
 }
 
 impl Outbox {
     pub(crate) fn new(stream: Arc<TcpStream>, bounds: Bounds, lifecycle: Lifecycle) -> Self {
         let state = State {
-            stream: Some(stream),
+            open: true,
             queue: VecDeque::new(),
             bytes: 0,
             waiting: VecDeque::new(),
             connected: Vec::new(),
             attachments: 0,
+            answers: 0,
             draining: false,
         };
-        Self { bounds, lifecycle, state: Mutex::new(state), stalled: AtomicBool::new(false) }
+        Self { stream, bounds, lifecycle, state: Mutex::new(state), stalled: AtomicBool::new(false) }
     }
 
     /// Whether the peer took nothing for too long.
@@ -81,28 +94,59 @@ impl Outbox {
         self.state.lock().bytes
     }
 
-    /// Sends a frame of ours.
-    pub(crate) fn send(self: &Arc<Self>, namespace: Namespace, frame: Bytes) -> Result<(), Ended> {
+    /// Sends frames that others get, too.
+    pub(crate) fn send(self: &Arc<Self>, namespace: Namespace, frames: &Bytes) -> Result<(), Ended> {
+        self.put(namespace, frames, Kind::Broadcast)
+    }
+
+    /// Sends a frame that this client asked for.
+    pub(crate) fn answer(self: &Arc<Self>, namespace: Namespace, frame: &Bytes) -> Result<(), Ended> {
+        self.put(namespace, frame, Kind::Answer)
+    }
+
+    fn put(self: &Arc<Self>, namespace: Namespace, frames: &Bytes, kind: Kind) -> Result<(), Ended> {
         let mut state = self.state.lock();
-        if state.stream.is_none() {
+        if !state.open {
             return Err(Ended::Gone);
         }
-        if state.bytes + frame.len() > self.bounds.bytes {
-            return Err(Ended::SlowReader);
-        }
-        state.bytes += frame.len();
-        if state.attachments > 0 || !state.connected.contains(&namespace) {
-            state.waiting.push_back((namespace, frame));
+        let ready = state.attachments == 0 && state.connected.contains(&namespace);
+        if ready && state.queue.is_empty() {
+            // The common case: nothing waits, and the socket takes it all. Straight to the system, for
+            // what the runtime knows of the socket is needed only where it does not.
+            let written = match socket2::SockRef::from(&*self.stream).send(frames) {
+                Ok(written) if written == frames.len() => return Ok(()),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => return Err(Ended::Gone),
+            };
+            state.bytes += frames.len() - written;
+            state.answers += if kind == Kind::Answer { frames.len() - written } else { 0 };
+            state.queue.push_back(frames.slice(written..));
+            self.drain_later(&mut state);
             return Ok(());
         }
-        state.queue.push_back(frame);
-        self.write(&mut state)
+        let waits = match kind {
+            Kind::Broadcast => (state.bytes + frames.len()).saturating_sub(state.answers),
+            Kind::Answer => state.bytes,
+        };
+        if waits > self.bounds.bytes {
+            return Err(Ended::SlowReader);
+        }
+        state.bytes += frames.len();
+        state.answers += if kind == Kind::Answer { frames.len() } else { 0 };
+        if ready {
+            state.queue.push_back(frames.clone());
+            self.write(&mut state)
+        } else {
+            state.waiting.push_back((namespace, frames.clone()));
+            Ok(())
+        }
     }
 
     /// Takes whole frames of socketioxide, in their place.
     pub(super) fn accept(self: &Arc<Self>, bytes: &[u8]) -> Result<(), Ended> {
         let mut state = self.state.lock();
-        if state.stream.is_none() {
+        if !state.open {
             return Err(Ended::Gone);
         }
         // Not bounded here: socketioxide's own queue is, and what it writes for us is little.
@@ -119,12 +163,18 @@ impl Outbox {
         self.write(&mut state)
     }
 
-    /// Forgets everything: the connection is gone.
+    /// Ends the connection in both directions and forgets what waits: a reader sees the end, and
+    /// everything is cleaned up there.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
-        state.stream = None;
+        if !std::mem::replace(&mut state.open, false) {
+            return;
+        }
         state.queue = VecDeque::new();
         state.waiting = VecDeque::new();
+        if let Err(error) = socket2::SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Both) {
+            tracing::trace!(%error, "a connection was gone already");
+        }
     }
 
     /// Writes what the peer takes; the rest is left to a task that waits for it.
@@ -132,21 +182,25 @@ impl Outbox {
         if state.draining {
             return Ok(());
         }
-        match state.try_write() {
+        match state.try_write(&self.stream) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                state.draining = true;
-                self.lifecycle.spawn("slow-reader", drain(Arc::clone(self)));
+                self.drain_later(state);
                 Ok(())
             }
             Err(_) => Err(Ended::Gone),
         }
     }
 
+    fn drain_later(self: &Arc<Self>, state: &mut State) {
+        state.draining = true;
+        self.lifecycle.spawn("slow-reader", drain(Arc::clone(self)));
+    }
+
     /// One turn of [`drain`]: true when nothing is left.
     fn drained(&self) -> io::Result<bool> {
         let mut state = self.state.lock();
-        match state.try_write() {
+        match state.try_write(&self.stream) {
             Ok(()) => {
                 state.draining = false;
                 Ok(true)
@@ -162,31 +216,21 @@ async fn drain(outbox: Arc<Outbox>) {
     let hard = outbox.lifecycle.hard();
     let work = async {
         loop {
-            let Some(stream) = outbox.state.lock().stream.clone() else { return };
-            match tokio::time::timeout(outbox.bounds.stall, stream.writable()).await {
+            match tokio::time::timeout(outbox.bounds.stall, outbox.stream.writable()).await {
                 Ok(Ok(())) => match outbox.drained() {
                     Ok(true) => return,
                     Ok(false) => {}
                     Err(_) => return outbox.close(),
                 },
-                // The reader above learns of either from its own half.
-                Ok(Err(_)) => return shut(&outbox, &stream),
+                Ok(Err(_)) => return outbox.close(),
                 Err(_) => {
                     outbox.stalled.store(true, Ordering::Release);
-                    return shut(&outbox, &stream);
+                    return outbox.close();
                 }
             }
         }
     };
     hard.run_until_cancelled(work).await;
-}
-
-/// Ends the connection in both directions: the reader sees its end, and everything is cleaned up there.
-fn shut(outbox: &Outbox, stream: &TcpStream) {
-    outbox.close();
-    if let Err(error) = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both) {
-        tracing::debug!(%error, "a connection was gone already");
-    }
 }
 
 impl State {
@@ -201,8 +245,10 @@ impl State {
         }
     }
 
-    fn try_write(&mut self) -> io::Result<()> {
-        let Some(stream) = self.stream.clone() else { return Err(io::ErrorKind::NotConnected.into()) };
+    fn try_write(&mut self, stream: &TcpStream) -> io::Result<()> {
+        if !self.open {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         while let Some(front) = self.queue.front() {
             let written = if self.queue.len() == 1 {
                 stream.try_write(front)?
@@ -213,6 +259,7 @@ impl State {
             };
             self.wrote(written);
         }
+        self.answers = 0;
         // An idle connection keeps no memory for what a busy moment needed.
         if self.queue.capacity() > 8 {
             self.queue = VecDeque::new();

@@ -44,7 +44,7 @@ impl Conn {
         let offered = self.held.get(..most).unwrap_or_default();
         let given = match self.scanner.connect_ends(offered) {
             Some(end) => {
-                self.control.connecting.fetch_add(1, Ordering::AcqRel);
+                self.control.hold();
                 end
             }
             None => most,
@@ -93,7 +93,7 @@ impl AsyncRead for Conn {
             ready!(this.poll_stream(cx, out))?;
             let fresh = out.filled().get(before..).unwrap_or_default();
             if let Some(end) = this.scanner.connect_ends(fresh) {
-                this.control.connecting.fetch_add(1, Ordering::AcqRel);
+                this.control.hold();
                 this.held.extend_from_slice(fresh.get(end..).unwrap_or_default());
                 out.set_filled(before + end);
             }
@@ -198,11 +198,11 @@ mod tests {
     async fn our_frames_wait_for_the_connect_packet_and_for_attachments() {
         let (mut conn, control, mut far) = pair(b"").await;
         let ours = |n| frame::ack(Namespace::Root, n, &serde_json::value::to_raw_value(&n).unwrap());
-        control.outbox.send(Namespace::Root, ours(1)).unwrap();
+        control.outbox.send(Namespace::Root, &ours(1)).unwrap();
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         conn.write_all(b"\x81\x0751-[\"a\"").await.unwrap();
         conn.write_all(b"\x81\x08451-[\"a\"").await.unwrap();
-        control.outbox.send(Namespace::Root, ours(2)).unwrap();
+        control.outbox.send(Namespace::Root, &ours(2)).unwrap();
         conn.write_all(b"\x82\x01b").await.unwrap();
         let expected = [
             &b"\x81\x0440{}"[..],
@@ -223,17 +223,30 @@ mod tests {
         let (mut conn, control, mut far) = pair(b"").await;
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         let frame = Bytes::from(vec![b'x'; 16 * 1024]);
-        let full = (0..10_000).find_map(|_| control.outbox.send(Namespace::Root, frame.clone()).err());
+        let full = (0..10_000).find_map(|_| control.outbox.send(Namespace::Root, &frame).err());
         assert_eq!(full, Some(Ended::SlowReader), "the bound holds");
         let mut byte = [0];
         // The stall ends both directions, so the reader comes to its end by itself.
         let ended = tokio::time::timeout(Duration::from_secs(10), conn.read(&mut byte)).await.unwrap();
         assert_eq!(ended.unwrap_or(0), 0);
-        assert_eq!(control.outbox.send(Namespace::Root, frame), Err(Ended::Gone));
+        assert_eq!(control.outbox.send(Namespace::Root, &frame), Err(Ended::Gone));
         // What was written before arrives, then the end.
         let mut all = Vec::new();
         far.read_to_end(&mut all).await.unwrap_or_default();
         assert!(all.starts_with(b"\x81\x0440{}x"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_be_larger_than_the_bound_and_costs_nobody_else() {
+        let (mut conn, control, _far) = pair(b"").await;
+        conn.write_all(b"\x81\x0440{}").await.unwrap();
+        let answer = Bytes::from(vec![b'a'; 16 * 1024 * 1024]);
+        let broadcast = Bytes::from(vec![b'b'; 1_024]);
+        control.outbox.answer(Namespace::Root, &answer).unwrap();
+        control.outbox.send(Namespace::Root, &broadcast).unwrap();
+        assert_eq!(control.outbox.answer(Namespace::Root, &answer), Err(Ended::SlowReader), "one at a time");
+        let full = (0..1_000).find_map(|_| control.outbox.send(Namespace::Root, &broadcast).err());
+        assert_eq!(full, Some(Ended::SlowReader), "the bound holds behind it");
     }
 
     #[tokio::test]
@@ -251,7 +264,7 @@ mod tests {
                 while control.outbox.backlog() > 32 * 1024 {
                     tokio::task::yield_now().await;
                 }
-                control.outbox.send(Namespace::Root, frame).unwrap();
+                control.outbox.send(Namespace::Root, &frame).unwrap();
             }
             while control.outbox.backlog() > 0 {
                 tokio::task::yield_now().await;

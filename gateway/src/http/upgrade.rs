@@ -50,7 +50,7 @@ pub(super) fn upgrade(web: &Arc<Web>, mut request: Request) -> Response {
     let handing = Arc::clone(web);
     web.lifecycle.spawn("upgrade", async move {
         match upgraded.await {
-            Ok(upgraded) => hand_over(&handing, upgraded, kept, sid.as_deref()),
+            Ok(upgraded) => hand_over(&handing, upgraded, kept, sid.as_deref(), protocol),
             Err(error) => tracing::debug!(%error, "an upgrade was not finished"),
         }
     });
@@ -62,7 +62,13 @@ pub(super) fn upgrade(web: &Arc<Web>, mut request: Request) -> Response {
     (StatusCode::SWITCHING_PROTOCOLS, switched).into_response()
 }
 
-fn hand_over(web: &Web, upgraded: Upgraded, mut request: http::Request<()>, sid: Option<&str>) {
+fn hand_over(
+    web: &Web,
+    upgraded: Upgraded,
+    mut request: http::Request<()>,
+    sid: Option<&str>,
+    protocol: char,
+) {
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("a connection is not the listener's own");
         return;
@@ -71,8 +77,11 @@ fn hand_over(web: &Web, upgraded: Upgraded, mut request: http::Request<()>, sid:
     let outbox = Outbox::new(Arc::clone(&stream), web.bounds, web.lifecycle.clone());
     let control = Arc::new(Control::new(Arc::new(outbox)));
     request.extensions_mut().insert(Arc::clone(&control));
-    if let Some(sid) = sid {
-        web.sessions.upgraded(sid, &control);
+    match sid {
+        Some(sid) => web.sessions.upgraded(sid, &control),
+        // Engine.IO 3 has no connect packet for `/`: the connection itself is one.
+        None if protocol == '3' => control.hold(),
+        None => {}
     }
     let conn = Conn::new(stream, &parts.read_buf, control);
     // The answer is ready at once: socketioxide serves the connection in a task of its own.

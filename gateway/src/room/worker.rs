@@ -171,7 +171,11 @@ impl Worker {
             let results = || (self.results.clone(), room.clone());
             match effect {
                 Effect::Admit { client, ticket, entered } => {
-                    // What is pending belongs to the answer, and must not follow it.
+                    // What is pending belongs to the answer, and must not follow it; nor must what is
+                    // under way to a client that was here already.
+                    if let Some(hall) = self.halls.get_mut(room) {
+                        hall.seats.remove(client.id());
+                    }
                     self.write(room).await;
                     admit(room, &client, ticket, &entered);
                     if let Some(hall) = self.halls.get_mut(room) {

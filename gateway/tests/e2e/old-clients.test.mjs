@@ -6,7 +6,7 @@ import io2 from 'socket.io-client-2';
 import { io as io3 } from 'socket.io-client-3';
 import { io as io4 } from 'socket.io-client';
 
-import { cluster, connect, eventually, step, story, unique } from './harness.mjs';
+import { RawSocket, cluster, connect, eventually, step, story, unique, upgradeUrl } from './harness.mjs';
 import { detour } from './detour.mjs';
 import { scope } from './scope.mjs';
 
@@ -231,5 +231,12 @@ story('a 2.x client is somebody, as any other', { timeout: 60_000 }, async () =>
   await step('fifty that join in the instant they connect are all answered', async () => {
     const flock = range(0, 50).map((n) => new Old([a, b][n % 2], { version: '2.2.0', transport: 'websocket' }, { room }));
     for (const old of flock) await old.until('has joined', () => old.joined);
+  });
+
+  await step('what a 2.x client says before it is told that it is in counts too', async () => {
+    const url = (n) => `${upgradeUrl([a, b][n % 2]).replace('EIO=4', 'EIO=3')}&username=early-${n}&resume=mine`;
+    const early = range(0, 50).map((n) => new RawSocket(url(n)));
+    for (const raw of early) raw.ws.on('open', () => raw.send(`427${JSON.stringify(['join', { room, limit: 0 }])}`));
+    for (const raw of early) assert.match(await raw.frame(/^437\[/), /"status":"ok"/);
   });
 });

@@ -1,0 +1,68 @@
+// A hot room, whose messages leave in gathered writes, while members come and go in its middle: nobody
+// finds a hole or a repetition between the answer to a join and what follows it.
+import assert from 'node:assert/strict';
+
+import { Member } from './member.mjs';
+import { cluster, eachBounded, step, story, unique } from './harness.mjs';
+
+const CHURNING = 50;
+const SPEAKING = 4;
+const BURST = 25;
+const FOR = 3_000;
+
+/** As a page that reloads, a client that came back too early, a user who changes their mind. */
+const HABITS = [
+  async (member, room) => {
+    await member.leave();
+    await member.join(room);
+  },
+  (member, room) => member.join(room),
+  (member, room) => member.join(room, { since: { ...member.position } }),
+  async (member, room) => {
+    const since = { ...member.position };
+    await member.leave();
+    await member.join(room, { since: { ...since, offset: Math.max(since.offset, member.position.offset) } });
+  },
+  // Without waiting for anything.
+  async (member, room) => {
+    await Promise.all([member.leave(), member.join(room), member.join(room), member.leave(), member.join(room)]);
+  },
+];
+
+async function hot({ staying, gather }) {
+  const { gateways } = await cluster({ gateways: 2, presence: 1, args: ['--gather', gather] });
+  const room = unique('hot');
+  const many = (count) => eachBounded(Array.from({ length: count }), 20, (_, n) => Member.connect(gateways[n % 2]));
+  const speakers = await many(SPEAKING);
+  const churning = await many(CHURNING);
+  const stayers = await many(staying);
+  const members = [...speakers, ...churning, ...stayers];
+  await eachBounded(members, 20, (member) => member.join(room));
+
+  const end = performance.now() + FOR;
+  const going = () => performance.now() < end;
+  let said = 0;
+  let turns = 0;
+  const speaking = speakers.map(async (speaker) => {
+    while (going()) {
+      const burst = Array.from({ length: BURST }, () => speaker.ok('send_message', { room, text: `${said++}` }));
+      const acks = await Promise.all(burst);
+      acks.forEach(({ offset }, n) => assert.ok(n === 0 || offset > acks[n - 1].offset, 'a speaker\'s own order'));
+    }
+  });
+  const moving = churning.map(async (member, n) => {
+    for (let turn = n; going(); turn++, turns++) await HABITS[turn % HABITS.length](member, room);
+  });
+  await Promise.all([...speaking, ...moving]);
+  assert.ok(turns > CHURNING && said > 20 * BURST, `hot enough: ${said} messages, ${turns} turns`);
+
+  const { offset } = await speakers[0].ok('send_message', { room, text: 'the last' });
+  assert.equal(offset, said + 1);
+  for (const member of members) await member.has(offset);
+  const wrong = members.flatMap((member) => member.wrong);
+  assert.equal(wrong.length, 0, `${wrong.length} wrong, ${said} messages, ${turns} turns:\n${wrong.slice(0, 20).join('\n')}`);
+  for (const member of [...speakers, ...stayers]) assert.equal(member.received, offset, member.name);
+}
+
+story('a hot room that its worker serves', { timeout: 60_000 }, () => hot({ staying: 10, gather: '20ms' }));
+story('a hot room of more members than that', { timeout: 60_000 }, () => hot({ staying: 290, gather: '20ms' }));

@@ -1,0 +1,62 @@
+// 20,000 events of one client that waits for no answer, on a node that has other work: each is handled, in
+// the order in which they were sent, and none is refused. What does not fit is not read for a while.
+import assert from 'node:assert/strict';
+
+import { Member } from './member.mjs';
+import { cluster, eachBounded, eventually, story, unique } from './harness.mjs';
+
+const EVENTS = 20_000;
+const OTHERS = { members: 40, speakers: 4 };
+
+/** Others chat in a room of their own until told to stop; gives back how much they said. */
+async function load(gateway) {
+  const room = unique('others');
+  const members = await eachBounded(Array.from({ length: OTHERS.members }), 20, () => Member.connect(gateway));
+  for (const member of members) await member.join(room);
+  let going = true;
+  let said = 0;
+  const speaking = members.slice(0, OTHERS.speakers).map(async (speaker) => {
+    for (; going; said++) await speaker.ok('send_message', { room, text: 'x'.repeat(256) });
+  });
+  return async () => {
+    going = false;
+    await Promise.all(speaking);
+    for (const member of members) await member.has(said);
+    assert.deepEqual(members.flatMap(({ wrong }) => wrong), []);
+    return said;
+  };
+}
+
+story('20,000 events without waiting', { timeout: 90_000 }, async () => {
+  const { gateways: [gateway] } = await cluster({ gateways: 1, presence: 1 });
+  const room = unique('flood');
+  const [ann, bob] = [await Member.connect(gateway), await Member.connect(gateway)];
+  for (const member of [ann, bob]) await member.join(room);
+  const ids = [];
+  bob.onMessage = (frame) => ids.push(Number(/"id":"a-(\d+)"/.exec(frame)[1]));
+  const finish = await load(gateway);
+
+  const answered = [];
+  const acks = Array.from({ length: EVENTS }, (_, n) =>
+    ann.ask('send_message', { room, text: `${n}`, id: `a-${n}` }, (ack) => answered.push([n, ack])),
+  );
+  await eventually(() => answered.length === EVENTS || ann.closed, {
+    timeout: 75_000,
+    every: 100,
+    what: () => `all are answered: ${answered.length}, and ${ids.length} heard`,
+  });
+  const said = await finish();
+  assert.equal(ann.closed, false, `after ${answered.length} answers`);
+  await Promise.all(acks);
+
+  const refused = answered.filter(([, ack]) => ack.status !== 'ok');
+  assert.equal(refused.length, 0, `${refused.length} were refused: ${JSON.stringify(refused[0])}`);
+  const whole = Array.from({ length: EVENTS }, (_, n) => n);
+  assert.deepEqual(answered.map(([n]) => n), whole, 'answers come in the order of the events');
+  assert.deepEqual(answered.map(([, { offset }]) => offset), whole.map((n) => n + 1), 'and so do the offsets');
+  answered.forEach(([n, { id }]) => assert.equal(id, `a-${n}`));
+  await bob.has(EVENTS);
+  assert.deepEqual(ids, whole, 'and what another member hears');
+  for (const member of [ann, bob]) assert.deepEqual(member.wrong, []);
+  assert.ok(said > 100, `the node had other work: ${said} messages of others`);
+});
