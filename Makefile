@@ -38,6 +38,20 @@ cluster: tools ui ## three gateways, two presence services, Redis and a load bal
 	@$(phase) 'gateway and presence (dev profile)' $(CARGO) build --locked --bins
 	@exec node deploy/cluster/run.mjs
 
+## ---- measuring --------------------------------------------------------------------------------
+
+# make bench ROUNDS=3 SECONDS_EACH=10 WORKLOADS=rooms10,hot PEERS=centrifuge PUBLISH=1
+.PHONY: bench
+bench: bench-build ## what a delivery costs, against the raw write and other chat servers; up to an hour
+	@deploy/need redis-server
+	@$(TARGET_DIR)/release/roomcast-bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS_EACH),--seconds $(SECONDS_EACH)) \
+	  $(if $(WORKLOADS),--workloads $(WORKLOADS)) $(if $(PEERS),--peers $(PEERS)) $(if $(PUBLISH),--publish)
+
+.PHONY: bench-build
+bench-build: tools ui
+	@$(phase) 'the gateway and the load generator (release profile)' \
+	  $(CARGO) build --locked --release -p roomcast-gateway -p roomcast-loadtest --bins
+
 ## ---- checking ---------------------------------------------------------------------------------
 
 .PHONY: test

@@ -1,0 +1,59 @@
+//! The load generator alone, against servers that run already: brings members in, sends for a while,
+//! prints what came of it as JSON, and fails where anything was lost or came twice.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use roomcast_loadtest::dialect::Dialect;
+use roomcast_loadtest::swarm::{Plan, RoomAt, Swarm};
+
+/// Drives chat servers and counts every delivery.
+#[derive(Parser)]
+struct Args {
+    /// What the servers speak.
+    #[arg(long, value_enum, default_value = "roomcast")]
+    dialect: Dialect,
+    /// Where they are; members take turns.
+    #[arg(long = "server", required = true)]
+    servers: Vec<SocketAddr>,
+    /// Rooms.
+    #[arg(long, default_value_t = 10)]
+    rooms: usize,
+    /// Members of each room.
+    #[arg(long, default_value_t = 100)]
+    members: usize,
+    /// Messages a second, all rooms together.
+    #[arg(long, default_value_t = 200.0)]
+    rate: f64,
+    /// Bytes of each text.
+    #[arg(long, default_value_t = 256)]
+    text: usize,
+    /// Seconds to send.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// A room's members are on two servers only.
+    #[arg(long)]
+    pair: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let mut swarm = Swarm::new(Plan {
+        dialect: args.dialect,
+        servers: args.servers,
+        rooms: args.rooms,
+        members_each: args.members,
+        at: if args.pair { RoomAt::Pair } else { RoomAt::All },
+        text_bytes: args.text,
+    })?;
+    swarm.connect(usize::MAX)?;
+    swarm.rest(Duration::from_secs(1))?;
+    let window = swarm.send(args.rate, Duration::from_secs(args.seconds))?;
+    writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&window)?)?;
+    match window.fault() {
+        None => Ok(()),
+        Some(fault) => anyhow::bail!(fault),
+    }
+}

@@ -1,0 +1,233 @@
+//! What is said to each kind of server: how a member comes in, how it sends, and what the answers mean.
+//! Called by `swarm` with whole frames; nothing here touches a socket. Answers are recognised by their
+//! first bytes and never parsed as JSON: that would make the swarm the bottleneck.
+
+use std::net::SocketAddr;
+
+use clap::ValueEnum;
+
+use crate::{floor, ws};
+
+/// A wire vocabulary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dialect {
+    /// Roomcast: Socket.IO with a user's name, `join`, `send_message`, `message`.
+    Roomcast,
+    /// The servers in `peers/` that speak Socket.IO: the same events, nobody has a name.
+    SocketioPeer,
+    /// Centrifuge's JSON protocol.
+    Centrifuge,
+    /// The raw write.
+    Floor,
+}
+
+/// A member, as far as a dialect needs to know it.
+#[derive(Debug, Clone, Copy)]
+pub struct Who {
+    /// Its number in the swarm.
+    pub id: usize,
+    /// The room it is in.
+    pub room: u32,
+}
+
+/// What a frame of the server means.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing that is counted.
+    Nothing,
+    /// The member is in its room.
+    Joined,
+    /// A send was acknowledged.
+    Acked,
+    /// Something was refused.
+    Refused(String),
+    /// It may carry messages.
+    Messages,
+}
+
+const JOIN_ACK: &[u8] = b"430[";
+
+impl Dialect {
+    /// Whether a WebSocket handshake comes first.
+    pub fn upgrades(self) -> bool {
+        self != Self::Floor
+    }
+
+    /// Whether each send is acknowledged.
+    pub fn acks(self) -> bool {
+        self != Self::Floor
+    }
+
+    /// The first bytes of a connection.
+    pub fn opening(self, address: SocketAddr, who: Who) -> Vec<u8> {
+        let path = match self {
+            Self::Roomcast | Self::SocketioPeer => "/socket.io/?EIO=4&transport=websocket",
+            Self::Centrifuge => "/connection/websocket",
+            Self::Floor => {
+                let mut join = Vec::new();
+                floor::push_command(&mut join, floor::JOIN, who.room, b"");
+                return join;
+            }
+        };
+        ws::request(&address.to_string(), path).into_bytes()
+    }
+
+    /// What follows the handshake at once: Socket.IO waits for the server's open packet.
+    pub fn greeting(self) -> Option<&'static str> {
+        (self == Self::Centrifuge).then_some(r#"{"id":1,"connect":{}}"#)
+    }
+
+    /// What a text frame means, and what has to be said in return (appended to `answers`, one each).
+    pub fn heard(self, who: Who, frame: &[u8], answers: &mut Vec<String>) -> Meaning {
+        match self {
+            Self::Roomcast | Self::SocketioPeer => self.socketio(who, frame, answers),
+            Self::Centrifuge => centrifuge(who, frame, answers),
+            Self::Floor if frame == b"ok" => Meaning::Joined,
+            Self::Floor => Meaning::Messages,
+        }
+    }
+
+    /// Asks for the member's room, where a frame of its own does that.
+    pub fn join(self, who: Who) -> Option<String> {
+        let room = room(who.room);
+        match self {
+            Self::Roomcast => Some(format!(r#"420["join",{{"room":"{room}","limit":0}}]"#)),
+            Self::SocketioPeer => Some(format!(r#"420["join",{{"room":"{room}"}}]"#)),
+            Self::Centrifuge | Self::Floor => None,
+        }
+    }
+
+    fn socketio(self, who: Who, frame: &[u8], answers: &mut Vec<String>) -> Meaning {
+        match frame {
+            [b'4', b'2', rest @ ..] if rest.starts_with(br#"["message","#) => return Meaning::Messages,
+            [b'0', ..] if self == Self::Roomcast => {
+                // The secret of its own choice, so that a name is claimed as a returning client claims it.
+                answers.push(format!(r#"40{{"username":"m{0:05}","resume":"swarm-secret-{0:05}"}}"#, who.id));
+            }
+            [b'0', ..] => answers.push("40".into()),
+            b"2" => answers.push("3".into()),
+            [b'4', b'0', ..] => answers.extend(self.join(who)),
+            [b'4', b'3', ..] if memchr::memmem::find(frame, br#""status":"error""#).is_some() => {
+                return refused(frame);
+            }
+            [b'4', b'3', ..] if frame.starts_with(JOIN_ACK) => return Meaning::Joined,
+            [b'4', b'3', ..] => return Meaning::Acked,
+            [b'4', b'1' | b'4', ..] | [b'1', ..] => return refused(frame),
+            _ => {}
+        }
+        Meaning::Nothing
+    }
+
+    /// Appends the bytes of a send, framed and masked. `call` is from 1 on, fresh for each of the member.
+    pub fn send(self, out: &mut Vec<u8>, who: Who, call: u32, number: u32, text: &str, key: [u8; 4]) {
+        let room = room(who.room);
+        let frame = match self {
+            Self::Roomcast | Self::SocketioPeer => {
+                format!(r#"42{call}["send_message",{{"room":"{room}","text":"{text}"}}]"#)
+            }
+            Self::Centrifuge => {
+                let id = call + 2;
+                format!(r#"{{"id":{id},"publish":{{"channel":"{room}","data":{{"text":"{text}"}}}}}}"#)
+            }
+            // As long as Roomcast's frame.
+            Self::Floor => format!(
+                r#"42["message",{{"room":"{room}","epoch":"{:016x}","offset":{number},"ts":1790000000123,"id":"{number:022}","kind":"text","user":"m{:05}","text":"{text}"}}]"#,
+                0x5eed_5eed_5eed_5eed_u64, who.id
+            ),
+        };
+        if self == Self::Floor {
+            let mut framed = Vec::with_capacity(frame.len() + 8);
+            ws::push_plain(&mut framed, ws::TEXT, frame.as_bytes());
+            floor::push_command(out, floor::PUBLISH, who.room, &framed);
+        } else {
+            ws::push_masked(out, ws::TEXT, frame.as_bytes(), key);
+        }
+    }
+}
+
+/// What a room is called.
+pub fn room(number: u32) -> String {
+    format!("bench-{number}")
+}
+
+fn refused(frame: &[u8]) -> Meaning {
+    Meaning::Refused(
+        String::from_utf8_lossy(frame.get(..frame.len().min(200)).unwrap_or_default()).into_owned(),
+    )
+}
+
+/// A frame holds one JSON value a line. `{}` asks whether we are there.
+fn centrifuge(who: Who, frame: &[u8], answers: &mut Vec<String>) -> Meaning {
+    let mut meaning = Meaning::Nothing;
+    for line in frame.split(|byte| *byte == b'\n') {
+        if line.starts_with(br#"{"push""#) {
+            meaning = Meaning::Messages;
+        } else if line == b"{}" {
+            answers.push("{}".into());
+        } else if memchr::memmem::find(line, br#""error":"#).is_some()
+            || line.starts_with(br#"{"disconnect""#)
+        {
+            return refused(line);
+        } else if line.starts_with(br#"{"id":1,"#) {
+            answers.push(format!(r#"{{"id":2,"subscribe":{{"channel":"{}"}}}}"#, room(who.room)));
+        } else if line.starts_with(br#"{"id":2,"#) {
+            return Meaning::Joined;
+        } else if line.starts_with(br#"{"id":"#) && meaning == Meaning::Nothing {
+            meaning = Meaning::Acked;
+        }
+    }
+    meaning
+}
+
+/// How many acknowledgements a frame with messages also holds: only Centrifuge puts both into one.
+pub fn acks_beside(dialect: Dialect, frame: &[u8]) -> u64 {
+    if dialect != Dialect::Centrifuge {
+        return 0;
+    }
+    frame.split(|byte| *byte == b'\n').filter(|line| line.starts_with(br#"{"id":"#)).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHO: Who = Who { id: 12, room: 3 };
+
+    fn heard(dialect: Dialect, frame: &str) -> (Meaning, Vec<String>) {
+        let mut answers = Vec::new();
+        (dialect.heard(WHO, frame.as_bytes(), &mut answers), answers)
+    }
+
+    #[test]
+    fn a_member_of_roomcast_comes_in() {
+        let said = |frame| heard(Dialect::Roomcast, frame).1;
+        assert_eq!(said(r#"0{"sid":"x"}"#), [r#"40{"username":"m00012","resume":"swarm-secret-00012"}"#]);
+        assert_eq!(said(r#"40{"sid":"x"}"#), [r#"420["join",{"room":"bench-3","limit":0}]"#]);
+        assert_eq!(heard(Dialect::Roomcast, r#"430[{"status":"ok"}]"#).0, Meaning::Joined);
+        assert_eq!(said("2"), ["3"]);
+    }
+
+    #[test]
+    fn frames_are_told_apart() {
+        let meaning = |frame| heard(Dialect::SocketioPeer, frame).0;
+        assert_eq!(meaning(r#"42["message",{"text":"x"}]"#), Meaning::Messages);
+        assert_eq!(meaning(r#"42["presence",{"text":"x"}]"#), Meaning::Nothing);
+        assert_eq!(meaning(r#"4317[{"status":"ok"}]"#), Meaning::Acked);
+        assert!(matches!(meaning(r#"4317[{"status":"error","code":"busy"}]"#), Meaning::Refused(_)));
+        assert!(matches!(meaning(r#"44{"message":"username_taken"}"#), Meaning::Refused(_)));
+    }
+
+    #[test]
+    fn lines_of_centrifuge_are_told_apart() {
+        let (meaning, answers) = heard(Dialect::Centrifuge, "{}");
+        assert_eq!((meaning, answers), (Meaning::Nothing, vec!["{}".to_owned()]));
+        let both = "{\"id\":7,\"publish\":{}}\n{\"push\":{\"channel\":\"bench-3\"}}";
+        assert_eq!(heard(Dialect::Centrifuge, both).0, Meaning::Messages);
+        assert_eq!(acks_beside(Dialect::Centrifuge, both.as_bytes()), 1);
+        assert_eq!(heard(Dialect::Centrifuge, r#"{"id":2,"subscribe":{}}"#).0, Meaning::Joined);
+        assert!(matches!(
+            heard(Dialect::Centrifuge, r#"{"id":2,"error":{"code":1}}"#).0,
+            Meaning::Refused(_)
+        ));
+    }
+}

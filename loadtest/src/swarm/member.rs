@@ -1,0 +1,111 @@
+//! One member's socket: bytes out now or when there is room, bytes in as they come. Called by `swarm`.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+
+use anyhow::{Result, bail};
+
+use crate::dialect::{Dialect, Who};
+use crate::poll::Poll;
+use crate::tally::Tally;
+use crate::ws;
+
+pub(super) struct Member {
+    stream: TcpStream,
+    pub(super) who: Who,
+    /// Its place among the members of its room.
+    pub(super) index: u32,
+    pub(super) upgrading: bool,
+    pub(super) joined: bool,
+    pub(super) inbound: Vec<u8>,
+    waiting: Vec<u8>,
+    calls: u32,
+    pub(super) tally: Tally,
+}
+
+impl Member {
+    pub(super) fn new(stream: TcpStream, who: Who, index: u32, upgrading: bool) -> Self {
+        let (inbound, waiting) = (Vec::new(), Vec::new());
+        Self {
+            stream,
+            who,
+            index,
+            upgrading,
+            joined: false,
+            inbound,
+            waiting,
+            calls: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Writes what fits, and keeps the rest.
+    pub(super) fn write(&mut self, poll: &Poll, bytes: &[u8]) -> Result<()> {
+        let mut taken = 0;
+        if self.waiting.is_empty() {
+            taken = or_later(self.stream.write(bytes))?;
+        }
+        if let Some(rest @ [_, ..]) = bytes.get(taken..) {
+            self.waiting.extend_from_slice(rest);
+            poll.writing(&self.stream, self.who.id as u64, true)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was kept.
+    pub(super) fn flush(&mut self, poll: &Poll) -> Result<()> {
+        let taken = or_later(self.stream.write(&self.waiting))?;
+        self.waiting.drain(..taken);
+        if self.waiting.is_empty() {
+            self.waiting.shrink_to_fit();
+            poll.writing(&self.stream, self.who.id as u64, false)?;
+        }
+        Ok(())
+    }
+
+    /// A text frame.
+    pub(super) fn say(&mut self, poll: &Poll, text: &str) -> Result<()> {
+        let mut out = Vec::with_capacity(text.len() + 8);
+        ws::push_masked(&mut out, ws::TEXT, text.as_bytes(), [0x37, 0xfa, 0x21, 0x3d]);
+        self.write(poll, &out)
+    }
+
+    /// The answer to a WebSocket ping.
+    pub(super) fn pong(&mut self, poll: &Poll, payload: &[u8]) -> Result<()> {
+        let mut out = Vec::new();
+        ws::push_masked(&mut out, ws::PONG, payload, [0x37, 0xfa, 0x21, 0x3d]);
+        self.write(poll, &out)
+    }
+
+    /// A message to its room.
+    pub(super) fn send(
+        &mut self,
+        poll: &Poll,
+        dialect: Dialect,
+        number: u32,
+        text: &str,
+        key: [u8; 4],
+    ) -> Result<()> {
+        self.calls += 1;
+        let mut out = Vec::with_capacity(text.len() + 256);
+        dialect.send(&mut out, self.who, self.calls, number, text, key);
+        self.write(poll, &out)
+    }
+
+    /// Reads once; nothing where nothing is there.
+    pub(super) fn read(&mut self, chunk: &mut [u8]) -> Result<Option<usize>> {
+        match self.stream.read(chunk) {
+            Ok(0) => bail!("the server closed the connection"),
+            Ok(count) => Ok(Some(count)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn or_later(result: std::io::Result<usize>) -> std::io::Result<usize> {
+    match result {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
+        other => other,
+    }
+}

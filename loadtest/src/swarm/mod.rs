@@ -1,0 +1,358 @@
+//! The load generator: raw sockets, one thread, one epoll. It brings members in, sends on a schedule that
+//! no answer can delay, and counts every delivery for every member. One process has one clock, so latency
+//! is from just before the sender's `write` to just after the receiver's `read`. It knows what it costs
+//! itself, so that a result can say how near the generator was to being the bottleneck.
+//!
+//! Called by `bench`, by `bin/swarm.rs` and by the tests.
+
+mod member;
+mod plan;
+mod window;
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use self::member::Member;
+pub use self::plan::{Plan, RoomAt};
+pub use self::window::Window;
+use crate::dialect::{Meaning, Who, acks_beside};
+use crate::histogram::Histogram;
+use crate::poll::{Poll, Ready};
+use crate::stamp::{Reader, Stamp};
+use crate::tally::{Delivery, Order};
+use crate::{proc, ws};
+
+/// Members that may be on their way in at once: fewer than any server's accept queue holds.
+const COMING_IN: usize = 32;
+/// No answer and no delivery for so long: what is missing is lost.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Nobody came in for so long: those on their way ask again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Sends without a look at what came in.
+const BURST: u32 = 8;
+
+/// Counts since the last window began.
+#[derive(Default)]
+struct Counts {
+    sent: u64,
+    expected: u64,
+    delivered: u64,
+    repeated: u64,
+    disordered: u64,
+    disagreed: u64,
+    strays: u64,
+    acked: u64,
+    refused: u64,
+    bytes: u64,
+    latency: Histogram,
+    lateness: Histogram,
+    refusal: Option<String>,
+}
+
+/// A room, as its members' messages are numbered.
+#[derive(Default)]
+struct Room {
+    members: Vec<usize>,
+    sent: u32,
+    order: Order,
+}
+
+/// Members and what they know.
+pub struct Swarm {
+    plan: Plan,
+    poll: Poll,
+    ready: Vec<Ready>,
+    chunk: Vec<u8>,
+    answers: Vec<String>,
+    text: String,
+    reader: Reader,
+    members: Vec<Member>,
+    rooms: Vec<Room>,
+    joined: usize,
+    asked_again: usize,
+    counts: Counts,
+    began: Instant,
+    key: u32,
+    turn: u64,
+}
+
+impl Swarm {
+    /// A swarm whose members are not connected yet.
+    pub fn new(plan: Plan) -> Result<Self> {
+        let mut rooms = Vec::new();
+        rooms.resize_with(plan.rooms, Room::default);
+        Ok(Self {
+            plan,
+            poll: Poll::new()?,
+            ready: Vec::new(),
+            chunk: vec![0; 256 * 1024],
+            answers: Vec::new(),
+            text: String::new(),
+            reader: Reader::default(),
+            members: Vec::new(),
+            rooms,
+            joined: 0,
+            asked_again: 0,
+            counts: Counts::default(),
+            began: Instant::now(),
+            key: 0x2545_f491,
+            turn: 0,
+        })
+    }
+
+    /// How many members are in their rooms.
+    pub fn joined(&self) -> usize {
+        self.joined
+    }
+
+    /// Brings members in until there are so many, at most all of the plan. Members come room by room, so
+    /// that the first ones are spread over as many rooms as there are.
+    pub fn connect(&mut self, wanted: usize) -> Result<()> {
+        let wanted = wanted.min(self.plan.members());
+        let mut progress = (self.joined, Instant::now());
+        let mut asked_again = false;
+        while self.joined < wanted {
+            while self.members.len() < wanted && self.members.len() - self.joined < COMING_IN {
+                self.open()?;
+            }
+            self.step(Duration::from_millis(10))?;
+            if let Some(refusal) = &self.counts.refusal {
+                bail!("a member was refused: {refusal}");
+            }
+            if self.joined > progress.0 {
+                progress = (self.joined, Instant::now());
+                asked_again = false;
+            } else if progress.1.elapsed() > AGAIN && !std::mem::replace(&mut asked_again, true) {
+                self.ask_again()?;
+            } else if progress.1.elapsed() > SILENCE * 3 {
+                bail!("{} of {wanted} members came in, then nobody for {:?}", self.joined, SILENCE * 3);
+            }
+        }
+        Ok(())
+    }
+
+    /// Servers that register a client's handlers after they let it in lose a join that comes at once: what
+    /// a client would do then is ask again.
+    fn ask_again(&mut self) -> Result<()> {
+        for member in self.members.iter_mut().filter(|member| !member.joined && !member.upgrading) {
+            if let Some(join) = self.plan.dialect.join(member.who) {
+                member.say(&self.poll, &join)?;
+                self.asked_again += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many joins had to be sent again.
+    pub fn asked_again(&self) -> usize {
+        self.asked_again
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let id = self.members.len();
+        let (room, index) = (id % self.plan.rooms, id / self.plan.rooms);
+        let address = self.plan.address(room, index)?;
+        let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        self.poll.add(&stream, id as u64)?;
+        let who = Who { id, room: u32::try_from(room)? };
+        let mut member = Member::new(stream, who, u32::try_from(index)?, self.plan.dialect.upgrades());
+        let opening = self.plan.dialect.opening(address, who);
+        member.write(&self.poll, &opening)?;
+        self.members.push(member);
+        if let Some(room) = self.rooms.get_mut(room) {
+            room.members.push(id);
+        }
+        Ok(())
+    }
+
+    /// Looks after the connections, and does nothing else, for a while.
+    pub fn rest(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.step(left.min(Duration::from_millis(100)))?;
+        }
+    }
+
+    /// Sends at this rate (messages a second, all rooms together) for a while, then waits for what is on
+    /// its way; says what happened. Rooms take turns, and the members of a room.
+    pub fn send(&mut self, rate: f64, time: Duration) -> Result<Window> {
+        if self.joined < self.plan.members() {
+            bail!("{} of {} members are in", self.joined, self.plan.members());
+        }
+        self.counts = Counts::default();
+        let (start, cpu) = (Instant::now(), proc::own_seconds()?);
+        let total = Duration::from_secs_f64(1.0 / rate);
+        let due = |sent: u32| start + total * sent;
+        let (mut sent, mut burst) = (0, 0);
+        while due(sent) < start + time {
+            let now = Instant::now();
+            let late = now.saturating_duration_since(due(sent));
+            if now < due(sent) || burst == BURST {
+                burst = 0;
+                self.step(due(sent).saturating_duration_since(now))?;
+                continue;
+            }
+            self.counts.lateness.record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+            self.send_one()?;
+            sent += 1;
+            burst += 1;
+        }
+        let sending = start.elapsed();
+        let busy = proc::own_seconds()? - cpu;
+        self.drain()?;
+        Ok(self.window(sending, busy))
+    }
+
+    fn send_one(&mut self) -> Result<()> {
+        let rooms = self.rooms.len() as u64;
+        let (number, turn) = (usize::try_from(self.turn % rooms)?, usize::try_from(self.turn / rooms)?);
+        self.turn += 1;
+        let room = self.rooms.get_mut(number).context("a room")?;
+        let id = *room.members.get(turn % room.members.len()).context("a room without members")?;
+        let member = self.members.get_mut(id).context("a member")?;
+        self.key = self.key.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let sent_ns = u64::try_from(self.began.elapsed().as_nanos())?;
+        let stamp = Stamp { room: member.who.room, sender: member.index, number: room.sent, sent_ns };
+        stamp.write(&mut self.text, self.plan.text_bytes);
+        member.send(&self.poll, self.plan.dialect, room.sent, &self.text, self.key.to_ne_bytes())?;
+        room.sent += 1;
+        self.counts.sent += 1;
+        self.counts.expected += room.members.len() as u64;
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<()> {
+        let done = |counts: &Counts| counts.delivered + counts.repeated + counts.acked + counts.refused;
+        let acks = if self.plan.dialect.acks() { self.counts.sent } else { 0 };
+        let mut progress = (done(&self.counts), Instant::now());
+        while self.counts.delivered < self.counts.expected || self.counts.acked + self.counts.refused < acks {
+            self.step(Duration::from_millis(20))?;
+            let now = done(&self.counts);
+            if now > progress.0 {
+                progress = (now, Instant::now());
+            } else if progress.1.elapsed() > SILENCE {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for sockets at most so long, and serves those that are ready.
+    fn step(&mut self, timeout: Duration) -> Result<()> {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poll.wait(timeout, &mut ready)?;
+        for event in &ready {
+            let id = usize::try_from(event.token)?;
+            if event.writable
+                && let Some(member) = self.members.get_mut(id)
+            {
+                member.flush(&self.poll)?;
+            }
+            if event.readable {
+                self.receive(id).with_context(|| format!("member {id}"))?;
+            }
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    fn receive(&mut self, id: usize) -> Result<()> {
+        let dialect = self.plan.dialect;
+        let Self { members, rooms, counts, chunk, answers, reader, poll, joined, .. } = self;
+        let member = members.get_mut(id).context("unknown")?;
+        let Some(count) = member.read(chunk)? else { return Ok(()) };
+        let arrived = u64::try_from(self.began.elapsed().as_nanos())?;
+        counts.bytes += count as u64;
+        // Whole frames are read where they are; only what was cut in two is kept.
+        let mut kept = std::mem::take(&mut member.inbound);
+        let fresh = chunk.get(..count).unwrap_or_default();
+        let bytes = if kept.is_empty() {
+            fresh
+        } else {
+            kept.extend_from_slice(fresh);
+            kept.as_slice()
+        };
+        let mut at = 0;
+        if member.upgrading
+            && let Some(from) = ws::answered(bytes)?
+        {
+            member.upgrading = false;
+            at = from;
+            if let Some(greeting) = dialect.greeting() {
+                member.say(poll, greeting)?;
+            }
+        }
+        while !member.upgrading
+            && let Some(frame) = ws::parse(bytes.get(at..).unwrap_or_default())?
+        {
+            at += frame.taken;
+            match frame.opcode {
+                ws::TEXT => {}
+                ws::PING => {
+                    member.pong(poll, frame.payload)?;
+                    continue;
+                }
+                ws::CLOSE => bail!("the server closed the connection"),
+                _ => continue,
+            }
+            match dialect.heard(member.who, frame.payload, answers) {
+                Meaning::Nothing => {}
+                Meaning::Joined => *joined += usize::from(!std::mem::replace(&mut member.joined, true)),
+                Meaning::Acked => counts.acked += 1,
+                Meaning::Refused(why) => {
+                    counts.refused += 1;
+                    counts.refusal.get_or_insert(why);
+                }
+                Meaning::Messages => {
+                    counts.acked += acks_beside(dialect, frame.payload);
+                    reader.each(frame.payload, |stamp| {
+                        deliver(member, rooms, counts, stamp, arrived);
+                    });
+                }
+            }
+            for answer in answers.drain(..) {
+                member.say(poll, &answer)?;
+            }
+        }
+        let left = bytes.get(at..).unwrap_or_default().to_vec();
+        member.inbound = left;
+        Ok(())
+    }
+
+    fn window(&self, sending: Duration, busy: f64) -> Window {
+        let lost: u64 = self
+            .members
+            .iter()
+            .filter_map(|member| {
+                Some(u64::from(member.tally.lost(self.rooms.get(member.who.room as usize)?.sent)))
+            })
+            .sum();
+        Window::new(&self.counts, lost, sending, busy)
+    }
+}
+
+fn deliver(member: &mut Member, rooms: &mut [Room], counts: &mut Counts, stamp: Stamp, arrived: u64) {
+    let room = rooms.get_mut(stamp.room as usize).filter(|room| stamp.number < room.sent);
+    let Some(room) = room.filter(|_| stamp.room == member.who.room) else {
+        counts.strays += 1;
+        return;
+    };
+    let position = member.tally.received();
+    match member.tally.record(stamp.sender, stamp.number) {
+        Delivery::Repeated => counts.repeated += 1,
+        Delivery::Fresh { ordered } => {
+            counts.delivered += 1;
+            counts.disordered += u64::from(!ordered);
+            counts.disagreed += u64::from(!room.order.agrees(position, stamp.number));
+            counts.latency.record(arrived.saturating_sub(stamp.sent_ns));
+        }
+    }
+}

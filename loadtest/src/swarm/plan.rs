@@ -1,0 +1,77 @@
+//! Who is where: rooms, members, and which server each member of a room connects to.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+
+use crate::dialect::Dialect;
+
+/// Which servers a room's members are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomAt {
+    /// All of them, in turn.
+    All,
+    /// Two neighbours, in turn: with eight servers, six of them have nobody in the room.
+    Pair,
+}
+
+/// A swarm to be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What the servers speak.
+    pub dialect: Dialect,
+    /// Where they are.
+    pub servers: Vec<SocketAddr>,
+    /// Rooms.
+    pub rooms: usize,
+    /// Members of each.
+    pub members_each: usize,
+    /// Where they connect.
+    pub at: RoomAt,
+    /// Length of each text.
+    pub text_bytes: usize,
+}
+
+impl Plan {
+    /// Members in all.
+    pub fn members(&self) -> usize {
+        self.rooms * self.members_each
+    }
+
+    /// The server of a room's member.
+    pub fn address(&self, room: usize, index: usize) -> Result<SocketAddr> {
+        let count = self.servers.len().max(1);
+        let server = match self.at {
+            RoomAt::All => (room + index) % count,
+            RoomAt::Pair => (room * 2 + index % 2) % count,
+        };
+        self.servers.get(server).copied().context("a swarm without servers")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn rooms_are_where_the_plan_says() {
+        let servers: Vec<SocketAddr> = (1..=8).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+        let plan = |at| Plan {
+            dialect: Dialect::Floor,
+            servers: servers.clone(),
+            rooms: 10,
+            members_each: 100,
+            at,
+            text_bytes: 256,
+        };
+        let of =
+            |plan: &Plan, room| -> BTreeSet<_> { (0..100).map(|i| plan.address(room, i).unwrap()).collect() };
+        let (all, pair) = (plan(RoomAt::All), plan(RoomAt::Pair));
+        assert_eq!(of(&all, 3).len(), 8);
+        let used: BTreeSet<_> = (0..10).flat_map(|room| of(&pair, room)).collect();
+        assert!((0..10).all(|room| of(&pair, room).len() == 2));
+        assert_eq!(used.len(), 8);
+    }
+}
