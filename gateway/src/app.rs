@@ -21,7 +21,7 @@ use crate::conn::Sessions;
 use crate::http::{self, Origins, Web};
 use crate::node::Node;
 use crate::room::{Pace, Rooms, Surroundings};
-use crate::socket::{self, Clients, Gateway};
+use crate::socket::{self, Clients, Gateway, Linger};
 use crate::telemetry::Events;
 use crate::users::Users;
 
@@ -97,6 +97,8 @@ impl App {
             sessions: sessions.clone(),
             events,
             lifecycle: lifecycle.clone(),
+            // In memory there is nothing to save by it.
+            linger: Arc::new(Linger::new(config.redis.as_ref().map_or(Duration::ZERO, |_| config.gather))),
             listed: config.rooms.clone().into(),
         };
         socket::mount(&io, &gateway);

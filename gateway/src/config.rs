@@ -67,7 +67,7 @@ pub struct Args {
     /// How long a client may read nothing of what waits for it, before it is cut
     #[arg(long, env = "ROOMCAST_CLIENT_STALL", default_value = "10s")]
     client_stall: String,
-    /// How long messages of a busy room are gathered into one write; a quiet room's are written at once
+    /// How long messages of a busy room are gathered into one write, and a busy node's into one request to Redis; what is quiet goes at once
     #[arg(long, env = "ROOMCAST_GATHER", default_value = "5ms")]
     gather: String,
     /// How long closing the connections may take at the end

@@ -37,7 +37,7 @@ pub(crate) enum Ended {
 }
 
 pub(crate) struct Outbox {
-    stream: Arc<TcpStream>,
+    stream: TcpStream,
     bounds: Bounds,
     lifecycle: Lifecycle,
     state: Mutex<State>,
@@ -52,12 +52,26 @@ struct State {
     /// and its attachments.
     waiting: VecDeque<(Namespace, Bytes)>,
     /// Namespaces whose connect packet has left.
-    connected: Vec<Namespace>,
+    connected: Connected,
     attachments: usize,
     /// Bytes of answers that wait: whoever asked for them may wait for what comes behind them, too.
     answers: usize,
     /// A task waits until the peer reads on.
     draining: bool,
+}
+
+/// A set of namespaces. A bit each, beside everything else that a write looks at.
+#[derive(Default)]
+struct Connected(u8);
+
+impl Connected {
+    fn has(&self, namespace: Namespace) -> bool {
+        self.0 & (1 << namespace.index()) != 0
+    }
+
+    fn add(&mut self, namespace: Namespace) {
+        self.0 |= 1 << namespace.index();
+    }
 }
 
 /// What is sent, in the order in which it may be refused.
@@ -70,18 +84,23 @@ enum Kind {
 }
 
 impl Outbox {
-    pub(crate) fn new(stream: Arc<TcpStream>, bounds: Bounds, lifecycle: Lifecycle) -> Self {
+    pub(crate) fn new(stream: TcpStream, bounds: Bounds, lifecycle: Lifecycle) -> Self {
         let state = State {
             open: true,
             queue: VecDeque::new(),
             bytes: 0,
             waiting: VecDeque::new(),
-            connected: Vec::new(),
+            connected: Connected::default(),
             attachments: 0,
             answers: 0,
             draining: false,
         };
         Self { stream, bounds, lifecycle, state: Mutex::new(state), stalled: AtomicBool::new(false) }
+    }
+
+    /// What it writes to, for whoever reads from it.
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Whether the peer took nothing for too long.
@@ -109,11 +128,11 @@ impl Outbox {
         if !state.open {
             return Err(Ended::Gone);
         }
-        let ready = state.attachments == 0 && state.connected.contains(&namespace);
+        let ready = state.attachments == 0 && state.connected.has(namespace);
         if ready && state.queue.is_empty() {
             // The common case: nothing waits, and the socket takes it all. Straight to the system, for
             // what the runtime knows of the socket is needed only where it does not.
-            let written = match socket2::SockRef::from(&*self.stream).send(frames) {
+            let written = match socket2::SockRef::from(&self.stream).send(frames) {
                 Ok(written) if written == frames.len() => return Ok(()),
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -153,7 +172,7 @@ impl Outbox {
         state.bytes += bytes.len();
         state.queue.push_back(Bytes::copy_from_slice(bytes));
         look(bytes, |seen| match seen {
-            Seen::Connect(namespace) => state.connected.push(namespace),
+            Seen::Connect(namespace) => state.connected.add(namespace),
             Seen::Attachments(count) => state.attachments = count,
             Seen::Binary => state.attachments = state.attachments.saturating_sub(1),
         });
@@ -172,7 +191,7 @@ impl Outbox {
         }
         state.queue = VecDeque::new();
         state.waiting = VecDeque::new();
-        if let Err(error) = socket2::SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Both) {
+        if let Err(error) = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Both) {
             tracing::trace!(%error, "a connection was gone already");
         }
     }
@@ -237,7 +256,7 @@ impl State {
     fn release(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         for (namespace, frame) in waiting {
-            if self.connected.contains(&namespace) {
+            if self.connected.has(namespace) {
                 self.queue.push_back(frame);
             } else {
                 self.waiting.push_back((namespace, frame));

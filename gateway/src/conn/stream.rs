@@ -3,22 +3,20 @@
 //! pile up; outbound, it hands socketioxide's frames to the outbox, where ours go too. Made by
 //! `http/upgrade.rs`.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::Control;
 use super::gate::Scanner;
 use super::outbox::Ended;
 
 pub(crate) struct Conn {
-    stream: Arc<TcpStream>,
     control: Arc<Control>,
     scanner: Scanner,
     /// Read already, and not yet handed up: what came with the upgrade, or behind a connect packet.
@@ -27,8 +25,8 @@ pub(crate) struct Conn {
 
 impl Conn {
     /// A connection after its upgrade; `early` are the bytes that came behind the request.
-    pub(crate) fn new(stream: Arc<TcpStream>, early: &Bytes, control: Arc<Control>) -> Self {
-        Self { stream, control, scanner: Scanner::default(), held: BytesMut::from(early.as_ref()) }
+    pub(crate) fn new(early: &Bytes, control: Arc<Control>) -> Self {
+        Self { control, scanner: Scanner::default(), held: BytesMut::from(early.as_ref()) }
     }
 
     fn check_cut(&self) -> io::Result<()> {
@@ -57,15 +55,24 @@ impl Conn {
     }
 
     fn poll_stream(&self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let stream = self.control.outbox.stream();
         loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read(out.initialize_unfilled()) {
-                Ok(read) => {
+            ready!(stream.poll_read_ready(cx))?;
+            let mut read = 0;
+            let tried = stream.try_io(Interest::READABLE, || {
+                let space = out.initialize_unfilled();
+                read = (&*socket2::SockRef::from(stream)).read(space)?;
+                // Less than there was room for: nothing more is there, and the runtime need not ask the
+                // system once more to learn it. (tokio's own reads do the same.)
+                if 0 < read && read < space.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match tried {
+                Err(error) if read == 0 && error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+                _ => {
                     out.advance(read);
                     return Poll::Ready(Ok(()));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -131,7 +138,7 @@ mod tests {
 
     use roomcast_ops::Lifecycle;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::super::frame::{self, Namespace};
     use super::super::outbox::{Bounds, Outbox};
@@ -148,10 +155,10 @@ mod tests {
     async fn pair(early: &[u8]) -> (Conn, Arc<Control>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let near = Arc::new(listener.accept().await.unwrap().0);
-        let outbox = Arc::new(Outbox::new(Arc::clone(&near), BOUNDS, Lifecycle::new()));
+        let near = listener.accept().await.unwrap().0;
+        let outbox = Arc::new(Outbox::new(near, BOUNDS, Lifecycle::new()));
         let control = Arc::new(Control::new(outbox));
-        (Conn::new(near, &Bytes::copy_from_slice(early), Arc::clone(&control)), control, far)
+        (Conn::new(&Bytes::copy_from_slice(early), Arc::clone(&control)), control, far)
     }
 
     #[tokio::test]

@@ -73,8 +73,7 @@ fn hand_over(
         tracing::error!("a connection is not the listener's own");
         return;
     };
-    let stream = Arc::new(parts.io.into_inner());
-    let outbox = Outbox::new(Arc::clone(&stream), web.bounds, web.lifecycle.clone());
+    let outbox = Outbox::new(parts.io.into_inner(), web.bounds, web.lifecycle.clone());
     let control = Arc::new(Control::new(Arc::new(outbox)));
     request.extensions_mut().insert(Arc::clone(&control));
     match sid {
@@ -83,7 +82,7 @@ fn hand_over(
         None if protocol == '3' => control.hold(),
         None => {}
     }
-    let conn = Conn::new(stream, &parts.read_buf, control);
+    let conn = Conn::new(&parts.read_buf, control);
     // The answer is ready at once: socketioxide serves the connection in a task of its own.
     let handed = web.socket_io.clone().call((conn, request)).into_inner();
     if let Err(error) = handed {

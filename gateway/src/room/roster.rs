@@ -46,6 +46,9 @@ pub(crate) struct Roster {
     /// Ends of graces, oldest first; one whose user came back or went for good is stale.
     graces: VecDeque<(Instant, UserName)>,
     written: HashSet<UserName>,
+    /// Those who are in one of the two and not in the other, so that finding what to write costs what
+    /// changed and not what there is.
+    unwritten: HashSet<UserName>,
     writing: Option<Change>,
     whole: bool,
     not_before: Option<Instant>,
@@ -69,6 +72,7 @@ impl Roster {
             local: HashMap::new(),
             graces: VecDeque::new(),
             written: HashSet::new(),
+            unwritten: HashSet::new(),
             writing: None,
             whole: false,
             not_before: None,
@@ -94,6 +98,7 @@ impl Roster {
         let local = self.local.entry(user.clone()).or_default();
         local.connections += 1;
         local.grace_until = None;
+        self.compare(user);
     }
 
     pub(crate) fn depart(&mut self, user: &UserName, how: Departure, now: Instant) {
@@ -105,6 +110,7 @@ impl Roster {
         match how {
             Departure::Left => {
                 self.local.remove(user);
+                self.compare(user);
             }
             Departure::Vanished => {
                 let until = now + self.grace;
@@ -129,13 +135,9 @@ impl Roster {
         let change = if self.whole {
             Change { whole: true, here: self.local.keys().cloned().collect(), gone: Vec::new() }
         } else {
-            let here = self.local.keys().filter(|user| !self.written.contains(*user));
-            let gone = self.written.iter().filter(|user| !self.local.contains_key(*user));
-            Change {
-                whole: false,
-                here: here.take(WRITE_AT_ONCE).cloned().collect(),
-                gone: gone.take(WRITE_AT_ONCE).cloned().collect(),
-            }
+            let some = self.unwritten.iter().take(WRITE_AT_ONCE).cloned();
+            let (here, gone) = some.partition(|user| self.local.contains_key(user));
+            Change { whole: false, here, gone }
         };
         if !change.whole && change.here.is_empty() && change.gone.is_empty() {
             return None;
@@ -156,11 +158,22 @@ impl Roster {
             return;
         }
         if change.whole {
-            self.written.clear();
+            let known: Vec<UserName> = self.written.drain().collect();
+            known.iter().for_each(|user| self.compare(user));
         }
-        self.written.extend(change.here);
-        for user in change.gone {
-            self.written.remove(&user);
+        self.written.extend(change.here.iter().cloned());
+        for user in &change.gone {
+            self.written.remove(user);
+        }
+        change.here.iter().chain(&change.gone).for_each(|user| self.compare(user));
+    }
+
+    /// After a change of `local` or `written`.
+    fn compare(&mut self, user: &UserName) {
+        if self.local.contains_key(user) == self.written.contains(user) {
+            self.unwritten.remove(user);
+        } else {
+            self.unwritten.insert(user.clone());
         }
     }
 
@@ -325,6 +338,7 @@ impl Roster {
         while let Some((until, user)) = self.graces.pop_front_if(|(until, _)| *until <= now) {
             if self.local.get(&user).is_some_and(|local| local.grace_until == Some(until)) {
                 self.local.remove(&user);
+                self.compare(&user);
             }
         }
     }

@@ -234,7 +234,10 @@ fn take_turns(gateway: &Arc<Gateway>, connection: Arc<Connection>) {
         let mut session = connection.session.lock().await;
         while let Some(item) = connection.queue.next(|| connection.client.pause(false)) {
             match item {
-                Item::Event(incoming) => gateway.handle(&connection.client, &mut session, incoming).await,
+                Item::Event(incoming) => {
+                    let pressed = connection.queue.waits();
+                    gateway.handle(&connection.client, &mut session, incoming, pressed).await;
+                }
                 Item::Gone(how) => gone(&gateway, &connection, &session, how).await,
             }
         }

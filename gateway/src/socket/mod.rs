@@ -6,6 +6,7 @@ mod decode;
 mod history;
 mod join;
 mod leave;
+mod linger;
 mod online_users;
 mod queue;
 mod rooms;
@@ -19,6 +20,7 @@ use roomcast_store::Store;
 
 pub(crate) use connect::{Clients, mount};
 use decode::Incoming;
+pub(crate) use linger::Linger;
 
 use crate::client::{Answer, Client};
 use crate::conn::Sessions;
@@ -39,19 +41,23 @@ pub(crate) struct Gateway {
     pub(crate) sessions: Sessions,
     pub(crate) events: Events,
     pub(crate) lifecycle: roomcast_ops::Lifecycle,
+    /// When messages leave for the store.
+    pub(crate) linger: Arc<Linger>,
     /// Rooms that are listed even when nobody ever used them.
     pub(crate) listed: Arc<[RoomName]>,
 }
 
 impl Gateway {
-    /// Handles one event of one client, to its acknowledgement.
-    async fn handle(&self, client: &Arc<Client>, session: &mut Session, incoming: Incoming) {
+    /// Handles one event of one client, to its acknowledgement; `pressed` where more of its events wait.
+    async fn handle(&self, client: &Arc<Client>, session: &mut Session, incoming: Incoming, pressed: bool) {
         let Incoming { event, payload, ack, ack_id } = incoming;
         let answer = client.answer(ack, ack_id);
         match event.as_str() {
             event::client::JOIN => join::handle(self, client, session, &payload, answer).await,
             event::client::LEAVE => answer.settle(leave::handle(self, client, session, &payload).await),
-            event::client::SEND_MESSAGE => answer.settle(send_message::handle(self, session, &payload).await),
+            event::client::SEND_MESSAGE => {
+                answer.settle(send_message::handle(self, session, &payload, pressed).await);
+            }
             event::client::TYPING => answer.settle(typing::handle(self, session, &payload).await),
             event::client::HISTORY => answer.settle(history::handle(self, session, &payload).await),
             event::client::ROOMS => answer.settle(rooms::handle(self, &payload).await),

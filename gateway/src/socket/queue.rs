@@ -61,6 +61,11 @@ impl<T> Queue<T> {
         state.add(last)
     }
 
+    /// Whether anything waits for its turn.
+    pub(super) fn waits(&self) -> bool {
+        !self.0.lock().waiting.is_empty()
+    }
+
     /// The next one; none ends the caller's turn. Calls `resume` when the pile has shrunk.
     pub(super) fn next(&self, resume: impl FnOnce()) -> Option<T> {
         let mut state = self.0.lock();

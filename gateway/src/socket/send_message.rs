@@ -16,12 +16,21 @@ use crate::session::{Sending, Session};
 /// How long a send whose answer was lost waits for the store before it is repeated.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(super) async fn handle(gateway: &Gateway, session: &Session, payload: &Payload) -> Result<Sent, Refusal> {
+pub(super) async fn handle(
+    gateway: &Gateway,
+    session: &Session,
+    payload: &Payload,
+    pressed: bool,
+) -> Result<Sent, Refusal> {
     let fresh = || format!("{:032x}", rand::random::<u128>());
     let Sending { room, id, text } = session.may_send(payload.decode::<SendMessage>()?, fresh)?;
     let body = Body { id: &id, kind: Kind::Text, user: session.user(), text: Some(&text) };
     let tail = body.to_tail().map_err(|error| Refusal::new(Code::BadText, error.to_string()))?;
     let request = SendRequest { room: &room, id: &id, user: session.user(), tail: &tail, counted: true };
+    if !pressed {
+        // A client that sent more already would wait for each of them.
+        gateway.linger.depart().await;
+    }
     let Published { position, ts, duplicate } = publish(gateway, request).await?;
     if !duplicate {
         gateway.events.stored();

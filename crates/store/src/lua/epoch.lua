@@ -2,15 +2,16 @@
 -- server is not the one that wrote the meta last (after an asynchronous failover offsets could be
 -- reused: replicas may lag). Offsets continue; the old life's surviving top is kept in `p`.
 
--- meta, log, ids: keys; candidate: a random word; idle: ms. Returns epoch, offset, earlier lives.
+-- meta, log, ids: keys; candidate: a random word; idle: ms. Returns epoch, offset, earlier lives,
+-- messages counted.
 local function life(meta, log, ids, candidate, idle)
   local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-  local m = redis.call('HMGET', meta, 'e', 'o', 'p', 'r')
+  local m = redis.call('HMGET', meta, 'e', 'o', 'p', 'r', 'n')
   if not m[1] then
     redis.call('DEL', log, ids)
     redis.call('HSET', meta, 'e', candidate, 'o', 0, 'n', 0, 'p', '', 'r', replid)
     redis.call('PEXPIRE', meta, idle + 86400000)
-    return candidate, 0, ''
+    return candidate, 0, '', 0
   end
   if m[4] ~= replid then
     local prior = m[1] .. ':' .. m[2]
@@ -22,9 +23,9 @@ local function life(meta, log, ids, candidate, idle)
       end
     end
     redis.call('HSET', meta, 'e', candidate, 'p', prior, 'r', replid)
-    return candidate, tonumber(m[2]), prior
+    return candidate, tonumber(m[2]), prior, tonumber(m[5])
   end
-  return m[1], tonumber(m[2]), m[3]
+  return m[1], tonumber(m[2]), m[3], tonumber(m[5])
 end
 
 local function milliseconds()

@@ -7,22 +7,21 @@ local meta, log, ids = KEYS[1], KEYS[2], KEYS[3]
 local idle, len, age, cap = tonumber(ARGV[2]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local id, user, tail, counted = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 
-local epoch, offset = life(meta, log, ids, ARGV[1], idle)
-local known = redis.call('HGET', ids, id)
-if known then
+local epoch, offset, _, n = life(meta, log, ids, ARGV[1], idle)
+local now = milliseconds()
+offset = offset + 1
+n = n + counted
+-- The step that tells whether the id is new also takes it: one call instead of two.
+if redis.call('HSETNX', ids, id, string.format('%d %d %s %s', offset, now, epoch, user)) == 0 then
+  local known = redis.call('HGET', ids, id)
   local at, ts, e, owner = string.match(known, '^(%d+) (%d+) (%S+) (.*)$')
   if owner ~= user then
     return { 'taken' }
   end
   return { 'known', e, tonumber(at), tonumber(ts) }
 end
-
-local now = milliseconds()
-offset = offset + 1
-local n = redis.call('HINCRBY', meta, 'n', counted)
-redis.call('HSET', meta, 'o', offset)
+redis.call('HSET', meta, 'o', offset, 'n', n)
 redis.call('XADD', log, string.format('%d-0', offset), 'e', epoch, 't', now, 'n', n, 'i', id, 'd', tail)
-redis.call('HSET', ids, id, string.format('%d %d %s %s', offset, now, epoch, user))
 
 local length = redis.call('XLEN', log)
 if length == 1 or offset % 64 == 0 then
