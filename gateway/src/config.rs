@@ -14,7 +14,7 @@ use crate::conn::Bounds;
 /// The edge of Roomcast: terminates Socket.IO, serves the web UI, exchanges room events through Redis.
 /// Without --redis it is a whole chat in one process.
 #[derive(Debug, Parser)]
-#[command(name = "roomcast-gateway", version)]
+#[command(name = "roomcast-gateway", version, after_help = roomcast_ops::healthcheck::HELP)]
 pub struct Args {
     /// Where clients connect: web UI and Socket.IO
     #[arg(long, env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:3000")]

@@ -17,7 +17,7 @@ const MIN_LEASE: Duration = Duration::from_secs(1);
 /// The directory of a Roomcast cluster: who is online where. Notices nodes that died and lets their users
 /// leave. Run as many as you like.
 #[derive(Debug, Parser)]
-#[command(name = "roomcast-presence", version)]
+#[command(name = "roomcast-presence", version, after_help = roomcast_ops::healthcheck::HELP)]
 pub struct Args {
     /// Where the directory answers over HTTP; port 0 lets the system choose.
     #[arg(long, env = "ROOMCAST_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:3001")]

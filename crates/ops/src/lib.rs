@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod healthcheck;
 pub mod lifecycle;
 pub mod metrics;
 pub mod ready;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::config::{Problems, Refused, parse_from};
-use crate::{Lifecycle, LogFormat, LogLevel, Outcome, telemetry};
+use crate::{Lifecycle, LogFormat, LogLevel, Outcome, healthcheck, telemetry};
 
 /// `EX_USAGE` of sysexits.h: the process did not start because its settings are wrong.
 pub const EXIT_CONFIG: u8 = 64;
@@ -39,7 +39,7 @@ pub struct Process {
 ///   lifecycle. An error, typically one of building, is logged with its causes (`{:#}`).
 ///
 /// Exit codes: 0 graceful, `--help` or `--version`; 1 crashed or `run` failed; 2 gave up; 64 bad configuration,
-/// with all mistakes on standard error.
+/// with all mistakes on standard error. Called as `name healthcheck`, it asks a running process instead.
 pub fn run_main<A, C, E, F, Fut>(
     name: &'static str,
     check: impl FnOnce(A) -> Result<(Process, C), Problems>,
@@ -70,6 +70,9 @@ where
     F: FnOnce(C, Lifecycle, LogLevel) -> Fut,
     Fut: Future<Output = Result<Outcome, E>>,
 {
+    if let Some(code) = healthcheck::run::<A>(&args, name, stdout, stderr) {
+        return code;
+    }
     // The exit code tells it all even where nobody can read the text, so a failed write changes nothing.
     let mut refuse = |why: &dyn Display| {
         writeln!(stderr, "{name}: bad configuration\n{why}").unwrap_or_default();
