@@ -19,7 +19,7 @@ phase = phase() { local name=$$1 start=$$SECONDS; shift; printf '\n==> %s\n' "$$
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Arguments for the gateway: make run ARGS="--listen 127.0.0.1:4000"'
 
@@ -37,6 +37,49 @@ cluster: tools ui ## three gateways, two presence services, Redis and a load bal
 	@deploy/need redis-server haproxy
 	@$(phase) 'gateway and presence (dev profile)' $(CARGO) build --locked --bins
 	@exec node deploy/cluster/run.mjs
+
+## ---- in containers ----------------------------------------------------------------------------
+
+# make image ENGINE=podman PREFIX=registry.example.org/chat/ TAG=1.2.3 PUSH=1
+ENGINE ?= docker
+PREFIX ?=
+TAG ?= $(VERSION)
+image compose: export VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+image compose: export REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+image compose: export CREATED = $(shell git log -1 --format=%cI 2>/dev/null || echo 1970-01-01T00:00:00Z)
+
+.PHONY: engine
+engine:
+	@$(ENGINE) info >/dev/null 2>&1 || { printf '%s\n' 'No container engine answers to `$(ENGINE) info`.' \
+	  'Install and start Docker, or name another: make image ENGINE=podman' \
+	  'Without one, `make deploy-check` checks the Dockerfile, compose.yaml and the binaries in an image'"'"'s root.' >&2; exit 1; }
+
+.PHONY: image
+image: engine ## the two images, by a container engine; PREFIX=, TAG= and PUSH=1 as you need
+	@for name in gateway presence; do \
+	  $(phase) "$(PREFIX)roomcast-$$name:$(TAG)" $(ENGINE) build --file deploy/Dockerfile --target "$$name" \
+	    --build-arg VERSION="$$VERSION" --build-arg REVISION="$$REVISION" --build-arg CREATED="$$CREATED" \
+	    --tag "$(PREFIX)roomcast-$$name:$(TAG)" .; \
+	  $(if $(PUSH),$(ENGINE) push "$(PREFIX)roomcast-$$name:$(TAG)";) \
+	done
+
+.PHONY: compose
+compose: engine ## everything in containers, with Prometheus and Grafana, at http://127.0.0.1:8080
+	@test -e deploy/.env || (umask 077; echo "ROOMCAST_PEER_SECRET=$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')" >deploy/.env)
+	@$(ENGINE) compose --file deploy/compose.yaml up --build
+
+# What the binaries and the web UI are made of, as CycloneDX; `--target sbom` of the Dockerfile gives the same.
+CYCLONEDX_VERSION := $(shell sed -n 's/^ARG CYCLONEDX_VERSION=//p' deploy/Dockerfile)
+CYCLONEDX := .tools/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
+SBOM = $(TARGET_DIR)/sbom
+.PHONY: sbom
+sbom: tools $(CYCLONEDX) $(UI)/node_modules/.stamp ## what the binaries are made of, as CycloneDX
+	@mkdir -p $(SBOM)
+	@$(CYCLONEDX) cyclonedx --format json --spec-version 1.5 --target all --no-build-deps --quiet
+	@mv gateway/roomcast-gateway.cdx.json presence/roomcast-presence.cdx.json $(SBOM)/
+	@rm -f */*.cdx.json crates/*/*.cdx.json
+	@npm --prefix $(UI) sbom --sbom-format cyclonedx --omit dev --loglevel=error >$(SBOM)/roomcast-ui.cdx.json
+	@ls -l $(SBOM)
 
 ## ---- measuring --------------------------------------------------------------------------------
 
@@ -56,13 +99,14 @@ bench-build: tools ui
 
 .PHONY: test
 test: tools ## every test, with real processes; installs what it needs
-	@$(phase) 'programs that tests start' deploy/need redis-server chromium haproxy python3
+	@$(phase) 'programs that tests start' deploy/need redis-server chromium haproxy python3 go ip
 	@$(phase) 'the web UI' $(MAKE) ui
 	@$(phase) 'unit tests of the web UI' npm --prefix $(UI) test --silent
 	@$(phase) 'Rust tests' $(CARGO) test --locked --workspace
 	@$(phase) 'the binaries that end-to-end tests start' $(CARGO) build --locked --bins
 	@$(phase) 'clients for end-to-end tests' $(MAKE) $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp
 	@$(phase) 'end-to-end tests' $(MAKE) e2e
+	@$(phase) 'images and compose' $(MAKE) deploy-check
 
 # Parts of `make test`, for repeating one: make e2e, make e2e FILES=order.test.mjs
 FILES ?= *.test.mjs
@@ -71,6 +115,27 @@ e2e: $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp
 	@cd $(E2E) && ROOMCAST_BIN_DIR="$${ROOMCAST_BIN_DIR:-$(TARGET_DIR)/debug}" \
 	  node --test --test-concurrency=2 --test-reporter=spec $(FILES)
 TARGET_DIR = $(shell $(CARGO) metadata --no-deps --offline --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+
+# What of deploy/ can be checked without a container engine. crt-static is given to the last step alone, so
+# that all crates are those of other builds; the binaries are linked as in the image, but not optimised.
+STATIC = $(TARGET_DIR)/static
+.PHONY: deploy-check
+deploy-check: tools ui $(E2E)/node_modules/.stamp ## Dockerfile, compose.yaml, and the binaries in an image's root
+	@deploy/need go ip redis-server haproxy
+	@mkdir -p $(STATIC)
+	@$(phase) 'Dockerfile and compose.yaml, by the parsers of BuildKit and Compose' $(MAKE) $(STATIC)/check
+	@for name in gateway presence; do \
+	  $(phase) "roomcast-$$name, linked as in its image" $(CARGO) rustc --quiet --locked -p "roomcast-$$name" --bin "roomcast-$$name" -- \
+	    -C target-feature=+crt-static; \
+	  cp "$(TARGET_DIR)/debug/roomcast-$$name" $(STATIC)/; \
+	done
+	@$(phase) 'the images, without an engine' env CHECK=$(STATIC)/check STATIC=$(STATIC) \
+	  deploy/check/enter.sh node --test --test-reporter=spec deploy/check/image.test.mjs
+
+.PHONY: $(STATIC)/check
+# -count=1: the files that the tests read are not Go's, so it would take an old result for a new one.
+$(STATIC)/check:
+	@cd deploy/check && go vet . && go test -count=1 . && go build -o $@ .
 
 .PHONY: lint
 lint: tools $(DENY) ## formatting, clippy, dependency rules, types, generated files
@@ -92,8 +157,8 @@ layering:
 
 .PHONY: scripts
 scripts:
-	@for file in $(E2E)/*.mjs deploy/cluster/*.mjs; do node --check "$$file"; done
-	@for file in deploy/need .ci/run; do bash -n "$$file"; done
+	@for file in $(E2E)/*.mjs deploy/*/*.mjs; do node --check "$$file"; done
+	@for file in deploy/need deploy/check/*.sh .ci/run; do bash -n "$$file"; done
 	@python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' $(E2E)/*.py
 
 # Whether generating changes any file of the tree, committed or not.
@@ -146,6 +211,11 @@ $(E2E)/.venv/.stamp: $(E2E)/requirements.txt
 	      || { echo 'This Python has neither venv nor pip: apt-get install python3-venv' >&2; exit 1; }; \
 	  fi
 	@touch $@
+
+$(CYCLONEDX):
+	@$(phase) 'installing cargo-cyclonedx $(CYCLONEDX_VERSION)' $(CARGO) install cargo-cyclonedx --version $(CYCLONEDX_VERSION) \
+	  --locked --debug --quiet --root .tools/cargo-cyclonedx-$(CYCLONEDX_VERSION) --target-dir .tools/build
+	@rm -rf .tools/build
 
 # Built once, unoptimised; its build directory is larger than everything else here.
 $(DENY):
