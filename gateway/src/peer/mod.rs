@@ -22,7 +22,7 @@ use axum::response::Response;
 use http::header::{
     CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use roomcast_ops::Lifecycle;
 use roomcast_store::Nodes;
 use tokio::net::TcpListener;
@@ -38,7 +38,8 @@ use tunnel::End;
 
 /// Requests and tunnels under way at once, at most.
 const AT_ONCE: usize = 16_384;
-/// What an answer may take beyond a poll that waits for its ping.
+/// How long the head of an answer may take, beyond the wait of a poll that has no news: a connect packet
+/// may wait for its answer.
 const SLOW: Duration = Duration::from_secs(15);
 /// Tunnels that are ended at once when the node goes away, at most, and the pause between such batches.
 const BATCH: u32 = 64;
@@ -64,8 +65,8 @@ struct Inner {
     secret: Secret,
     directory: Directory,
     at_once: Arc<Semaphore>,
-    /// How long the head of an answer may take.
-    patience: Duration,
+    /// The longest that a poll without news waits.
+    longest_poll: Duration,
     /// How long ending the tunnels may take at the end.
     drain: Duration,
     events: Events,
@@ -93,7 +94,7 @@ impl Peers {
             secret,
             directory: Directory::new(nodes, tag),
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
-            patience: longest_poll + SLOW,
+            longest_poll,
             drain,
             events,
             lifecycle,
@@ -164,8 +165,10 @@ impl Peers {
         let permit = Arc::clone(&self.0.at_once).try_acquire_owned().map_err(|_| Passed::TooMany)?;
         let owner = self.0.directory.find(tag).await.ok_or(Passed::Unknown)?;
         request.headers_mut().insert(HOST, HeaderValue::from_static("peer"));
+        let waits = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
+        let patience = SLOW + if waits { self.0.longest_poll } else { Duration::ZERO };
         let sending = owner.send(request, &self.0.secret, &self.0.lifecycle);
-        let answered = tokio::time::timeout(self.0.patience, sending).await;
+        let answered = tokio::time::timeout(patience, sending).await;
         let (connection, response) = answered.unwrap_or(Err(Failure::Unreachable)).map_err(Passed::Failed)?;
         let (head, body) = response.into_parts();
         let mut response = Response::new(Body::new(body));

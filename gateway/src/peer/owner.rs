@@ -13,6 +13,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use roomcast_ops::Lifecycle;
+use socket2::TcpKeepalive;
 use tokio::net::TcpStream;
 
 use super::handshake::{self, Secret};
@@ -20,6 +21,8 @@ use super::sid::Tag;
 
 /// How long a connection may take to come about: pods of one cluster are close to each other.
 const CONNECT: Duration = Duration::from_secs(1);
+/// A machine that went without a word is noticed after twice that, also where nothing is being said.
+const SILENCE: Duration = Duration::from_secs(4);
 /// How long a connection is kept free; half of what the other side waits for a request.
 const FREE_FOR: Duration = Duration::from_secs(5);
 /// Connections kept free, at most.
@@ -130,6 +133,9 @@ impl Owner {
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         stream.set_nodelay(true)?;
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 2))?;
+        socket.set_tcp_user_timeout(Some(SILENCE))?;
         handshake::dial(&mut stream, secret, self.tag).await?;
         Ok(stream)
     }
