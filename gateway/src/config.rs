@@ -227,3 +227,37 @@ fn peering(
     };
     Some(Peering { listen, address, secret })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(args: &[&str]) -> String {
+        let args = std::iter::once("roomcast-gateway").chain(args.iter().copied());
+        let checked = Args::try_parse_from(args).unwrap().check();
+        checked.map_or_else(|problems| problems.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn gateways_that_reach_each_other_need_a_way_a_secret_and_a_store() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let redis = "--redis=redis://127.0.0.1";
+        let inside = "--peer-listen=127.0.0.1:3002";
+        assert_eq!(complaints(&[redis, inside, "--peer-secret", secret]), "");
+        let everywhere = [redis, "--peer-listen=[::]:3002", "--peer-secret", secret];
+        assert!(complaints(&everywhere).starts_with("--peer-address is needed"));
+        for address in ["10.0.0.7:3002", "[fd00::7]:3002", "gateway-0.gateway:3002"] {
+            let address = format!("--peer-address={address}");
+            assert_eq!(complaints(&[&everywhere[..], &[address.as_str()]].concat()), "");
+        }
+        for address in ["10.0.0.7", ":3002", "http://gateway:3002", "gateway:0", "gateway:http"] {
+            let address = format!("--peer-address={address}");
+            let said = complaints(&[&everywhere[..], &[address.as_str()]].concat());
+            assert!(said.starts_with("--peer-address must be host:port"), "{said}");
+        }
+        let said = complaints(&[inside, "--peer-secret=short"]);
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(said.contains("--peer-listen needs --redis") && said.contains("at least 32"), "{said}");
+        assert!(!said.contains("short"), "it is a secret");
+    }
+}

@@ -142,8 +142,10 @@ impl Peers {
     pub(crate) async fn upgrade(&self, tag: Tag, mut request: Request) -> Option<Response> {
         let mut passed = Request::new(Body::empty());
         *passed.uri_mut() = path_and_query(request.uri());
-        let asked = [CONNECTION, UPGRADE, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY];
-        copy(request.headers(), passed.headers_mut(), &asked);
+        // That it asks for this was seen, in however many headers it did.
+        let asked = [(CONNECTION, "upgrade"), (UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, "13")];
+        passed.headers_mut().extend(asked.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        copy(request.headers(), passed.headers_mut(), &[SEC_WEBSOCKET_KEY]);
         let passed = self.pass(tag, passed).await;
         self.0.events.forwarded("upgrade", outcome(&passed));
         let (mut response, permit) = passed.ok()?;
