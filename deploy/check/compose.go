@@ -27,7 +27,7 @@ var silent = map[string]bool{"collector": true}
 
 // Settings that compose.yaml names before the binaries know them. To be emptied when they do.
 var coming = []string{
-	"ROOMCAST_OTLP", "ROOMCAST_PEER_ADDRESS", "ROOMCAST_PEER_LISTEN", "ROOMCAST_PEER_SECRET", "ROOMCAST_TRACE_RATIO",
+	"ROOMCAST_OTLP", "ROOMCAST_TRACE_RATIO",
 }
 
 func loadCompose(file string) (*types.Project, error) {

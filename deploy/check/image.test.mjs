@@ -187,6 +187,17 @@ story('the services of compose.yaml find each other by name', { timeout: 120_000
     const page = async () => (await request('http://127.0.0.1:8080/')).status;
     await eventually(async () => (await page()) === 200, { what: 'the page through the balancer' });
     for (const name of ['gateway-1', 'gateway-2']) assert.ok(seen.has(name), `${name} was looked up by name`);
+    // The balancer keeps no affinity: every second request of a session is passed on, by the peer's name.
+    const polling = 'http://127.0.0.1:8080/socket.io/?EIO=4&transport=polling';
+    for (let session = 0; session < 4; session++) {
+      const { sid } = JSON.parse((await request(polling)).body.slice(1));
+      let heard = '';
+      for (const body of [`40{"username":"ann-${session}"}`, '420["rooms",{}]', '421["rooms",{}]']) {
+        assert.equal((await request(`${polling}&sid=${sid}`, { method: 'POST', body })).body.toLowerCase(), 'ok');
+        heard += (await request(`${polling}&sid=${sid}`)).body;
+      }
+      assert.match(heard, /430\[\{"status":"ok"/);
+    }
     await started['gateway-1'].stop();
     await eventually(async () => (await Promise.all(Array.from({ length: 8 }, page))).every((status) => status === 200));
     balancer.mayEnd().signal('SIGTERM');

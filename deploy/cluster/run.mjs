@@ -2,9 +2,10 @@
 // addresses, prefixes each process's log with its name, and stops everything together: on Ctrl-C, or
 // when any one of them ends. Nothing stays behind, also where this process itself is killed.
 //
-// Ports: PORT (8080), REDIS_PORT (6380), GATEWAY_PORT, GATEWAY_ADMIN_PORT, PRESENCE_PORT and
-// PRESENCE_ADMIN_PORT (3011, 9411, 3021, 9421: the first of three, or of two).
+// Ports: PORT (8080), REDIS_PORT (6380), GATEWAY_PORT, GATEWAY_ADMIN_PORT, GATEWAY_PEER_PORT, PRESENCE_PORT
+// and PRESENCE_ADMIN_PORT (3011, 9411, 3031, 3021, 9421: the first of three, or of two).
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
@@ -33,6 +34,7 @@ const PORTS = {
   redis: port('REDIS_PORT', 6380),
   gateways: [0, 1, 2].map((n) => port('GATEWAY_PORT', 3011) + n),
   gatewayAdmins: [0, 1, 2].map((n) => port('GATEWAY_ADMIN_PORT', 9411) + n),
+  gatewayPeers: [0, 1, 2].map((n) => port('GATEWAY_PEER_PORT', 3031) + n),
   presence: [0, 1].map((n) => port('PRESENCE_PORT', 3021) + n),
   presenceAdmins: [0, 1].map((n) => port('PRESENCE_ADMIN_PORT', 9421) + n),
 };
@@ -146,9 +148,12 @@ const listen = (own, admin) => ['--listen', `${HOST}:${own}`, '--admin', `${HOST
 PORTS.presence.forEach((own, n) => {
   start(`presence-${n + 1}`, join(BIN_DIR, 'roomcast-presence'), listen(own, PORTS.presenceAdmins[n]));
 });
+// What gateways prove to each other; in the environment, where other users of the machine do not see it.
+const secret = { ROOMCAST_PEER_SECRET: randomBytes(32).toString('hex') };
 PORTS.gateways.forEach((own, n) => {
-  const args = [...listen(own, PORTS.gatewayAdmins[n]), '--node', `gw-${n + 1}`];
-  start(`gateway-${n + 1}`, join(BIN_DIR, 'roomcast-gateway'), args);
+  const peer = ['--peer-listen', `${HOST}:${PORTS.gatewayPeers[n]}`];
+  const args = [...listen(own, PORTS.gatewayAdmins[n]), ...peer, '--node', `gw-${n + 1}`];
+  start(`gateway-${n + 1}`, join(BIN_DIR, 'roomcast-gateway'), args, secret);
 });
 for (const admin of [...PORTS.gatewayAdmins, ...PORTS.presenceAdmins]) {
   await until(`http://${HOST}:${admin}/readyz`, async () => (await get(`http://${HOST}:${admin}/readyz`)) === 200);
@@ -167,7 +172,7 @@ if (!stopping) {
   console.log(`
 The cluster is up; Ctrl-C stops all of it.
 
-  chat        ${url(PORTS.balancer)}   (open it in two browsers: each keeps a gateway)
+  chat        ${url(PORTS.balancer)}   (open it in two windows)
   gateways    ${PORTS.gateways.map(url).join('  ')}
   metrics     ${PORTS.gatewayAdmins.map((number) => `${url(number)}/metrics`).join('  ')}
   directory   ${PORTS.presence.map((number) => `${url(number)}/rooms`).join('  ')}

@@ -5,21 +5,23 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
 use roomcast_ops::{Admin, AdminHandle, Lifecycle, LogLevel, Metrics, Outcome, Readiness};
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_protocol::{event, server::Restarting};
-use roomcast_store::Store;
+use roomcast_store::{Peer, Store};
 use socketioxide::{ParserConfig, SocketIo};
 use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::conn::Sessions;
-use crate::http::{self, Origins, Web};
+use crate::http::{self, Origins, Routes, Web};
 use crate::node::Node;
+use crate::peer::sid::Tag;
+use crate::peer::{Circumstances, Peering, Peers};
 use crate::room::{Pace, Rooms, Surroundings};
 use crate::socket::{self, Clients, Gateway, Linger};
 use crate::telemetry::Events;
@@ -38,13 +40,32 @@ const FLUSH: Duration = Duration::from_secs(5);
 pub struct App {
     public: TcpListener,
     public_address: SocketAddr,
+    peer: Option<(Door, Peers)>,
     admin: AdminHandle,
-    routes: Router,
+    routes: Routes,
     readiness: Readiness,
     clients: Clients,
     drain: Duration,
     /// What everything above stands on: the store and the rooms. It ends last.
     beneath: Lifecycle,
+}
+
+/// Where other gateways come in.
+struct Door {
+    listener: TcpListener,
+    /// Under which they reach it.
+    address: String,
+    tag: Tag,
+}
+
+impl Door {
+    async fn open(peering: &Peering) -> anyhow::Result<Self> {
+        let what = || format!("listen on {} for other gateways", peering.listen);
+        let listener = TcpListener::bind(peering.listen).await.with_context(what)?;
+        let bound = listener.local_addr()?;
+        let address = peering.address.clone().unwrap_or_else(|| bound.to_string());
+        Ok(Self { listener, address, tag: Tag::random() })
+    }
 }
 
 impl App {
@@ -56,6 +77,10 @@ impl App {
         let public =
             TcpListener::bind(config.listen).await.context(format!("listen on {}", config.listen))?;
         let public_address = public.local_addr()?;
+        let peer = match &config.peering {
+            Some(peering) => Some(Door::open(peering).await?),
+            None => None,
+        };
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
         let events = Events::new(&metrics)?;
         let readiness = Readiness::new();
@@ -72,7 +97,9 @@ impl App {
             Some(url) => Store::on_redis(url, &config.store, sink, &beneath).context("use --redis")?,
             None => Store::in_memory(&config.store, sink),
         };
-        let node = Node::new(config.node.clone(), config.lease);
+        let reached =
+            peer.as_ref().map(|door| Peer { tag: door.tag.to_string(), address: door.address.clone() });
+        let node = Node::new(config.node.clone(), config.lease, reached);
         let users = Users::new(store.clone(), node.clone(), config.grace);
         // Twice more before it would be too late.
         let pace = Pace { grace: config.grace, touch: config.store.retention.idle / 3 };
@@ -95,13 +122,28 @@ impl App {
             users: users.clone(),
             clients: clients.clone(),
             sessions: sessions.clone(),
-            events,
+            events: events.clone(),
             lifecycle: lifecycle.clone(),
             // In memory there is nothing to save by it.
             linger: Arc::new(Linger::new(config.redis.as_ref().map_or(Duration::ZERO, |_| config.gather))),
             listed: config.rooms.clone().into(),
         };
         socket::mount(&io, &gateway);
+
+        let peers = config.peering.as_ref().zip(peer.as_ref()).map(|(peering, door)| {
+            let around = Circumstances {
+                tag: door.tag,
+                secret: peering.secret.clone(),
+                longest_poll: config.ping_interval + config.ping_timeout,
+                drain: config.drain,
+                events,
+                lifecycle: lifecycle.clone(),
+            };
+            Peers::new(Arc::clone(&store.nodes), around)
+        });
+        if let Some(peers) = &peers {
+            background(lifecycle, "peers", peers.clone().keep(config.lease / 2));
+        }
 
         background(lifecycle, "lease", node.clone().keep_lease(store.clone(), registered));
         background(lifecycle, "graces", users.clone().end_graces());
@@ -113,9 +155,12 @@ impl App {
             sessions,
             bounds: config.bounds,
             lifecycle: lifecycle.clone(),
+            peers: peers.clone(),
         });
         let admin = admin.start();
-        Ok(Self { public, public_address, admin, routes, readiness, clients, drain: config.drain, beneath })
+        let peer = peer.zip(peers);
+        let drain = config.drain;
+        Ok(Self { public, public_address, peer, admin, routes, readiness, clients, drain, beneath })
     }
 
     /// Where clients connect.
@@ -136,17 +181,30 @@ impl App {
         let mut out = std::io::stdout().lock();
         writeln!(out, "listening on http://{}", self.public_address)?;
         writeln!(out, "admin on http://{}", self.admin.local_addr())?;
+        if let Some((door, _)) = &self.peer {
+            writeln!(out, "peer on {}", door.listener.local_addr()?)?;
+        }
         out.flush()
     }
 
     /// Serves until the lifecycle is stopped, then drains.
     pub async fn run(self, lifecycle: Lifecycle) -> Outcome {
-        let serving = http::server::serve(self.public, self.routes, lifecycle.clone());
+        let serving = http::server::serve(self.public, self.routes.public, lifecycle.clone());
         lifecycle.spawn_critical("accept", serving);
+        let peers = self.peer.map(|(door, peers)| {
+            lifecycle.spawn_critical("accept-peers", peers.clone().serve(door.listener, self.routes.peer));
+            peers
+        });
         lifecycle.stopped().await;
+        let end = Instant::now() + self.drain;
         self.readiness.drain();
         drain(&self.clients, self.drain).await;
-        let outcome = lifecycle.finish(FLUSH).await;
+        if let Some(peers) = peers {
+            // Until now, so that clients whose polls come by other gateways were told, too.
+            peers.close();
+        }
+        // Tunnels of other gateways' clients end in the same window.
+        let outcome = lifecycle.finish(end.saturating_duration_since(Instant::now()) + FLUSH).await;
         // Nobody asks anything of the store any more.
         self.beneath.hard().cancel();
         let ended = async {

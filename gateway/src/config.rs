@@ -10,6 +10,7 @@ use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_store::{Retention, Settings};
 
 use crate::conn::Bounds;
+use crate::peer::{Peering, Secret};
 
 /// The edge of Roomcast: terminates Socket.IO, serves the web UI, exchanges room events through Redis.
 /// Without --redis it is a whole chat in one process.
@@ -22,6 +23,16 @@ pub struct Args {
     /// Where operators connect: health, metrics, log level
     #[arg(long, env = "ROOMCAST_ADMIN", default_value = "127.0.0.1:9464")]
     admin: String,
+    /// Where other gateways connect to pass on requests of sessions that this one holds, so that polling
+    /// needs no sticky load balancer; without it nothing is passed on. Needs --redis and --peer-secret
+    #[arg(long, env = "ROOMCAST_PEER_LISTEN")]
+    peer_listen: Option<String>,
+    /// How other gateways reach that: host:port [default: what it is bound to]
+    #[arg(long, env = "ROOMCAST_PEER_ADDRESS")]
+    peer_address: Option<String>,
+    /// What all gateways know and nobody else: 32 characters or more, random
+    #[arg(long, env = "ROOMCAST_PEER_SECRET", hide_env_values = true)]
+    peer_secret: Option<String>,
     /// Redis that the nodes share: redis://… or redis-cluster://…; without it everything stays in this process
     #[arg(long, env = "ROOMCAST_REDIS", hide_env_values = true)]
     redis: Option<String>,
@@ -91,6 +102,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where operators connect.
     pub admin: SocketAddr,
+    /// How gateways pass requests to each other, where they do.
+    pub(crate) peering: Option<Peering>,
     /// The Redis that nodes share.
     pub redis: Option<String>,
     /// What the store is told.
@@ -125,9 +138,14 @@ impl Args {
     pub fn check(self) -> Result<(Process, Config), Problems> {
         let mut problems = Problems::new();
         let any = |origin: &str| origin == "*";
+        let peering = self.peer_listen.as_deref().and_then(|listen| {
+            problems.check(self.redis.is_some(), "--peer-listen", "needs --redis: alone there are no others");
+            peering(&mut problems, listen, self.peer_address, self.peer_secret.as_deref())
+        });
         let config = Config {
             listen: problems.listen("--listen", &self.listen),
             admin: problems.listen("--admin", &self.admin),
+            peering,
             redis: self.redis.map(|url| problems.url("--redis", &url, &["redis", "redis-cluster"])),
             store: Settings {
                 retention: Retention {
@@ -182,5 +200,64 @@ fn room(problems: &mut Problems, name: &str) -> Option<RoomName> {
             problems.add("--room", refusal.message);
             None
         }
+    }
+}
+
+fn peering(
+    problems: &mut Problems,
+    listen: &str,
+    address: Option<String>,
+    secret: Option<&str>,
+) -> Option<Peering> {
+    let listen = problems.listen("--peer-listen", listen);
+    if let Some(address) = &address {
+        let reachable = address.rsplit_once(':').is_some_and(|(host, port)| {
+            let host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
+            host && port.parse::<u16>().is_ok_and(|port| port > 0)
+        });
+        problems.check(reachable, "--peer-address", "must be host:port, such as 10.0.0.7:3002");
+    } else {
+        let somewhere = !listen.ip().is_unspecified();
+        problems.check(somewhere, "--peer-address", "is needed where --peer-listen is every address");
+    }
+    let Some(secret) = secret.and_then(Secret::new) else {
+        let why = format!("must have at least {} characters, with --peer-listen", Secret::LEAST);
+        problems.add("--peer-secret", why);
+        return None;
+    };
+    Some(Peering { listen, address, secret })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(args: &[&str]) -> String {
+        let args = std::iter::once("roomcast-gateway").chain(args.iter().copied());
+        let checked = Args::try_parse_from(args).unwrap().check();
+        checked.map_or_else(|problems| problems.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn gateways_that_reach_each_other_need_a_way_a_secret_and_a_store() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let redis = "--redis=redis://127.0.0.1";
+        let inside = "--peer-listen=127.0.0.1:3002";
+        assert_eq!(complaints(&[redis, inside, "--peer-secret", secret]), "");
+        let everywhere = [redis, "--peer-listen=[::]:3002", "--peer-secret", secret];
+        assert!(complaints(&everywhere).starts_with("--peer-address is needed"));
+        for address in ["10.0.0.7:3002", "[fd00::7]:3002", "gateway-0.gateway:3002"] {
+            let address = format!("--peer-address={address}");
+            assert_eq!(complaints(&[&everywhere[..], &[address.as_str()]].concat()), "");
+        }
+        for address in ["10.0.0.7", ":3002", "http://gateway:3002", "gateway:0", "gateway:http"] {
+            let address = format!("--peer-address={address}");
+            let said = complaints(&[&everywhere[..], &[address.as_str()]].concat());
+            assert!(said.starts_with("--peer-address must be host:port"), "{said}");
+        }
+        let said = complaints(&[inside, "--peer-secret=short"]);
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(said.contains("--peer-listen needs --redis") && said.contains("at least 32"), "{said}");
+        assert!(!said.contains("short"), "it is a secret");
     }
 }

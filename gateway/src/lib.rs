@@ -8,6 +8,7 @@ mod conn;
 mod fanout;
 mod http;
 mod node;
+mod peer;
 mod room;
 mod session;
 mod socket;

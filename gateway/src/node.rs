@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use roomcast_ops::Latch;
-use roomcast_store::{Incarnation, NodeInfo, Store};
+use roomcast_store::{Incarnation, NodeInfo, Peer, Store};
 use tokio::sync::watch;
 
 /// The lease is renewed so many times before it would run out.
@@ -35,8 +35,9 @@ struct Life {
 }
 
 impl Node {
-    pub(crate) fn new(name: String, lease: Duration) -> Self {
-        let info = NodeInfo { name, version: env!("CARGO_PKG_VERSION").to_owned() };
+    /// `peer` is how other gateways reach this one.
+    pub(crate) fn new(name: String, lease: Duration, peer: Option<Peer>) -> Self {
+        let info = NodeInfo { name, version: env!("CARGO_PKG_VERSION").to_owned(), peer };
         let life = Mutex::new(Life { incarnation: Incarnation::random(), valid_until: None });
         let (reborn, _) = watch::channel(0);
         Self(Arc::new(Inner { info, lease, life, sequence: AtomicU64::new(0), reborn }))

@@ -25,6 +25,20 @@ struct Inner {
     heals: IntCounterVec,
     resyncs: IntCounter,
     store_errors: IntCounterVec,
+    forwarded: IntCounterVec,
+}
+
+/// What became of a request for a session of another gateway.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Forwarded {
+    /// It answered.
+    Ok,
+    /// No gateway holds the session.
+    Unknown,
+    /// Its gateway does not answer.
+    Unreachable,
+    /// Its gateway does not trust this one, or it would be one too many.
+    Refused,
 }
 
 impl Events {
@@ -66,6 +80,11 @@ impl Events {
                 "roomcast_store_errors_total",
                 "Requests to the store that failed, by kind.",
                 &["kind"],
+            )?,
+            forwarded: metrics.counter_vec(
+                "roomcast_forwarded_total",
+                "Requests passed to the gateway that holds their session, by kind and outcome.",
+                &["kind", "outcome"],
             )?,
         })))
     }
@@ -118,5 +137,15 @@ impl Events {
     pub(crate) fn store_failed(&self, what: &'static str, error: &StoreError) {
         tracing::warn!(what, %error, "the store did not do it");
         self.0.store_errors.with_label_values(&[error.label()]).inc();
+    }
+
+    pub(crate) fn forwarded(&self, kind: &'static str, outcome: Forwarded) {
+        let outcome = match outcome {
+            Forwarded::Ok => "ok",
+            Forwarded::Unknown => "unknown",
+            Forwarded::Unreachable => "unreachable",
+            Forwarded::Refused => "refused",
+        };
+        self.0.forwarded.with_label_values(&[kind, outcome]).inc();
     }
 }

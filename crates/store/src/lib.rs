@@ -27,7 +27,7 @@ pub use error::{Result, StoreError};
 pub use log::{Entry, Opened, Page, Published, Replay, Retention, RoomLog, SendRequest};
 pub use memory::Memory;
 pub use names::{Claim, Names, Secret};
-pub use nodes::{Incarnation, NodeInfo, NodeLease, Nodes, Sealed, Swept};
+pub use nodes::{Incarnation, NodeInfo, NodeLease, Nodes, Peer, Sealed, Swept};
 pub use presence::{Change, Presence, RoomState, RoomsPage, UsersPage, Version};
 
 /// What the caller decides about the store.

@@ -52,6 +52,18 @@ pub struct NodeInfo {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// How other nodes reach it, where they can; older releases say nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
+}
+
+/// How a node's process is reached by others, whatever becomes of its lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Names the process.
+    pub tag: String,
+    /// `host:port`.
+    pub address: String,
 }
 
 /// A node and what is left of its lease.

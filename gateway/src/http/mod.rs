@@ -1,5 +1,6 @@
-//! The public listener's routes: the web UI, and Socket.IO with its rules on origins. Called by
-//! `app.rs`; hands WebSockets to `upgrade.rs` and long-polling to `poll.rs`.
+//! The public listener's routes: the web UI, and Socket.IO with its rules on origins; and those of the
+//! listener for other gateways. Called by `app.rs`; hands WebSockets to `upgrade.rs`, long-polling to
+//! `poll.rs`, and both to `peer/` where another gateway holds the session.
 
 mod assets;
 mod origin;
@@ -24,6 +25,8 @@ use socketioxide::service::SocketIoService;
 
 use crate::conn::{Bounds, Sessions};
 use crate::http::origin::Judged;
+use crate::peer::Peers;
+use crate::peer::sid::{self, Presented, Tag};
 pub(crate) use origin::Origins;
 
 /// socketioxide, for long-polling and for connections handed to it. What it does not know is 404.
@@ -37,20 +40,35 @@ pub(crate) struct Web {
     /// How much a slow reader may cost.
     pub(crate) bounds: Bounds,
     pub(crate) lifecycle: Lifecycle,
+    /// The gateways that hold other sessions, where there may be any.
+    pub(crate) peers: Option<Peers>,
 }
 
-/// The public routes.
-pub(crate) fn routes(web: Web) -> Router {
-    Router::new()
+/// The routes of each listener.
+pub(crate) struct Routes {
+    pub(crate) public: Router,
+    pub(crate) peer: Router,
+}
+
+pub(crate) fn routes(web: Web) -> Routes {
+    let web = Arc::new(web);
+    let nothing = async || refuse(StatusCode::NOT_FOUND, 0, "there is nothing here");
+    let public = Router::new()
         .route("/socket.io/", any(socket_io))
-        .with_state(Arc::new(web))
+        .with_state(Arc::clone(&web))
         .merge(assets::routes())
-        .fallback(async || refuse(StatusCode::NOT_FOUND, 0, "there is nothing here"))
+        .fallback(nothing);
+    let peer = Router::new().route("/socket.io/", any(passed_on)).with_state(web).fallback(nothing);
+    Routes { public, peer }
 }
 
 /// An error in the shape that Engine.IO clients know: `{code, message}`.
 fn refuse(status: StatusCode, code: u8, message: &str) -> Response {
     (status, Json(serde_json::json!({ "code": code, "message": message }))).into_response()
+}
+
+fn unknown() -> Response {
+    refuse(StatusCode::BAD_REQUEST, 1, "Session ID unknown")
 }
 
 /// The same address in memory of its own: as it comes, it is a slice of the buffer that the request was
@@ -65,6 +83,64 @@ fn query<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     pairs.filter_map(|pair| pair.split_once('=')).find_map(|(key, value)| (key == name).then_some(value))
 }
 
+/// Where a request is to be answered.
+enum Place {
+    /// Here; its session, if it names one, is Engine.IO's own id now.
+    Here(Request),
+    Elsewhere(Tag, Request),
+    Nowhere,
+}
+
+fn place(web: &Web, mut request: Request) -> Place {
+    let (Some(peers), Some(presented)) = (&web.peers, query(&request, "sid")) else {
+        return Place::Here(request);
+    };
+    match sid::read(presented) {
+        Presented::Bare => Place::Here(request),
+        Presented::Malformed => Place::Nowhere,
+        Presented::Tagged(_, tag) if tag != peers.tag() => Place::Elsewhere(tag, request),
+        Presented::Tagged(id, _) => {
+            let own = request.uri().to_string().replacen(presented, id, 1);
+            match Uri::from_maybe_shared(Bytes::from(own)) {
+                Ok(own) => *request.uri_mut() = own,
+                Err(_) => return Place::Nowhere,
+            }
+            Place::Here(request)
+        }
+    }
+}
+
+fn is_websocket(request: &Request) -> bool {
+    query(request, "transport") == Some("websocket")
+}
+
+async fn here(web: &Arc<Web>, request: Request) -> Response {
+    if is_websocket(&request) { upgrade::upgrade(web, request) } else { poll::poll(web, request).await }
+}
+
+async fn elsewhere(web: &Web, tag: Tag, request: Request) -> Response {
+    let Some(peers) = &web.peers else { return unknown() };
+    let answer = if !is_websocket(&request) {
+        match poll::whole(request).await {
+            Ok((head, body)) => peers.poll(tag, Request::from_parts(head, body.into())).await,
+            Err(refused) => return refused,
+        }
+    } else if upgrade::is_asked(&request) {
+        peers.upgrade(tag, request).await
+    } else {
+        return refuse(StatusCode::BAD_REQUEST, 3, "Bad request");
+    };
+    answer.unwrap_or_else(unknown)
+}
+
+/// What another gateway passed on, for a session that is held here: it never goes further.
+async fn passed_on(State(web): State<Arc<Web>>, request: Request) -> Response {
+    match place(&web, request) {
+        Place::Here(request) if query(&request, "sid").is_some() => here(&web, request).await,
+        Place::Here(_) | Place::Elsewhere(..) | Place::Nowhere => unknown(),
+    }
+}
+
 async fn socket_io(State(web): State<Arc<Web>>, request: Request) -> Response {
     let origin = match web.origins.judge(request.headers()) {
         Judged::Refused => return refuse(StatusCode::FORBIDDEN, 4, "this origin is not allowed"),
@@ -73,10 +149,12 @@ async fn socket_io(State(web): State<Arc<Web>>, request: Request) -> Response {
     };
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
-    } else if query(&request, "transport") == Some("websocket") {
-        upgrade::upgrade(&web, request)
     } else {
-        poll::poll(&web, request).await
+        match place(&web, request) {
+            Place::Here(request) => here(&web, request).await,
+            Place::Elsewhere(tag, request) => elsewhere(&web, tag, request).await,
+            Place::Nowhere => unknown(),
+        }
     };
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

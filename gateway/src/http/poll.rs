@@ -8,12 +8,14 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Buf as _;
 use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use http::{Method, StatusCode};
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use tower::ServiceExt as _;
 
-use super::{Web, detached, query, refuse};
+use super::{Web, detached, query, refuse, unknown};
 use crate::conn::is_connect;
+use crate::peer::sid;
 
 /// Between two packets of one request, since Engine.IO 4.
 const SEPARATOR: u8 = 0x1e;
@@ -38,10 +40,6 @@ pub(super) async fn poll(web: &Web, request: Request) -> Response {
     if web.sessions.is_refused(&sid) { unknown() } else { response }
 }
 
-fn unknown() -> Response {
-    refuse(StatusCode::BAD_REQUEST, 1, "Session ID unknown")
-}
-
 async fn pass(web: &Web, request: Request) -> Response {
     match web.socket_io.clone().oneshot(request).await {
         Ok(response) => response.map(Body::new),
@@ -49,7 +47,8 @@ async fn pass(web: &Web, request: Request) -> Response {
     }
 }
 
-/// A new session: its id and protocol are noted for the upgrade that will follow.
+/// A new session: its id and protocol are noted for the upgrade that will follow, and the client is told
+/// an id that leads back here.
 async fn begin(web: &Web, mut request: Request) -> Response {
     let protocol = query(&request, "EIO").and_then(|protocol| protocol.chars().next());
     // Kept as long as the session lives: nothing but what socketioxide asks of it.
@@ -59,31 +58,44 @@ async fn begin(web: &Web, mut request: Request) -> Response {
     if response.status() != StatusCode::OK {
         return response;
     }
-    let (head, body) = response.into_parts();
-    let Ok(body) = to_bytes(body, OPEN_BYTES).await else {
+    let (mut head, body) = response.into_parts();
+    let Ok(mut body) = to_bytes(body, OPEN_BYTES).await else {
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, 3, "Bad request");
     };
-    if let (Some(sid), Some(protocol)) = (opened(&body), protocol) {
+    if let (Some((open, sid)), Some(protocol)) = (opened(&body), protocol) {
         web.sessions.began(sid, protocol);
+        if let Some(peers) = &web.peers {
+            body = sid::mark(open, sid, peers.tag()).into();
+            head.headers.remove(CONTENT_LENGTH);
+        }
     }
     Response::from_parts(head, Body::from(body))
 }
 
-/// The session id in an open packet.
-fn opened(body: &Bytes) -> Option<&str> {
-    let text = std::str::from_utf8(body).ok()?;
-    let (_, rest) = text.split_once(r#""sid":""#)?;
-    rest.split_once('"').map(|(sid, _)| sid)
+/// An open packet, and the session id in it.
+fn opened(body: &Bytes) -> Option<(&str, &str)> {
+    let open = std::str::from_utf8(body).ok()?;
+    let (_, rest) = open.split_once(r#""sid":""#)?;
+    rest.split_once('"').map(|(sid, _)| (open, sid))
+}
+
+/// A request's head, and all of its body.
+pub(super) async fn whole(request: Request) -> Result<(Parts, Bytes), Response> {
+    let (mut head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_PACKET_BYTES).await else {
+        return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, 3, "the payload is too large"));
+    };
+    // It says so itself.
+    head.headers.remove(CONTENT_LENGTH);
+    Ok((head, body))
 }
 
 /// Hands the packets up; those behind a connect packet once it is answered.
 async fn post(web: &Web, sid: &str, request: Request) -> Response {
-    let (mut head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MAX_PACKET_BYTES).await else {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, 3, "the payload is too large");
+    let (head, mut rest) = match whole(request).await {
+        Ok(whole) => whole,
+        Err(refused) => return refused,
     };
-    head.headers.remove(CONTENT_LENGTH);
-    let mut rest = body;
     while let Some(end) = connect_ends(&rest) {
         let first = rest.split_to(end);
         // The separator itself.
@@ -132,7 +144,9 @@ mod tests {
     fn the_session_is_found_in_an_open_packet() {
         let four = Bytes::from_static(br#"0{"sid":"abc","upgrades":[]}"#);
         let three = Bytes::from_static(br#"85:0{"sid":"abc","upgrades":[]}"#);
-        assert_eq!((opened(&four), opened(&three)), (Some("abc"), Some("abc")));
+        for open in [four, three] {
+            assert_eq!(opened(&open).map(|(_, sid)| sid), Some("abc"));
+        }
         assert_eq!(opened(&Bytes::from_static(b"ok")), None);
     }
 }

@@ -1,5 +1,5 @@
 //! The public listener's accept loop, with the limits that axum's own does not expose: time and size of
-//! request heads. Called by `app.rs`.
+//! request heads. Called by `app.rs`; `peer/listener.rs` serves other gateways' connections likewise.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use roomcast_ops::Lifecycle;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,8 +30,8 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, lifecycle: Life
         };
         match accepted {
             Ok((stream, _)) => {
-                let serving = connection(stream, routes.clone(), lifecycle.clone());
-                lifecycle.spawn("http", serving);
+                let (routes, soft, own) = (routes.clone(), soft.clone(), lifecycle.clone());
+                lifecycle.spawn("http", async move { connection(stream, routes, soft, &own).await });
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -40,7 +41,13 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, lifecycle: Life
     }
 }
 
-async fn connection(stream: TcpStream, routes: Router, lifecycle: Lifecycle) {
+/// One connection, until it ends or, some time after `stop`, must.
+pub(crate) async fn connection(
+    stream: TcpStream,
+    routes: Router,
+    stop: CancellationToken,
+    lifecycle: &Lifecycle,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection went at once");
         return;
@@ -51,11 +58,11 @@ async fn connection(stream: TcpStream, routes: Router, lifecycle: Lifecycle) {
     let serving =
         builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)).with_upgrades();
     let mut serving = std::pin::pin!(serving);
-    let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
+    let hard = lifecycle.hard();
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = hard.cancelled() => return,
-        () = soft.cancelled() => {
+        () = stop.cancelled() => {
             // Finish the request under way, and say `Connection: close`.
             serving.as_mut().graceful_shutdown();
             tokio::select! {

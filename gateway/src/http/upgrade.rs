@@ -21,14 +21,18 @@ fn has(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(word))
 }
 
-/// Answers the handshake; once the bytes are ours, hands them to socketioxide.
-pub(super) fn upgrade(web: &Arc<Web>, mut request: Request) -> Response {
+/// Whether a request asks for a WebSocket, as far as the head tells.
+pub(super) fn is_asked(request: &Request) -> bool {
     let headers = request.headers();
-    let asked = request.method() == Method::GET
+    request.method() == Method::GET
         && has(headers, &UPGRADE, "websocket")
         && has(headers, &CONNECTION, "upgrade")
-        && has(headers, &SEC_WEBSOCKET_VERSION, "13");
-    let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|_| asked) else {
+        && has(headers, &SEC_WEBSOCKET_VERSION, "13")
+}
+
+/// Answers the handshake; once the bytes are ours, hands them to socketioxide.
+pub(super) fn upgrade(web: &Arc<Web>, mut request: Request) -> Response {
+    let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).filter(|_| is_asked(&request)) else {
         return refuse(StatusCode::BAD_REQUEST, 3, "Bad request");
     };
     let protocol = match query(&request, "EIO") {

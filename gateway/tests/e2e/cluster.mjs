@@ -1,12 +1,14 @@
-// Gateways, presence services and their Redis as real processes, and a forwarder in front of them.
+// Gateways, presence services and their Redis as real processes, and what stands in front of them: a
+// forwarder, or a real load balancer.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 
 import { Child } from './processes.mjs';
-import { redisServer } from './redis.mjs';
+import { randomPort, redisServer } from './redis.mjs';
 import { scope } from './scope.mjs';
 import { eventually } from './wait.mjs';
 import { request } from './raw.mjs';
@@ -27,6 +29,7 @@ class Service {
     this.url = (await this.process.line(/^listening on (http:\/\/[\d.]+:\d+)$/))[1];
     this.adminUrl = (await this.process.line(/^admin on (http:\/\/[\d.]+:\d+)$/))[1];
     this.port = Number(new URL(this.url).port);
+    if (this.args.includes('--peer-listen')) this.peerPort = Number((await this.process.line(/^peer on [\d.]+:(\d+)$/))[1]);
     await eventually(async () => (await request(`${this.adminUrl}/readyz`)).status === 200, {
       what: `${this.label} is ready`,
       timeout: 20_000,
@@ -64,16 +67,19 @@ class Service {
  * @param {number} options.gateways how many
  * @param {number} options.presence how many; they need Redis
  * @param {boolean} options.redis false: one gateway alone on its memory twins
+ * @param {string[]} options.secrets what each gateway proves to the others; one that all know if unset
  * @param {string[]} options.args more flags for every gateway
  * @param {string[]} options.presenceArgs more flags for every presence service
  */
-export async function cluster({ gateways = 3, presence = 2, redis = true, args = [], presenceArgs = [] } = {}) {
+export async function cluster({ gateways = 3, presence = 2, redis = true, secrets, args = [], presenceArgs = [] } = {}) {
   const server = redis ? await redisServer() : undefined;
   const shared = server ? ['--redis', server.url] : [];
+  const sharedSecret = randomBytes(24).toString('hex');
+  const peer = (i) => (server ? ['--peer-listen', '127.0.0.1:0', '--peer-secret', secrets?.[i] ?? sharedSecret] : []);
   const names = Array.from({ length: gateways }, (_, i) => `gw-${String.fromCharCode(97 + i)}`);
   const made = {
     redis: server,
-    gateways: names.map((name) => new Service('roomcast-gateway', name, [...shared, '--node', name, ...args])),
+    gateways: names.map((name, i) => new Service('roomcast-gateway', name, [...shared, ...peer(i), '--node', name, ...args])),
     presence: Array.from(
       { length: redis ? presence : 0 },
       (_, i) => new Service('roomcast-presence', `presence-${i + 1}`, [...shared, ...presenceArgs]),
@@ -116,4 +122,25 @@ export async function proxy(backends) {
   };
   scope().defer(close);
   return { port, url: `http://127.0.0.1:${port}`, close };
+}
+
+/** haproxy with the configuration of `make cluster`, which knows nothing of sessions, before three gateways. */
+export async function balancer(gateways) {
+  const config = fileURLToPath(new URL('../../../deploy/haproxy/haproxy.cfg', import.meta.url));
+  const env = { PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+  gateways.forEach((gateway, i) => {
+    env[`GATEWAY_${i + 1}`] = `127.0.0.1:${gateway.port}`;
+    env[`ADMIN_PORT_${i + 1}`] = new URL(gateway.adminUrl).port;
+  });
+  for (let attempt = 1; ; attempt++) {
+    const port = randomPort();
+    const child = new Child('haproxy', 'haproxy', ['-db', '-f', config], { env: { ...env, LISTEN: `127.0.0.1:${port}` } });
+    const url = `http://127.0.0.1:${port}`;
+    const answers = async () => !child.running || (await request(url)).status === 200;
+    await eventually(answers, { what: 'haproxy passes requests on', timeout: 20_000 });
+    if (child.running) return { port, url };
+    child.diedAlone = false;
+    const taken = child.lines.some(({ text }) => /in use/i.test(text));
+    if (!taken || attempt === 10) throw new Error(`haproxy: ${child.ending}`);
+  }
 }

@@ -7,13 +7,14 @@
 //     await ann.join('general'); await ann.send('general', 'hi'); ann.room('general').messages;
 //     await b.kill9(); await b.stop(); await b.restart();  // restart: the same port
 //     const address = await proxy([b, c]);               // each connection to the first that accepts it
+//     const door = await balancer([a, b, c]);            // haproxy, round-robin, as `make cluster` runs it
 //     await step('a part', async () => { … });
 //   });
 //
 // Binaries are taken from ROOMCAST_BIN_DIR (target/debug if unset). A story fails too where one of its
 // processes panicked or ended by itself; logs are printed only then.
 export { Client, assertRefusal, connect, refusedConnect } from './client.mjs';
-export { cluster, proxy } from './cluster.mjs';
+export { balancer, cluster, proxy } from './cluster.mjs';
 export { PythonClient } from './python.mjs';
 export { RawSocket, pollingUrl, rawSocket, rawUser, request, sidOf, upgradeUrl } from './raw.mjs';
 export { redisServer } from './redis.mjs';

@@ -8,7 +8,7 @@ import { Child } from './processes.mjs';
 import { scope } from './scope.mjs';
 
 /** Below the range that the kernel takes ports for outgoing connections from. */
-const randomPort = () => 20_000 + Math.floor(Math.random() * 10_000);
+export const randomPort = () => 20_000 + Math.floor(Math.random() * 10_000);
 
 export async function redisServer() {
   const dir = await mkdtemp(join(tmpdir(), 'roomcast-redis-'));

@@ -193,7 +193,7 @@ impl Cluster {
 
     pub(crate) async fn node(&self, name: &str, lease: Duration) -> Incarnation {
         let node = Incarnation::random();
-        let info = NodeInfo { name: name.into(), version: "9.9.9".into() };
+        let info = NodeInfo { name: name.into(), version: "9.9.9".into(), peer: None };
         self.store.nodes.register(&node, &info, lease).await.unwrap();
         node
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roomcast_store::{Change, Claim, Incarnation, NodeInfo, Secret, Swept};
+use roomcast_store::{Change, Claim, Incarnation, NodeInfo, Peer, Secret, Swept};
 
 use crate::presence::{gone, here, who};
 use crate::subject::{Node, Subject, room, silence, until, user};
@@ -11,7 +11,8 @@ const LEASE: Duration = Duration::from_millis(150);
 const LONG: Duration = Duration::from_secs(60);
 
 fn info(name: &str) -> NodeInfo {
-    NodeInfo { name: name.into(), version: "1.0 \"é\"".into() }
+    let peer = Some(Peer { tag: "a tag".into(), address: "10.0.0.1:3002".into() });
+    NodeInfo { name: name.into(), version: "1.0 \"é\"".into(), peer }
 }
 
 /// Registers nodes whose leases run out, and waits until they are sealed.

@@ -23,7 +23,7 @@ async fn a_wiped_server_begins_anew() {
     let server = Server::start(&[]).await;
     let node = settled(&Subject::at(&server.url())).await;
     let (room, by) = (room("wiped"), Incarnation::random());
-    let info = NodeInfo { name: "n".into(), version: "1".into() };
+    let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None };
     node.nodes.register(&by, &info, Duration::from_secs(60)).await.unwrap();
     node.presence.write(&room, &by, 9, &here(&["Ann"])).await.unwrap();
     let before = node.publish_many(&room, "a", 5).await;
@@ -48,7 +48,7 @@ async fn what_nobody_uses_expires() {
     let server = Server::start(&[]).await;
     let (node, room) = (Subject::at(&server.url()).node().await, room("left"));
     let (dead, secret) = (Incarnation::random(), Secret::given("made up"));
-    let info = NodeInfo { name: "n".into(), version: "1".into() };
+    let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None };
     node.nodes.register(&dead, &info, Duration::from_millis(1)).await.unwrap();
     node.publish_many(&room, "a", 70).await;
     node.presence.index(&room, &dead).await.unwrap();
