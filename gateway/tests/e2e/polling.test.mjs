@@ -8,7 +8,8 @@ import io2 from 'socket.io-client-2';
 import { io as io4 } from 'socket.io-client';
 
 import {
-  RawSocket, balancer, cluster, connect, eachBounded, eventually, pollingUrl, request, sidOf, step, story, unique, upgradeUrl,
+  PythonClient, RawSocket, balancer, cluster, connect, eachBounded, eventually, pollingUrl, request, sidOf, step, story,
+  unique, upgradeUrl,
 } from './harness.mjs';
 import { scope } from './scope.mjs';
 
@@ -131,6 +132,19 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
     const sums = await forwarded(gateways);
     assert.ok(sums['poll ok'] > 50 && sums['upgrade ok'] > 0, JSON.stringify(sums));
     console.log(`# forwarded: ${JSON.stringify(sums)}`);
+  });
+
+  await step('python-socketio, which polls first too', async () => {
+    for (const transports of [undefined, ['polling']]) {
+      const python = new PythonClient(unique('python'));
+      await python.connect(door, transports && { transports });
+      await python.ok('join', { room });
+      for (const guest of guests) guest.texts.clear();
+      const { offset } = await python.ok('send_message', { room, text: 'from Python' });
+      await python.told('message', (message) => message.offset === offset);
+      for (const guest of guests) await guest.until('hears it', () => guest.texts.get('from Python') === 1);
+      await python.disconnect();
+    }
   });
 
   await step('they survive the death of a gateway in the middle of a word', async () => {
