@@ -22,7 +22,7 @@ use crate::http::{self, Origins, Web};
 use crate::node::Node;
 use crate::room::{Pace, Rooms, Surroundings};
 use crate::socket::{self, Clients, Gateway, Linger};
-use crate::telemetry::Events;
+use crate::telemetry::{self, Events};
 use crate::users::Users;
 
 /// Packets that may wait for one client; more, and it reads too slowly.
@@ -56,12 +56,9 @@ impl App {
         let public =
             TcpListener::bind(config.listen).await.context(format!("listen on {}", config.listen))?;
         let public_address = public.local_addr()?;
-        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
-        let events = Events::new(&metrics)?;
-        let readiness = Readiness::new();
-        readiness.publish(&metrics)?;
+        let (metrics, events, readiness) = telemetry::begin()?;
         let registered = readiness.latch("lease");
-        let admin = Admin::bind(config.admin, readiness.clone(), metrics, log)
+        let admin = Admin::bind(config.admin, readiness.clone(), metrics.clone(), log)
             .context(format!("listen on {} for operators", config.admin))?;
 
         let workers = std::thread::available_parallelism().map_or(2, usize::from) * 2;
@@ -69,8 +66,14 @@ impl App {
         let sink = Arc::new(rooms.clone());
         let beneath = Lifecycle::new();
         let store = match &config.redis {
-            Some(url) => Store::on_redis(url, &config.store, sink, &beneath).context("use --redis")?,
-            None => Store::in_memory(&config.store, sink),
+            Some(url) => {
+                let observer = Arc::new(events.clone());
+                Store::on_redis(url, &config.store, sink, observer, &beneath).context("use --redis")?
+            }
+            None => {
+                events.alone();
+                Store::in_memory(&config.store, sink)
+            }
         };
         let node = Node::new(config.node.clone(), config.lease);
         let users = Users::new(store.clone(), node.clone(), config.grace);
@@ -87,6 +90,7 @@ impl App {
         rooms.start(unstarted, &around);
 
         let (sessions, clients) = (Sessions::default(), Clients::default());
+        look_up_at_scrapes(&metrics, &events, &clients, (&store, &node, &readiness));
         let (socket_io, io) = socket_io(&config);
         let gateway = Gateway {
             store: store.clone(),
@@ -95,7 +99,7 @@ impl App {
             users: users.clone(),
             clients: clients.clone(),
             sessions: sessions.clone(),
-            events,
+            events: events.clone(),
             lifecycle: lifecycle.clone(),
             // In memory there is nothing to save by it.
             linger: Arc::new(Linger::new(config.redis.as_ref().map_or(Duration::ZERO, |_| config.gather))),
@@ -112,6 +116,7 @@ impl App {
             origins,
             sessions,
             bounds: config.bounds,
+            events,
             lifecycle: lifecycle.clone(),
         });
         let admin = admin.start();
@@ -160,6 +165,22 @@ impl App {
         self.admin.stop();
         outcome
     }
+}
+
+/// Gauges that cost less to look up when somebody asks than to keep.
+fn look_up_at_scrapes(
+    metrics: &Metrics,
+    events: &Events,
+    clients: &Clients,
+    (store, node, readiness): (&Store, &Node, &Readiness),
+) {
+    let (events, clients, health) = (events.clone(), clients.clone(), store.health.clone());
+    let (node, readiness) = (node.clone(), readiness.clone());
+    metrics.before_scrape(move || {
+        clients.count_upgrades(&events);
+        events.cluster_seen(health.now().up, node.current().is_some());
+        events.drain_seen(readiness.report().draining, clients.count());
+    });
 }
 
 fn socket_io(config: &Config) -> (http::SocketIoHttp, SocketIo) {

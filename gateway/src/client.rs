@@ -10,13 +10,13 @@ use roomcast_protocol::{Refusal, UserName};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use socketioxide::extract::{AckSender, SocketRef};
-use socketioxide::{SendError, SocketError};
+use socketioxide::{SendError, SocketError, TransportType};
 
 use crate::conn::frame::{self, Namespace};
 use crate::conn::{Ended, Outbox, Transport};
 use crate::fanout::Batch;
 use crate::room::state::ClientId;
-use crate::telemetry::Events;
+use crate::telemetry::{self, Events};
 
 /// A client. Its way is one of two, for good: past socketioxide, where it has been a WebSocket from the
 /// beginning, or by socketioxide's own path.
@@ -62,7 +62,7 @@ impl Client {
             Some(outbox) => {
                 let mut out = BytesMut::new();
                 frame::put_event(&mut out, self.namespace, event, &payload);
-                self.sent(outbox.answer(self.namespace, &out.freeze()));
+                self.sent(&outbox.answer(self.namespace, &out.freeze()));
             }
         }
     }
@@ -90,6 +90,14 @@ impl Client {
         }
     }
 
+    /// How it is connected now: long-polling may become a WebSocket.
+    pub(crate) fn way(&self) -> telemetry::Transport {
+        match self.socket.transport_type() {
+            TransportType::Polling => telemetry::Transport::Polling,
+            TransportType::Websocket => telemetry::Transport::WebSocket,
+        }
+    }
+
     /// Whether its peer took nothing for so long that the connection was ended.
     pub(crate) fn stalled(&self) -> bool {
         self.direct.as_ref().is_some_and(|outbox| outbox.stalled())
@@ -101,10 +109,10 @@ impl Client {
     }
 
     /// Takes note of what came of sending to the outbox.
-    pub(crate) fn sent(&self, sent: Result<(), Ended>) {
+    pub(crate) fn sent<T>(&self, sent: &Result<T, Ended>) {
         match sent {
             // Gone: its departure is on its way.
-            Ok(()) | Err(Ended::Gone) => {}
+            Ok(_) | Err(Ended::Gone) => {}
             // Never drop silently: whoever reads too slowly is closed, and recovers by `since`.
             Err(Ended::SlowReader) => self.cut("slow_reader"),
         }
@@ -155,7 +163,7 @@ impl Answer {
         match &self.client.direct {
             Some(outbox) => {
                 let namespace = self.client.namespace;
-                self.client.sent(outbox.answer(namespace, &frame::ack(namespace, id, &json)));
+                self.client.sent(&outbox.answer(namespace, &frame::ack(namespace, id, &json)));
             }
             None => self.client.settle(self.ack.send(&json)),
         }

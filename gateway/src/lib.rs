@@ -16,3 +16,4 @@ mod users;
 
 pub use app::App;
 pub use config::{Args, Config};
+pub use telemetry::inventory;

@@ -26,6 +26,7 @@ pub(crate) struct Conn {
 impl Conn {
     /// A connection after its upgrade; `early` are the bytes that came behind the request.
     pub(crate) fn new(early: &Bytes, control: Arc<Control>) -> Self {
+        control.outbox.events().read(early.len());
         Self { control, scanner: Scanner::default(), held: BytesMut::from(early.as_ref()) }
     }
 
@@ -70,6 +71,7 @@ impl Conn {
                 Err(error) if read == 0 && error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
                 _ => {
+                    self.control.outbox.events().read(read);
                     out.advance(read);
                     return Poll::Ready(Ok(()));
                 }
@@ -143,6 +145,7 @@ mod tests {
     use super::super::frame::{self, Namespace};
     use super::super::outbox::{Bounds, Outbox};
     use super::*;
+    use crate::telemetry::Events;
 
     const BOUNDS: Bounds = Bounds { bytes: 64 * 1024, stall: Duration::from_millis(300) };
 
@@ -155,8 +158,9 @@ mod tests {
     async fn pair(early: &[u8]) -> (Conn, Arc<Control>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let events = Events::new(&roomcast_ops::Metrics::new("test").unwrap()).unwrap();
         let near = listener.accept().await.unwrap().0;
-        let outbox = Arc::new(Outbox::new(near, BOUNDS, Lifecycle::new()));
+        let outbox = Arc::new(Outbox::new(near, BOUNDS, Lifecycle::new(), events));
         let control = Arc::new(Control::new(outbox));
         (Conn::new(&Bytes::copy_from_slice(early), Arc::clone(&control)), control, far)
     }
@@ -205,11 +209,11 @@ mod tests {
     async fn our_frames_wait_for_the_connect_packet_and_for_attachments() {
         let (mut conn, control, mut far) = pair(b"").await;
         let ours = |n| frame::ack(Namespace::Root, n, &serde_json::value::to_raw_value(&n).unwrap());
-        control.outbox.send(Namespace::Root, &ours(1)).unwrap();
+        control.outbox.send(Namespace::Root, &ours(1), 1).unwrap();
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         conn.write_all(b"\x81\x0751-[\"a\"").await.unwrap();
         conn.write_all(b"\x81\x08451-[\"a\"").await.unwrap();
-        control.outbox.send(Namespace::Root, &ours(2)).unwrap();
+        control.outbox.send(Namespace::Root, &ours(2), 1).unwrap();
         conn.write_all(b"\x82\x01b").await.unwrap();
         let expected = [
             &b"\x81\x0440{}"[..],
@@ -230,13 +234,13 @@ mod tests {
         let (mut conn, control, mut far) = pair(b"").await;
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         let frame = Bytes::from(vec![b'x'; 16 * 1024]);
-        let full = (0..10_000).find_map(|_| control.outbox.send(Namespace::Root, &frame).err());
+        let full = (0..10_000).find_map(|_| control.outbox.send(Namespace::Root, &frame, 1).err());
         assert_eq!(full, Some(Ended::SlowReader), "the bound holds");
         let mut byte = [0];
         // The stall ends both directions, so the reader comes to its end by itself.
         let ended = tokio::time::timeout(Duration::from_secs(10), conn.read(&mut byte)).await.unwrap();
         assert_eq!(ended.unwrap_or(0), 0);
-        assert_eq!(control.outbox.send(Namespace::Root, &frame), Err(Ended::Gone));
+        assert_eq!(control.outbox.send(Namespace::Root, &frame, 1), Err(Ended::Gone));
         // What was written before arrives, then the end.
         let mut all = Vec::new();
         far.read_to_end(&mut all).await.unwrap_or_default();
@@ -250,9 +254,9 @@ mod tests {
         let answer = Bytes::from(vec![b'a'; 16 * 1024 * 1024]);
         let broadcast = Bytes::from(vec![b'b'; 1_024]);
         control.outbox.answer(Namespace::Root, &answer).unwrap();
-        control.outbox.send(Namespace::Root, &broadcast).unwrap();
+        control.outbox.send(Namespace::Root, &broadcast, 1).unwrap();
         assert_eq!(control.outbox.answer(Namespace::Root, &answer), Err(Ended::SlowReader), "one at a time");
-        let full = (0..1_000).find_map(|_| control.outbox.send(Namespace::Root, &broadcast).err());
+        let full = (0..1_000).find_map(|_| control.outbox.send(Namespace::Root, &broadcast, 1).err());
         assert_eq!(full, Some(Ended::SlowReader), "the bound holds behind it");
     }
 
@@ -271,7 +275,7 @@ mod tests {
                 while control.outbox.backlog() > 32 * 1024 {
                     tokio::task::yield_now().await;
                 }
-                control.outbox.send(Namespace::Root, &frame).unwrap();
+                control.outbox.send(Namespace::Root, &frame, 1).unwrap();
             }
             while control.outbox.backlog() > 0 {
                 tokio::task::yield_now().await;

@@ -24,6 +24,7 @@ use socketioxide::service::SocketIoService;
 
 use crate::conn::{Bounds, Sessions};
 use crate::http::origin::Judged;
+use crate::telemetry::Events;
 pub(crate) use origin::Origins;
 
 /// socketioxide, for long-polling and for connections handed to it. What it does not know is 404.
@@ -36,6 +37,7 @@ pub(crate) struct Web {
     pub(crate) sessions: Sessions,
     /// How much a slow reader may cost.
     pub(crate) bounds: Bounds,
+    pub(crate) events: Events,
     pub(crate) lifecycle: Lifecycle,
 }
 

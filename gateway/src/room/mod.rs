@@ -87,7 +87,7 @@ impl Rooms {
     /// Starts the workers.
     pub(crate) fn start(&self, unstarted: Unstarted, around: &Surroundings) {
         for ((receiver, gap), shard) in unstarted.0.into_iter().zip(self.0.iter()) {
-            let (fanout, runner) = Fanout::new();
+            let (fanout, runner) = Fanout::new(&around.events);
             let worker = Worker::new(receiver, gap, shard.commands.downgrade(), fanout, around.clone());
             let (hard, too) = (around.lifecycle.hard(), around.lifecycle.hard());
             around.lifecycle.spawn("rooms", async move { hard.run_until_cancelled(worker.run()).await });

@@ -173,20 +173,13 @@ impl Worker {
                 Effect::Admit { client, ticket, entered } => {
                     // What is pending belongs to the answer, and must not follow it; nor must what is
                     // under way to a client that was here already.
-                    if let Some(hall) = self.halls.get_mut(room) {
-                        hall.seats.remove(client.id());
-                    }
+                    self.reseat(room, |seats| seats.remove(client.id()));
                     self.write(room).await;
                     admit(room, &client, ticket, &entered);
-                    if let Some(hall) = self.halls.get_mut(room) {
-                        hall.seats.add(client);
-                    }
+                    self.around.events.joined();
+                    self.reseat(room, |seats| seats.add(client));
                 }
-                Effect::Unseat(client) => {
-                    if let Some(hall) = self.halls.get_mut(room) {
-                        hall.seats.remove(client);
-                    }
-                }
+                Effect::Unseat(client) => self.reseat(room, |seats| seats.remove(client)),
                 Effect::Refuse { ticket } => {
                     let why = "the cluster's memory cannot be reached; try again";
                     ticket.answer.refuse(Refusal::new(Code::Unavailable, why));
@@ -225,6 +218,14 @@ impl Worker {
         self.write_if_due(room).await;
     }
 
+    fn reseat(&mut self, room: &RoomName, act: impl FnOnce(&mut Seats)) {
+        if let Some(hall) = self.halls.get_mut(room) {
+            let before = hall.seats.len();
+            act(&mut hall.seats);
+            self.around.events.seated(before, hall.seats.len());
+        }
+    }
+
     fn gather(&mut self, room: &RoomName, add: impl FnOnce(&mut Batch)) {
         if let Some(hall) = self.halls.get_mut(room) {
             add(&mut hall.pending);
@@ -249,7 +250,6 @@ impl Worker {
         let Some(hall) = self.halls.get_mut(room).filter(|hall| !hall.pending.is_empty()) else { return };
         let batch = std::mem::take(&mut hall.pending);
         hall.written_at = Some(Instant::now());
-        self.around.events.delivered(batch.len(), hall.seats.len());
         self.fanout.send(&hall.seats, batch).await;
     }
 }
