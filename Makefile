@@ -56,7 +56,7 @@ bench-build: tools ui
 
 .PHONY: test
 test: tools ## every test, with real processes; installs what it needs
-	@$(phase) 'programs that tests start' deploy/need redis-server chromium haproxy python3
+	@$(phase) 'programs that tests start' deploy/need redis-server chromium haproxy python3 prometheus
 	@$(phase) 'the web UI' $(MAKE) ui
 	@$(phase) 'unit tests of the web UI' npm --prefix $(UI) test --silent
 	@$(phase) 'Rust tests' $(CARGO) test --locked --workspace

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::conn::Sessions;
+use crate::debug::{self, Debug};
 use crate::http::{self, Origins, Web};
 use crate::node::Node;
 use crate::room::{Pace, Rooms, Surroundings};
@@ -91,6 +92,7 @@ impl App {
 
         let (sessions, clients) = (Sessions::default(), Clients::default());
         look_up_at_scrapes(&metrics, &events, &clients, (&store, &node, &readiness));
+        let debug = Debug { rooms: rooms.clone(), clients: clients.clone(), store: store.clone() };
         let (socket_io, io) = socket_io(&config);
         let gateway = Gateway {
             store: store.clone(),
@@ -119,7 +121,7 @@ impl App {
             events,
             lifecycle: lifecycle.clone(),
         });
-        let admin = admin.start();
+        let admin = debug::mount(admin, debug).start();
         Ok(Self { public, public_address, admin, routes, readiness, clients, drain: config.drain, beneath })
     }
 

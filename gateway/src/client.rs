@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use roomcast_protocol::ack::Answer as Acknowledgement;
@@ -28,6 +29,7 @@ pub(crate) struct Client {
     transport: Transport,
     direct: Option<Arc<Outbox>>,
     events: Events,
+    since: Instant,
     cut: AtomicBool,
 }
 
@@ -40,7 +42,8 @@ impl Client {
         events: Events,
     ) -> Self {
         let (namespace, direct) = (Namespace::of(socket.ns()), transport.direct());
-        Self { id, user, namespace, socket, transport, direct, events, cut: AtomicBool::new(false) }
+        let (since, cut) = (Instant::now(), AtomicBool::new(false));
+        Self { id, user, namespace, socket, transport, direct, events, since, cut }
     }
 
     pub(crate) fn id(&self) -> ClientId {
@@ -88,6 +91,21 @@ impl Client {
             self.events.cut(why);
             self.transport.cut(&self.socket);
         }
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        self.socket.ns()
+    }
+
+    /// When it came.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Bytes that wait for it, and bytes that were written to its connection ever; none where socketioxide
+    /// carries them.
+    pub(crate) fn carried(&self) -> Option<(usize, u64)> {
+        self.direct.as_ref().map(|outbox| outbox.carried())
     }
 
     /// How it is connected now: long-polling may become a WebSocket.

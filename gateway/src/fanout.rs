@@ -137,6 +137,15 @@ impl Batch {
         frames.get_or_init(encode)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// How many of its events are messages.
+    pub(crate) fn messages(&self) -> usize {
+        self.events.iter().filter(|(_, payload)| matches!(payload, Payload::Message(_))).count()
+    }
+
     /// When the first of its messages was stored.
     fn oldest(&self) -> Option<u64> {
         self.events.iter().find_map(|(_, payload)| match payload {

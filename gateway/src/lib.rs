@@ -5,6 +5,7 @@ mod app;
 mod client;
 mod config;
 mod conn;
+mod debug;
 mod fanout;
 mod http;
 mod node;

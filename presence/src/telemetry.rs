@@ -16,6 +16,7 @@ pub(crate) fn begin() -> Result<(Metrics, Telemetry, Readiness), MetricsError> {
     metrics.publish_runtime(&tokio::runtime::Handle::current())?;
     let (telemetry, readiness) = (Telemetry::new(&metrics)?, Readiness::new());
     readiness.publish(&metrics)?;
+    ["redis", "sweeper"].iter().for_each(|part| readiness.degrade(part, false));
     Ok((metrics, telemetry, readiness))
 }
 
@@ -51,6 +52,14 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     pub(crate) fn new(m: &Metrics) -> Result<Self, MetricsError> {
+        let errors = m.counter_vec(
+            "roomcast_sweep_errors_total",
+            "Failures of the sweeper (seal, sweep, forget); each is retried in the next round.",
+            &["step", "kind"],
+        )?;
+        for step in ["seal", "sweep", "forget"] {
+            FAILURES.iter().for_each(|kind| errors.with_label_values(&[step, kind]).inc_by(0));
+        }
         Ok(Self {
             sealed: m.counter("roomcast_sealed_nodes_total", "Dead nodes that this replica noticed.")?,
             waiting: m.gauge("roomcast_sealed_nodes", "Dead nodes that are not forgotten yet.")?,
@@ -68,11 +77,7 @@ impl Telemetry {
             names: m
                 .counter("roomcast_swept_names_total", "Names of dead nodes that this replica let go.")?,
             forgotten: m.counter("roomcast_forgotten_nodes_total", "Dead nodes of which nothing is left.")?,
-            errors: m.counter_vec(
-                "roomcast_sweep_errors_total",
-                "Failures of the sweeper; each is retried in the next round.",
-                &["step", "kind"],
-            )?,
+            errors,
             requests: m.counter_vec(
                 "roomcast_directory_requests_total",
                 "Answers of the directory.",

@@ -326,7 +326,10 @@ impl Link {
                 "LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "NOREPLICAS" | "OOM" | "MISCONF"
                 | "NOAUTH" | "WRONGPASS" | "NOPERM" | "BUSY" | "NOSCRIPT" | "MOVED" | "ASK",
             ) => StoreError::Unavailable(error.to_string()),
-            _ => StoreError::Corrupt(error.to_string()),
+            Some(_) => StoreError::Corrupt(error.to_string()),
+            // An answer that is not understood, which the error quotes: it may hold what somebody said, and
+            // errors are logged.
+            None => StoreError::Corrupt(error.category().to_owned()),
         }
     }
 }

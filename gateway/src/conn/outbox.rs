@@ -62,6 +62,8 @@ struct State {
     /// Bytes that were said to wait, and frames that will be said to be written.
     told: usize,
     frames: usize,
+    /// Bytes that were written, ever.
+    sent: u64,
     /// Ours, which must not overtake the connect packet of their namespace, nor come between a packet
     /// and its attachments.
     waiting: VecDeque<(Namespace, Bytes)>,
@@ -105,6 +107,7 @@ impl Outbox {
             bytes: 0,
             told: 0,
             frames: 0,
+            sent: 0,
             waiting: VecDeque::new(),
             connected: Connected::default(),
             attachments: 0,
@@ -132,6 +135,12 @@ impl Outbox {
     /// Bytes that wait for the peer.
     pub(crate) fn backlog(&self) -> usize {
         self.state.lock().bytes
+    }
+
+    /// Bytes that wait, and bytes that were written ever.
+    pub(crate) fn carried(&self) -> (usize, u64) {
+        let state = self.state.lock();
+        (state.bytes, state.sent)
     }
 
     /// Sends frames that others get, too; so many of them.
@@ -169,8 +178,12 @@ impl Outbox {
             // The common case: nothing waits, and the socket takes it all. Straight to the system, for
             // what the runtime knows of the socket is needed only where it does not.
             let written = match socket2::SockRef::from(&self.stream).send(frames) {
-                Ok(written) if written == frames.len() => return Ok(Took::AtOnce),
+                Ok(written) if written == frames.len() => {
+                    state.sent += written as u64;
+                    return Ok(Took::AtOnce);
+                }
                 Ok(written) => {
+                    state.sent += written as u64;
                     self.events.written(&Written { writes: 1, frames: 0, bytes: written });
                     written
                 }
@@ -349,6 +362,7 @@ impl State {
 
     fn wrote(&mut self, mut written: usize) {
         self.bytes -= written;
+        self.sent += written as u64;
         while let Some(front) = self.queue.front_mut() {
             if written < front.len() {
                 front.advance(written);

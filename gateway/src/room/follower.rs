@@ -83,6 +83,10 @@ impl Follower {
         follower
     }
 
+    pub(crate) fn is_healing(&self) -> bool {
+        self.healing
+    }
+
     pub(crate) fn position(&self) -> &Position {
         &self.head.position
     }

@@ -2,6 +2,7 @@
 //! fixed number of workers, each owning the rooms that hash to it, turn what happens into effects
 //! (`state.rs`, pure) and carry them out (`worker.rs`).
 
+mod figures;
 mod follower;
 mod roster;
 pub(crate) mod state;
@@ -17,6 +18,7 @@ use roomcast_protocol::{Position, RoomName, UserName};
 use roomcast_store::{News, Sink};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub(crate) use figures::{Figures, Order, Page, Rank, first};
 pub(crate) use follower::{Healed, Message};
 pub(crate) use roster::Departure;
 pub(crate) use state::Pace;
@@ -142,6 +144,19 @@ impl Rooms {
     /// Tells this node's members only: for when the bus cannot.
     pub(crate) async fn typing_here(&self, room: &RoomName, user: UserName, typing: bool) {
         self.send(room, Command::News { room: room.clone(), news: News::Typing { user, typing } }).await;
+    }
+
+    /// The rooms of this node, in the order asked for. A worker looks through its rooms in between two
+    /// commands; how long to wait for that is the caller's decision.
+    pub(crate) async fn figures(&self, page: Page) -> Vec<(Rank, Figures)> {
+        let asking = self.0.iter().map(|shard| async {
+            let (reply, figures) = oneshot::channel();
+            let asked = shard.commands.send(Command::Figures { page: page.clone(), reply }).await;
+            // Workers that have stopped have no rooms.
+            if asked.is_ok() { figures.await.unwrap_or_default() } else { Vec::new() }
+        });
+        let all = futures_util::future::join_all(asking).await;
+        first(all.into_iter().flatten(), None, page.limit)
     }
 
     /// The store may know something else of this node than is true: write presence anew.

@@ -24,6 +24,7 @@ pub(crate) fn begin() -> Result<(Metrics, Events, Readiness), MetricsError> {
     metrics.publish_runtime(&tokio::runtime::Handle::current())?;
     let (events, readiness) = (Events::new(&metrics)?, Readiness::new());
     readiness.publish(&metrics)?;
+    readiness.degrade("redis", false);
     Ok((metrics, events, readiness))
 }
 

@@ -25,7 +25,7 @@ impl Wire {
             writes: metrics.counter("roomcast_writes_total", "Writes to WebSockets.")?,
             frames: metrics.counter(
                 "roomcast_frames_written_total",
-                "Frames in those writes; the quotient is how many are gathered into one.",
+                "Frames in the writes to WebSockets: divided by roomcast_writes_total, how many are gathered into one.",
             )?,
             queue_bytes: metrics
                 .gauge("roomcast_queue_bytes", "Bytes that wait because WebSockets are read slowly.")?,

@@ -12,15 +12,15 @@ impl Metrics {
     /// When these names are already registered.
     pub fn publish_runtime(&self, handle: &Handle) -> Result<(), MetricsError> {
         let runtime = handle.metrics();
-        let workers = self.gauge("roomcast_runtime_workers", "Threads that run tasks.")?;
-        let tasks = self.gauge("roomcast_runtime_tasks", "Tasks that have not ended.")?;
+        let workers = self.gauge("roomcast_runtime_workers", "Threads of the runtime that serves.")?;
+        let tasks = self.gauge("roomcast_runtime_tasks", "Tasks of the runtime that have not ended.")?;
         let busy = self.seconds_counter(
             "roomcast_runtime_busy_seconds_total",
-            "Time that those threads were running tasks, all threads together.",
+            "Time that the threads of the runtime were busy, all of them together.",
         )?;
         let queue = self.gauge(
             "roomcast_runtime_queue_depth",
-            "Tasks that are ready and wait in the queue that those threads share.",
+            "Tasks that are ready and wait in the queue that the threads of the runtime share.",
         )?;
         self.before_scrape(move || {
             let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
