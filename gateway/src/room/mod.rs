@@ -149,14 +149,18 @@ impl Rooms {
     /// The rooms of this node, in the order asked for. A worker looks through its rooms in between two
     /// commands; how long to wait for that is the caller's decision.
     pub(crate) async fn figures(&self, page: Page) -> Vec<(Rank, Figures)> {
-        let asking = self.0.iter().map(|shard| async {
+        let mut answers = Vec::with_capacity(self.0.len());
+        for shard in self.0.iter() {
             let (reply, figures) = oneshot::channel();
-            let asked = shard.commands.send(Command::Figures { page: page.clone(), reply }).await;
-            // Workers that have stopped have no rooms.
-            if asked.is_ok() { figures.await.unwrap_or_default() } else { Vec::new() }
-        });
-        let all = futures_util::future::join_all(asking).await;
-        first(all.into_iter().flatten(), None, page.limit)
+            // Workers that have stopped have no rooms: their answers are errors.
+            shard.commands.send(Command::Figures { page: page.clone(), reply }).await.unwrap_or_default();
+            answers.push(figures);
+        }
+        let mut all = Vec::new();
+        for figures in answers {
+            all.extend(figures.await.unwrap_or_default());
+        }
+        first(all.into_iter(), None, page.limit)
     }
 
     /// The store may know something else of this node than is true: write presence anew.

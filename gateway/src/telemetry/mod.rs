@@ -65,3 +65,6 @@ fn count(n: usize) -> u64 {
 fn gauge(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
