@@ -99,7 +99,7 @@ bench-build: tools ui
 
 .PHONY: test
 test: tools ## every test, with real processes; installs what it needs
-	@$(phase) 'programs that tests start' deploy/need redis-server chromium haproxy python3 go ip
+	@$(phase) 'programs that tests start' deploy/need redis-server chromium haproxy python3 prometheus go ip
 	@$(phase) 'the web UI' $(MAKE) ui
 	@$(phase) 'unit tests of the web UI' npm --prefix $(UI) test --silent
 	@$(phase) 'Rust tests' $(CARGO) test --locked --workspace
@@ -172,7 +172,7 @@ generated:
 ## ---- building ---------------------------------------------------------------------------------
 
 # Everything that is written by a program and committed. One line per generator.
-GENERATORS := generate-protocol generate-directory generate-configuration
+GENERATORS := generate-protocol generate-directory generate-configuration generate-metrics
 .PHONY: generate $(GENERATORS)
 generate: $(GENERATORS) ## rewrite the files that are derived from the Rust types
 generate-protocol: # docs/ (AsyncAPI) and TypeScript types, from the wire's types
@@ -184,6 +184,11 @@ generate-configuration: # the tables of docs/CONFIGURATION.md, from the flags of
 	   $(CARGO) run --quiet --locked -p roomcast-gateway --example reference; echo; \
 	   $(CARGO) run --quiet --locked -p roomcast-presence --example reference; } > docs/CONFIGURATION.md.new
 	@mv docs/CONFIGURATION.md.new docs/CONFIGURATION.md
+generate-metrics: # the tables of docs/METRICS.md, from the registries of both binaries
+	@{ sed '/<!-- generated/q' docs/METRICS.md; echo; \
+	   $(CARGO) run --quiet --locked -p roomcast-gateway --example metrics; echo; \
+	   $(CARGO) run --quiet --locked -p roomcast-presence --example metrics; } > docs/METRICS.md.new
+	@mv docs/METRICS.md.new docs/METRICS.md
 
 .PHONY: ui
 ui: tools $(UI)/dist/app.js ## the web UI that gateways embed

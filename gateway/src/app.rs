@@ -18,13 +18,14 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::conn::Sessions;
+use crate::debug::{self, Debug};
 use crate::http::{self, Origins, Routes, Web};
 use crate::node::Node;
 use crate::peer::sid::Tag;
 use crate::peer::{Circumstances, Peering, Peers};
 use crate::room::{Pace, Rooms, Surroundings};
 use crate::socket::{self, Clients, Gateway, Linger};
-use crate::telemetry::Events;
+use crate::telemetry::{self, Events};
 use crate::users::Users;
 
 /// Packets that may wait for one client; more, and it reads too slowly.
@@ -81,12 +82,9 @@ impl App {
             Some(peering) => Some(Door::open(peering).await?),
             None => None,
         };
-        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
-        let events = Events::new(&metrics)?;
-        let readiness = Readiness::new();
-        readiness.publish(&metrics)?;
+        let (metrics, events, readiness) = telemetry::begin()?;
         let registered = readiness.latch("lease");
-        let admin = Admin::bind(config.admin, readiness.clone(), metrics, log)
+        let admin = Admin::bind(config.admin, readiness.clone(), metrics.clone(), log)
             .context(format!("listen on {} for operators", config.admin))?;
 
         let workers = std::thread::available_parallelism().map_or(2, usize::from) * 2;
@@ -94,8 +92,14 @@ impl App {
         let sink = Arc::new(rooms.clone());
         let beneath = Lifecycle::new();
         let store = match &config.redis {
-            Some(url) => Store::on_redis(url, &config.store, sink, &beneath).context("use --redis")?,
-            None => Store::in_memory(&config.store, sink),
+            Some(url) => {
+                let observer = Arc::new(events.clone());
+                Store::on_redis(url, &config.store, sink, observer, &beneath).context("use --redis")?
+            }
+            None => {
+                events.alone();
+                Store::in_memory(&config.store, sink)
+            }
         };
         let reached =
             peer.as_ref().map(|door| Peer { tag: door.tag.to_string(), address: door.address.clone() });
@@ -114,6 +118,8 @@ impl App {
         rooms.start(unstarted, &around);
 
         let (sessions, clients) = (Sessions::default(), Clients::default());
+        look_up_at_scrapes(&metrics, &events, &clients, (&store, &node, &readiness));
+        let debug = Debug { rooms: rooms.clone(), clients: clients.clone(), store: store.clone() };
         let (socket_io, io) = socket_io(&config);
         let gateway = Gateway {
             store: store.clone(),
@@ -136,7 +142,7 @@ impl App {
                 secret: peering.secret.clone(),
                 longest_poll: config.ping_interval + config.ping_timeout,
                 drain: config.drain,
-                events,
+                events: events.clone(),
                 lifecycle: lifecycle.clone(),
             };
             Peers::new(Arc::clone(&store.nodes), around)
@@ -154,10 +160,11 @@ impl App {
             origins,
             sessions,
             bounds: config.bounds,
+            events,
             lifecycle: lifecycle.clone(),
             peers: peers.clone(),
         });
-        let admin = admin.start();
+        let admin = debug::mount(admin, debug).start();
         let peer = peer.zip(peers);
         let drain = config.drain;
         Ok(Self { public, public_address, peer, admin, routes, readiness, clients, drain, beneath })
@@ -218,6 +225,22 @@ impl App {
         self.admin.stop();
         outcome
     }
+}
+
+/// Gauges that cost less to look up when somebody asks than to keep.
+fn look_up_at_scrapes(
+    metrics: &Metrics,
+    events: &Events,
+    clients: &Clients,
+    (store, node, readiness): (&Store, &Node, &Readiness),
+) {
+    let (events, clients, health) = (events.clone(), clients.clone(), store.health.clone());
+    let (node, readiness) = (node.clone(), readiness.clone());
+    metrics.before_scrape(move || {
+        clients.count_upgrades(&events);
+        events.cluster_seen(health.now().up, node.current().is_some());
+        events.drain_seen(readiness.report().draining, clients.count());
+    });
 }
 
 fn socket_io(config: &Config) -> (http::SocketIoHttp, SocketIo) {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use roomcast_protocol::ack::Answer as Acknowledgement;
@@ -10,13 +11,13 @@ use roomcast_protocol::{Refusal, UserName};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use socketioxide::extract::{AckSender, SocketRef};
-use socketioxide::{SendError, SocketError};
+use socketioxide::{SendError, SocketError, TransportType};
 
 use crate::conn::frame::{self, Namespace};
 use crate::conn::{Ended, Outbox, Transport};
 use crate::fanout::Batch;
 use crate::room::state::ClientId;
-use crate::telemetry::Events;
+use crate::telemetry::{self, Events};
 
 /// A client. Its way is one of two, for good: past socketioxide, where it has been a WebSocket from the
 /// beginning, or by socketioxide's own path.
@@ -28,6 +29,7 @@ pub(crate) struct Client {
     transport: Transport,
     direct: Option<Arc<Outbox>>,
     events: Events,
+    since: Instant,
     cut: AtomicBool,
 }
 
@@ -40,7 +42,8 @@ impl Client {
         events: Events,
     ) -> Self {
         let (namespace, direct) = (Namespace::of(socket.ns()), transport.direct());
-        Self { id, user, namespace, socket, transport, direct, events, cut: AtomicBool::new(false) }
+        let (since, cut) = (Instant::now(), AtomicBool::new(false));
+        Self { id, user, namespace, socket, transport, direct, events, since, cut }
     }
 
     pub(crate) fn id(&self) -> ClientId {
@@ -62,7 +65,7 @@ impl Client {
             Some(outbox) => {
                 let mut out = BytesMut::new();
                 frame::put_event(&mut out, self.namespace, event, &payload);
-                self.sent(outbox.answer(self.namespace, &out.freeze()));
+                self.sent(&outbox.answer(self.namespace, &out.freeze()));
             }
         }
     }
@@ -90,6 +93,29 @@ impl Client {
         }
     }
 
+    pub(crate) fn namespace(&self) -> &str {
+        self.socket.ns()
+    }
+
+    /// When it came.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Bytes that wait for it, and bytes that were written to its connection ever; none where socketioxide
+    /// carries them.
+    pub(crate) fn carried(&self) -> Option<(usize, u64)> {
+        self.direct.as_ref().map(|outbox| outbox.carried())
+    }
+
+    /// How it is connected now: long-polling may become a WebSocket.
+    pub(crate) fn way(&self) -> telemetry::Transport {
+        match self.socket.transport_type() {
+            TransportType::Polling => telemetry::Transport::Polling,
+            TransportType::Websocket => telemetry::Transport::WebSocket,
+        }
+    }
+
     /// Whether its peer took nothing for so long that the connection was ended.
     pub(crate) fn stalled(&self) -> bool {
         self.direct.as_ref().is_some_and(|outbox| outbox.stalled())
@@ -101,10 +127,10 @@ impl Client {
     }
 
     /// Takes note of what came of sending to the outbox.
-    pub(crate) fn sent(&self, sent: Result<(), Ended>) {
+    pub(crate) fn sent<T>(&self, sent: &Result<T, Ended>) {
         match sent {
             // Gone: its departure is on its way.
-            Ok(()) | Err(Ended::Gone) => {}
+            Ok(_) | Err(Ended::Gone) => {}
             // Never drop silently: whoever reads too slowly is closed, and recovers by `since`.
             Err(Ended::SlowReader) => self.cut("slow_reader"),
         }
@@ -155,7 +181,7 @@ impl Answer {
         match &self.client.direct {
             Some(outbox) => {
                 let namespace = self.client.namespace;
-                self.client.sent(outbox.answer(namespace, &frame::ack(namespace, id, &json)));
+                self.client.sent(&outbox.answer(namespace, &frame::ack(namespace, id, &json)));
             }
             None => self.client.settle(self.ack.send(&json)),
         }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -14,10 +15,11 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::client::Client;
-use crate::conn::Outbox;
 use crate::conn::frame::{self, Namespace};
+use crate::conn::{Outbox, Took};
 use crate::room::Message;
 use crate::room::state::ClientId;
+use crate::telemetry::{Events, Sums};
 
 /// Members up to which a room is served by its worker at once.
 const INLINE: usize = 128;
@@ -114,10 +116,6 @@ impl Batch {
         batch
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.events.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
@@ -139,19 +137,45 @@ impl Batch {
         frames.get_or_init(encode)
     }
 
-    fn give(&self, seat: &Seat) {
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// How many of its events are messages.
+    pub(crate) fn messages(&self) -> usize {
+        self.events.iter().filter(|(_, payload)| matches!(payload, Payload::Message(_))).count()
+    }
+
+    /// When the first of its messages was stored.
+    fn oldest(&self) -> Option<u64> {
+        self.events.iter().find_map(|(_, payload)| match payload {
+            Payload::Message(message) => Some(message.ts),
+            Payload::Other(_) => None,
+        })
+    }
+
+    /// Counts into `sums`, which cost nothing from member to member.
+    fn give(&self, seat: &Seat, sums: &mut Sums) {
         if self.but.as_ref().is_some_and(|but| but == seat.client.user()) {
             return;
         }
         match &seat.direct {
             None => seat.client.emit_batch(self),
-            Some((_, outbox)) if self.volatile && outbox.backlog() > 0 => {}
+            Some((_, outbox)) if self.volatile && outbox.backlog() > 0 => return,
             Some((namespace, outbox)) => {
-                if let Err(ended) = outbox.send(*namespace, self.frames(*namespace)) {
-                    seat.client.sent(Err(ended));
+                let frames = self.frames(*namespace);
+                match outbox.send(*namespace, frames, self.events.len()) {
+                    Ok(Took::AtOnce) => {
+                        sums.written.writes += 1;
+                        sums.written.frames += self.events.len();
+                        sums.written.bytes += frames.len();
+                    }
+                    Ok(Took::Later) => {}
+                    ended @ Err(_) => return seat.client.sent(&ended),
                 }
             }
         }
+        sums.members += 1;
     }
 }
 
@@ -162,22 +186,23 @@ struct Job {
 }
 
 /// A shard's way to its members.
-pub(crate) struct Fanout(mpsc::Sender<Job>);
+pub(crate) struct Fanout(mpsc::Sender<Job>, Events);
 
 /// Serves large rooms, one fan-out after the other.
-pub(crate) struct Runner(mpsc::Receiver<Job>);
+pub(crate) struct Runner(mpsc::Receiver<Job>, Events);
 
 impl Fanout {
-    pub(crate) fn new() -> (Self, Runner) {
+    pub(crate) fn new(events: &Events) -> (Self, Runner) {
         let (jobs, receiver) = mpsc::channel(QUEUE);
-        (Self(jobs), Runner(receiver))
+        (Self(jobs, events.clone()), Runner(receiver, events.clone()))
     }
 
     /// Sends a batch to every member there is now.
     pub(crate) async fn send(&self, seats: &Seats, batch: Batch) {
         if seats.len() <= INLINE && seats.under_way.load(Ordering::Acquire) == 0 {
-            seats.seats.iter().for_each(|seat| batch.give(seat));
-            return;
+            let (mut sums, begun) = (Sums::default(), Instant::now());
+            seats.seats.iter().for_each(|seat| batch.give(seat, &mut sums));
+            return self.1.fanned_out(batch.events.len(), batch.oldest(), &sums, begun.elapsed());
         }
         seats.under_way.fetch_add(1, Ordering::AcqRel);
         let job = Job { seats: Arc::clone(&seats.seats), under_way: Arc::clone(&seats.under_way), batch };
@@ -190,16 +215,18 @@ impl Fanout {
 impl Runner {
     pub(crate) async fn run(mut self) {
         while let Some(Job { seats, under_way, batch }) = self.0.recv().await {
+            let (mut sums, begun) = (Sums::default(), Instant::now());
             for stride in seats.chunks(STRIDE) {
                 for seat in stride {
                     let left = seat.left.lock();
                     if !*left {
-                        batch.give(seat);
+                        batch.give(seat, &mut sums);
                     }
                 }
                 tokio::task::yield_now().await;
             }
             under_way.fetch_sub(1, Ordering::AcqRel);
+            self.1.fanned_out(batch.events.len(), batch.oldest(), &sums, begun.elapsed());
         }
     }
 }

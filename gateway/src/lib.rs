@@ -5,6 +5,7 @@ mod app;
 mod client;
 mod config;
 mod conn;
+mod debug;
 mod fanout;
 mod http;
 mod node;
@@ -17,3 +18,4 @@ mod users;
 
 pub use app::App;
 pub use config::{Args, Config};
+pub use telemetry::inventory;

@@ -8,17 +8,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use roomcast_ops::config::redact_url;
-use roomcast_ops::{
-    Admin, AdminHandle, CancellationToken, Latch, Lifecycle, LogLevel, Metrics, Outcome, Readiness,
-};
+use roomcast_ops::{Admin, AdminHandle, CancellationToken, Latch, Lifecycle, LogLevel, Outcome, Readiness};
 use roomcast_protocol::RoomName;
 use roomcast_store::{Health, News, Settings, Sink, Store};
 
+use crate::census;
 use crate::config::Config;
 use crate::directory;
 use crate::listener::Listener;
 use crate::sweeper::Sweeper;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{self, Telemetry};
 
 /// What requests under way get to finish after the listener has closed.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
@@ -44,24 +43,29 @@ impl App {
     /// # Errors
     /// An address that cannot be had, or a URL of Redis that the store does not understand.
     pub async fn build(config: &Config, lifecycle: Lifecycle, log: LogLevel) -> anyhow::Result<Self> {
-        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
-        let telemetry = Telemetry::new(&metrics)?;
-        let readiness = Readiness::new();
-        readiness.publish(&metrics)?;
+        let (metrics, telemetry, readiness) = telemetry::begin()?;
         let (redis, swept) = (readiness.latch("redis"), readiness.latch("first-sweep"));
 
         let listener = Listener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
-        let admin = Admin::bind(config.admin, readiness.clone(), metrics, log)
+        let admin = Admin::bind(config.admin, readiness.clone(), metrics.clone(), log)
             .with_context(|| format!("cannot listen on {}, the admin address", config.admin))?;
 
         // A life of its own: what connects to Redis runs until the last request has been answered, so it
         // must not be among the tasks whose end the shutdown waits for.
         let store_life = Lifecycle::new();
         let settings = Settings { prefix: config.prefix.clone(), ..Settings::default() };
-        let store = Store::on_redis(&config.redis, &settings, Arc::new(Deaf), &store_life)
-            .with_context(|| format!("--redis {}", redact_url(&config.redis)))?;
+        let store = Store::on_redis(
+            &config.redis,
+            &settings,
+            Arc::new(Deaf),
+            Arc::new(telemetry.clone()),
+            &store_life,
+        )
+        .with_context(|| format!("--redis {}", redact_url(&config.redis)))?;
+        let (health, looking) = (store.health.clone(), telemetry.clone());
+        metrics.before_scrape(move || looking.redis_seen(health.now().up));
 
         let times = (config.lease, config.sweep_every);
         let sweeper = Sweeper::new(&store, times, telemetry.clone(), readiness.clone(), swept);
@@ -95,10 +99,12 @@ impl App {
     /// requests under way, and returns how that went.
     pub async fn run(self) -> Outcome {
         let soft = self.lifecycle.soft();
+        let census = census::run(self.store.clone(), self.telemetry.clone(), soft.clone());
         let watch = watch_redis(self.store.health, self.readiness.clone(), self.redis, soft.clone());
         let serve = self.listener.serve(self.router, self.telemetry, self.lifecycle.clone());
         self.lifecycle.spawn_critical("redis-watch", watch);
         self.lifecycle.spawn_critical("sweeper", self.sweeper.run(soft.clone()));
+        self.lifecycle.spawn_critical("census", census);
         self.lifecycle.spawn_critical("listener", serve);
 
         soft.cancelled().await;

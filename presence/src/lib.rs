@@ -6,9 +6,11 @@ pub mod app;
 pub mod config;
 pub mod directory;
 
+mod census;
 mod listener;
 mod sweeper;
 mod telemetry;
 
 pub use app::App;
 pub use config::{Args, Config};
+pub use telemetry::inventory;

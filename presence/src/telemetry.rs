@@ -3,10 +3,30 @@
 
 use std::time::Duration;
 
+use roomcast_ops::Readiness;
 use roomcast_ops::metrics::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics, MetricsError, SECONDS,
+    CounterSet, Histogram, HistogramSet, HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics,
+    MetricsError, SECONDS,
 };
-use roomcast_store::{Incarnation, StoreError, Swept};
+use roomcast_store::{FAILURES, Incarnation, OPERATIONS, Observer, StoreError, Swept};
+
+/// Every metric of this process, registered; called on the runtime that serves.
+pub(crate) fn begin() -> Result<(Metrics, Telemetry, Readiness), MetricsError> {
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
+    metrics.publish_runtime(&tokio::runtime::Handle::current())?;
+    let (telemetry, readiness) = (Telemetry::new(&metrics)?, Readiness::new());
+    readiness.publish(&metrics)?;
+    ["redis", "sweeper"].iter().for_each(|part| readiness.degrade(part, false));
+    Ok((metrics, telemetry, readiness))
+}
+
+/// What docs/METRICS.md says of this process; called on a runtime.
+///
+/// # Errors
+/// A metric's name breaks a rule.
+pub fn inventory() -> Result<String, MetricsError> {
+    begin().map(|(metrics, ..)| metrics.markdown("roomcast-presence"))
+}
 
 /// A handle; clones share the metrics.
 #[derive(Clone)]
@@ -23,10 +43,23 @@ pub(crate) struct Telemetry {
     request_seconds: HistogramVec,
     connections: IntGauge,
     accept_errors: IntCounter,
+    users: IntGauge,
+    nodes: IntGauge,
+    redis_up: IntGauge,
+    redis_seconds: HistogramSet,
+    redis_errors: CounterSet,
 }
 
 impl Telemetry {
     pub(crate) fn new(m: &Metrics) -> Result<Self, MetricsError> {
+        let errors = m.counter_vec(
+            "roomcast_sweep_errors_total",
+            "Failures of the sweeper (seal, sweep, forget); each is retried in the next round.",
+            &["step", "kind"],
+        )?;
+        for step in ["seal", "sweep", "forget"] {
+            FAILURES.iter().for_each(|kind| errors.with_label_values(&[step, kind]).inc_by(0));
+        }
         Ok(Self {
             sealed: m.counter("roomcast_sealed_nodes_total", "Dead nodes that this replica noticed.")?,
             waiting: m.gauge("roomcast_sealed_nodes", "Dead nodes that are not forgotten yet.")?,
@@ -44,11 +77,7 @@ impl Telemetry {
             names: m
                 .counter("roomcast_swept_names_total", "Names of dead nodes that this replica let go.")?,
             forgotten: m.counter("roomcast_forgotten_nodes_total", "Dead nodes of which nothing is left.")?,
-            errors: m.counter_vec(
-                "roomcast_sweep_errors_total",
-                "Failures of the sweeper; each is retried in the next round.",
-                &["step", "kind"],
-            )?,
+            errors,
             requests: m.counter_vec(
                 "roomcast_directory_requests_total",
                 "Answers of the directory.",
@@ -64,6 +93,30 @@ impl Telemetry {
             accept_errors: m.counter(
                 "roomcast_directory_accept_errors_total",
                 "Connections that could not be accepted, such as for lack of file descriptors.",
+            )?,
+            users: m.gauge(
+                "roomcast_presence_users",
+                "Users of the whole cluster who are online, those in grace included. Every replica counts the \
+                 same, every few seconds: aggregate with max, not with sum.",
+            )?,
+            nodes: m.gauge(
+                "roomcast_presence_nodes",
+                "Gateways whose lease holds. Likewise the same on every replica.",
+            )?,
+            redis_up: m.gauge("roomcast_redis_up", "1 while Redis answers commands.")?,
+            redis_seconds: m.histogram_set(
+                "roomcast_redis_duration_seconds",
+                "Requests to Redis from when they left to their answer, failed ones included, by what they \
+                 were for.",
+                ("operation", OPERATIONS),
+                SECONDS,
+            )?,
+            redis_errors: m.counter_set(
+                "roomcast_redis_errors_total",
+                "Requests to Redis that failed: nothing happened (unavailable), nobody knows whether it did \
+                 (unknown), the answer made no sense (corrupt).",
+                "kind",
+                FAILURES,
             )?,
         })
     }
@@ -135,6 +188,22 @@ impl Telemetry {
         tracing::error!(%error, "the store answered what it never should");
     }
 
+    /// So many users are online, on so many gateways.
+    pub(crate) fn counted(&self, users: usize, nodes: usize) {
+        self.users.set(i64::try_from(users).unwrap_or(i64::MAX));
+        self.nodes.set(i64::try_from(nodes).unwrap_or(i64::MAX));
+    }
+
+    /// Counting failed; the figures stay what they were.
+    pub(crate) fn counting_failed(&self, error: &StoreError) {
+        tracing::debug!(%error, "cannot count who is online");
+    }
+
+    /// Whether Redis answers, looked up at each scrape.
+    pub(crate) fn redis_seen(&self, up: bool) {
+        self.redis_up.set(i64::from(up));
+    }
+
     /// A connection was accepted; it counts until the guard is dropped.
     pub(crate) fn connected(&self) -> Connected {
         self.connections.inc();
@@ -145,6 +214,17 @@ impl Telemetry {
     pub(crate) fn accept_failed(&self, error: &std::io::Error) {
         self.accept_errors.inc();
         tracing::warn!(%error, "cannot accept a connection");
+    }
+}
+
+impl Observer for Telemetry {
+    fn request(&self, operation: &'static str, took: Option<Duration>, failed: Option<&StoreError>) {
+        if let Some(took) = took {
+            self.redis_seconds.observe(operation, took.as_secs_f64());
+        }
+        if let Some(error) = failed {
+            self.redis_errors.inc(error.label());
+        }
     }
 }
 

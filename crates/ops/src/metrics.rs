@@ -1,13 +1,21 @@
 //! The metrics registry of a process. Whoever defines metrics calls the constructors once at start; `admin`
-//! calls `encode` for `/metrics`, and the inventory goes to the docs. Names and labels are checked here.
+//! calls `encode` for `/metrics`, and the inventory goes to docs/METRICS.md. Names and labels are checked here.
+
+#[cfg(target_os = "linux")]
+mod process;
+mod runtime;
+mod set;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-pub use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+pub use prometheus::{Counter, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use prometheus::{HistogramOpts, Opts, Registry, TextEncoder};
+
+pub use set::{CounterSet, GaugeSet, HistogramSet};
 
 /// What every metric of ours starts with.
 const PREFIX: &str = "roomcast_";
@@ -19,6 +27,10 @@ const UNBOUNDED_LABELS: &[&str] =
 /// Bucket bounds in seconds for latencies from half a millisecond to ten seconds.
 pub const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The same for what is over within the process, from ten microseconds to a second.
+pub const SHORT_SECONDS: &[f64] =
+    &[0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0];
 
 /// Why a metric was not registered.
 #[derive(Debug, thiserror::Error)]
@@ -53,16 +65,28 @@ pub struct Metric {
     pub kind: &'static str,
     /// Names of its labels.
     pub labels: Vec<&'static str>,
+    /// Values of its only label, where they are a closed set.
+    pub values: Vec<&'static str>,
     /// One sentence.
     pub help: &'static str,
 }
 
 /// A registry with rules: names start with `roomcast_`, counters and only they end in `_total`, help is not
 /// empty, no label names a user or a room. A clone is another handle on the same registry.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
     inventory: Arc<Mutex<BTreeMap<&'static str, Metric>>>,
+    before_scrape: Arc<Mutex<Vec<Hook>>>,
+}
+
+/// Brings gauges up to date.
+type Hook = Box<dyn Fn() + Send + Sync>;
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("inventory", &self.inventory.lock().keys()).finish_non_exhaustive()
+    }
 }
 
 impl Metrics {
@@ -71,9 +95,10 @@ impl Metrics {
     /// # Errors
     /// When the registry refuses those, which no input of ours makes it do.
     pub fn new(version: &str) -> Result<Self, MetricsError> {
-        let metrics = Self { registry: Registry::new(), inventory: Arc::default() };
+        let metrics =
+            Self { registry: Registry::new(), inventory: Arc::default(), before_scrape: Arc::default() };
         #[cfg(target_os = "linux")]
-        metrics.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        process::publish(&metrics)?;
         let info =
             metrics.gauge_vec("roomcast_build_info", "Always 1; says which version runs.", &["version"])?;
         info.with_label_values(&[version]).set(1);
@@ -82,7 +107,10 @@ impl Metrics {
 
     /// A counter. See [`MetricsError`] for what all of these refuse.
     pub fn counter(&self, name: &'static str, help: &'static str) -> Result<IntCounter, MetricsError> {
-        self.add(Metric { name, kind: "counter", labels: vec![], help }, IntCounter::new(name, help))
+        self.add(
+            Metric { name, kind: "counter", labels: vec![], values: vec![], help },
+            IntCounter::new(name, help),
+        )
     }
 
     /// A counter per combination of label values.
@@ -93,12 +121,23 @@ impl Metrics {
         labels: &[&'static str],
     ) -> Result<IntCounterVec, MetricsError> {
         let made = IntCounterVec::new(Opts::new(name, help), labels);
-        self.add(Metric { name, kind: "counter", labels: labels.to_vec(), help }, made)
+        self.add(Metric { name, kind: "counter", labels: labels.to_vec(), values: vec![], help }, made)
+    }
+
+    /// A counter of seconds, whose name ends in `_seconds_total`.
+    pub fn seconds_counter(&self, name: &'static str, help: &'static str) -> Result<Counter, MetricsError> {
+        self.add(
+            Metric { name, kind: "counter", labels: vec![], values: vec![], help },
+            Counter::new(name, help),
+        )
     }
 
     /// A gauge.
     pub fn gauge(&self, name: &'static str, help: &'static str) -> Result<IntGauge, MetricsError> {
-        self.add(Metric { name, kind: "gauge", labels: vec![], help }, IntGauge::new(name, help))
+        self.add(
+            Metric { name, kind: "gauge", labels: vec![], values: vec![], help },
+            IntGauge::new(name, help),
+        )
     }
 
     /// A gauge per combination of label values.
@@ -109,7 +148,7 @@ impl Metrics {
         labels: &[&'static str],
     ) -> Result<IntGaugeVec, MetricsError> {
         let made = IntGaugeVec::new(Opts::new(name, help), labels);
-        self.add(Metric { name, kind: "gauge", labels: labels.to_vec(), help }, made)
+        self.add(Metric { name, kind: "gauge", labels: labels.to_vec(), values: vec![], help }, made)
     }
 
     /// A histogram with ascending upper bounds `buckets`, in the unit that `name` ends with. Its
@@ -121,7 +160,7 @@ impl Metrics {
         buckets: &[f64],
     ) -> Result<Histogram, MetricsError> {
         let made = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()));
-        self.add(Metric { name, kind: "histogram", labels: vec![], help }, made)
+        self.add(Metric { name, kind: "histogram", labels: vec![], values: vec![], help }, made)
     }
 
     /// A histogram per combination of label values.
@@ -133,11 +172,18 @@ impl Metrics {
         buckets: &[f64],
     ) -> Result<HistogramVec, MetricsError> {
         let made = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels);
-        self.add(Metric { name, kind: "histogram", labels: labels.to_vec(), help }, made)
+        self.add(Metric { name, kind: "histogram", labels: labels.to_vec(), values: vec![], help }, made)
+    }
+
+    /// Calls `hook` before each [`encode`](Self::encode): for gauges that cost less to look up than to keep.
+    /// It runs on the admin thread and must not block it.
+    pub fn before_scrape(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.before_scrape.lock().push(Box::new(hook));
     }
 
     /// Every metric in the Prometheus text format 0.0.4.
     pub fn encode(&self) -> String {
+        self.before_scrape.lock().iter().for_each(|hook| hook());
         let mut text = String::new();
         // One by one, so that a family that cannot be encoded does not take the others with it.
         for family in self.registry.gather() {
@@ -158,8 +204,11 @@ impl Metrics {
     /// The inventory as a Markdown section with one table, for the docs.
     pub fn markdown(&self, title: &str) -> String {
         let mut out = format!("## {title}\n\n| Metric | Kind | Labels | Meaning |\n|---|---|---|---|\n");
-        for Metric { name, kind, labels, help } in self.inventory() {
-            let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        for Metric { name, kind, labels, values, help } in self.inventory() {
+            let mut labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            if !values.is_empty() {
+                labels = format!("{labels}: {}", values.join(", "));
+            }
             // Writing to a string does not fail.
             writeln!(out, "| `{name}` | {kind} | {labels} | {} |", help.replace('|', "\\|"))
                 .unwrap_or_default();

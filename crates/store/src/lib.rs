@@ -13,6 +13,7 @@ mod error;
 mod keys;
 mod link;
 mod memory;
+mod observer;
 mod partition;
 mod redis;
 mod script;
@@ -28,6 +29,7 @@ pub use log::{Entry, Opened, Page, Published, Replay, Retention, RoomLog, SendRe
 pub use memory::Memory;
 pub use names::{Claim, Names, Secret};
 pub use nodes::{Incarnation, NodeInfo, NodeLease, Nodes, Peer, Sealed, Swept};
+pub use observer::{FAILURES, OPERATIONS, Observer, Unobserved};
 pub use presence::{Change, Presence, RoomState, RoomsPage, UsersPage, Version};
 
 /// What the caller decides about the store.
@@ -118,8 +120,9 @@ impl Store {
         url: &str,
         settings: &Settings,
         sink: Arc<dyn Sink>,
+        observer: Arc<dyn Observer>,
         lifecycle: &roomcast_ops::Lifecycle,
     ) -> Result<Self> {
-        redis::open(url, settings, sink, lifecycle)
+        redis::open(url, settings, sink, observer, lifecycle)
     }
 }

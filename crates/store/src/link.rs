@@ -3,7 +3,7 @@
 //! happened" and "nobody knows". Called by the Redis twins.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
 use crate::error::{Result, StoreError};
+use crate::observer::{Observer, operation_of};
 use crate::script::Script;
 use crate::{Health, Reach};
 
@@ -128,12 +129,13 @@ struct Inner {
     address: Address,
     connection: RwLock<Option<Connection>>,
     reach: watch::Sender<Reach>,
+    observer: Arc<dyn Observer>,
 }
 
 impl Link {
-    pub(crate) fn new(address: Address) -> Self {
+    pub(crate) fn new(address: Address, observer: Arc<dyn Observer>) -> Self {
         let (reach, _) = watch::channel(Reach { up: false, connections: 0 });
-        let inner = Arc::new(Inner { address, connection: RwLock::new(None), reach });
+        let inner = Arc::new(Inner { address, connection: RwLock::new(None), reach, observer });
         Self { inner, _owned: None }
     }
 
@@ -144,6 +146,10 @@ impl Link {
 
     pub(crate) fn health(&self) -> Health {
         Health(self.inner.reach.subscribe())
+    }
+
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        &*self.inner.observer
     }
 
     /// Makes the connection, and makes it again whenever a command found it broken. Never returns.
@@ -204,10 +210,15 @@ impl Link {
         }
     }
 
-    fn connection(&self) -> Result<(Connection, u64)> {
+    /// The way for a request of this operation, refused where there is none.
+    fn connection(&self, operation: &'static str) -> Result<(Connection, u64)> {
         let Reach { up, connections } = *self.inner.reach.borrow();
         let connection = self.inner.connection.read().clone();
-        let refused = || StoreError::Unavailable("not connected".into());
+        let refused = || {
+            let error = StoreError::Unavailable("not connected".into());
+            self.inner.observer.request(operation, None, Some(&error));
+            error
+        };
         connection.filter(|_| up).map(|connection| (connection, connections)).ok_or_else(refused)
     }
 
@@ -218,9 +229,10 @@ impl Link {
         keys: &[String],
         args: &[&[u8]],
     ) -> Result<T> {
+        let operation = script.operation();
         let mut attempt = 0;
         loop {
-            let (mut connection, connections) = self.connection()?;
+            let (mut connection, connections) = self.connection(operation)?;
             let answer = async {
                 let mut call = script.get().prepare_invoke();
                 for key in keys {
@@ -231,7 +243,7 @@ impl Link {
                 }
                 call.invoke_async(&mut connection).await
             };
-            match self.settle(connections, answer).await {
+            match self.settle(operation, connections, answer).await {
                 Err(StoreError::Unavailable(why)) if why == TRYAGAIN && attempt < TRYAGAIN_ATTEMPTS => {
                     attempt += 1;
                     tokio::time::sleep(Duration::from_millis(20) * attempt).await;
@@ -243,8 +255,9 @@ impl Link {
 
     /// Runs one command.
     pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        let (mut connection, connections) = self.connection()?;
-        self.settle(connections, command.query_async(&mut connection)).await
+        let operation = operation_of(command);
+        let (mut connection, connections) = self.connection(operation)?;
+        self.settle(operation, connections, command.query_async(&mut connection)).await
     }
 
     /// Runs commands, each on its own, as one write where the server is one.
@@ -281,17 +294,21 @@ impl Link {
 
     async fn settle<T>(
         &self,
+        operation: &'static str,
         connections: u64,
         answer: impl Future<Output = std::result::Result<T, RedisError>>,
     ) -> Result<T> {
-        match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
+        let begun = Instant::now();
+        let settled = match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.sort(connections, &error)),
             Err(_) => {
                 self.lose(connections, "a command was not answered in time");
                 Err(StoreError::Unknown("not answered in time".into()))
             }
-        }
+        };
+        self.inner.observer.request(operation, Some(begun.elapsed()), settled.as_ref().err());
+        settled
     }
 
     fn sort(&self, connections: u64, error: &RedisError) -> StoreError {
@@ -309,7 +326,10 @@ impl Link {
                 "LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "NOREPLICAS" | "OOM" | "MISCONF"
                 | "NOAUTH" | "WRONGPASS" | "NOPERM" | "BUSY" | "NOSCRIPT" | "MOVED" | "ASK",
             ) => StoreError::Unavailable(error.to_string()),
-            _ => StoreError::Corrupt(error.to_string()),
+            Some(_) => StoreError::Corrupt(error.to_string()),
+            // An answer that is not understood, which the error quotes: it may hold what somebody said, and
+            // errors are logged.
+            None => StoreError::Corrupt(error.category().to_owned()),
         }
     }
 }

@@ -86,6 +86,10 @@ pub trait Names: Send + Sync {
     /// The user is gone from this node. Does nothing where the name has another owner by now.
     async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()>;
 
+    /// How many users have connections or grace on these incarnations: each counts once, wherever it is.
+    /// A walk through all their names, so not for every request.
+    async fn online(&self, nodes: &[Incarnation]) -> Result<usize>;
+
     /// The incarnations on which a user has connections or grace.
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>>;
 }

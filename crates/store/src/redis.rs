@@ -12,16 +12,17 @@ use crate::log::redis::RedisLog;
 use crate::names::redis::RedisNames;
 use crate::nodes::redis::RedisNodes;
 use crate::presence::redis::RedisPresence;
-use crate::{Result, Settings, Sink, Store};
+use crate::{Observer, Result, Settings, Sink, Store};
 
 pub(crate) fn open(
     url: &str,
     settings: &Settings,
     sink: Arc<dyn Sink>,
+    observer: Arc<dyn Observer>,
     lifecycle: &Lifecycle,
 ) -> Result<Store> {
     let keys = Keys::new(&settings.prefix);
-    let link = Link::new(Address::parse(url)?);
+    let link = Link::new(Address::parse(url)?, observer);
     let end = lifecycle.hard().child_token();
     let owner = Arc::new(end.clone().drop_guard());
     let bus = RedisBus::open(url, &link, keys.clone(), sink, lifecycle, (&end, Arc::clone(&owner)))?;

@@ -3,32 +3,40 @@
 
 use std::sync::LazyLock;
 
-/// A script and its digest.
-pub(crate) struct Script(LazyLock<redis::Script>);
+/// A script with its digest, and the operation that its calls are counted under.
+pub(crate) struct Script(LazyLock<redis::Script>, &'static str);
 
 impl Script {
     pub(crate) fn get(&self) -> &redis::Script {
         &self.0
     }
+
+    pub(crate) fn operation(&self) -> &'static str {
+        self.1
+    }
 }
 
 macro_rules! scripts {
-    ($($name:ident = $($file:literal)+;)+) => {
-        $(pub(crate) static $name: Script =
-            Script(LazyLock::new(|| redis::Script::new(concat!($(include_str!(concat!("lua/", $file))),+))));)+
+    ($($name:ident $operation:literal = $($file:literal)+;)+) => {
+        $(pub(crate) static $name: Script = Script(
+            LazyLock::new(|| redis::Script::new(concat!($(include_str!(concat!("lua/", $file))),+))),
+            $operation,
+        );)+
+        #[cfg(test)]
+        pub(crate) static ALL: &[&Script] = &[$(&$name),+];
     };
 }
 
 scripts! {
-    LOG_PUBLISH = "epoch.lua" "log_publish.lua";
-    LOG_READ = "epoch.lua" "log_read.lua";
-    LOG_TOUCH = "epoch.lua" "log_touch.lua";
-    PRESENCE_WRITE = "presence.lua" "presence_write.lua";
-    PRESENCE_SWEEP = "presence.lua" "presence_sweep.lua";
-    PRESENCE_READ = "presence_read.lua";
-    NAME_CLAIM = "name_claim.lua";
-    NAME_RELEASE = "name_release.lua";
-    NODE_LEASE = "node_lease.lua";
-    NODE_SEAL = "node_seal.lua";
-    NODE_LIST = "node_list.lua";
+    LOG_PUBLISH "publish" = "epoch.lua" "log_publish.lua";
+    LOG_READ "history" = "epoch.lua" "log_read.lua";
+    LOG_TOUCH "touch" = "epoch.lua" "log_touch.lua";
+    PRESENCE_WRITE "presence_write" = "presence.lua" "presence_write.lua";
+    PRESENCE_SWEEP "presence_sweep" = "presence.lua" "presence_sweep.lua";
+    PRESENCE_READ "presence_read" = "presence_read.lua";
+    NAME_CLAIM "name_claim" = "name_claim.lua";
+    NAME_RELEASE "name_release" = "name_release.lua";
+    NODE_LEASE "renew" = "node_lease.lua";
+    NODE_SEAL "seal" = "node_seal.lua";
+    NODE_LIST "nodes" = "node_list.lua";
 }

@@ -15,7 +15,7 @@ use futures_util::task::AtomicWaker;
 use socketioxide::extract::SocketRef;
 
 pub(crate) use gate::is_connect;
-pub(crate) use outbox::{Bounds, Ended, Outbox};
+pub(crate) use outbox::{Bounds, Ended, Outbox, Took};
 pub(crate) use sessions::Sessions;
 pub(crate) use stream::Conn;
 

@@ -14,6 +14,7 @@ use roomcast_ops::Lifecycle;
 use tokio::net::TcpStream;
 
 use super::frame::{Namespace, Seen, look};
+use crate::telemetry::{Events, Written};
 
 /// Frames of one write, at most: what the kernel takes at once without a larger array.
 const SLICES: usize = 64;
@@ -36,10 +37,20 @@ pub(crate) enum Ended {
     Gone,
 }
 
+/// What became of frames that a connection took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Took {
+    /// Written, by a write of their own: whoever sent them counts it, for it sends to many.
+    AtOnce,
+    /// They wait, and are counted when they leave.
+    Later,
+}
+
 pub(crate) struct Outbox {
     stream: TcpStream,
     bounds: Bounds,
     lifecycle: Lifecycle,
+    events: Events,
     state: Mutex<State>,
     stalled: AtomicBool,
 }
@@ -48,6 +59,11 @@ struct State {
     open: bool,
     queue: VecDeque<Bytes>,
     bytes: usize,
+    /// Bytes that were said to wait, and frames that will be said to be written.
+    told: usize,
+    frames: usize,
+    /// Bytes that were written, ever.
+    sent: u64,
     /// Ours, which must not overtake the connect packet of their namespace, nor come between a packet
     /// and its attachments.
     waiting: VecDeque<(Namespace, Bytes)>,
@@ -84,23 +100,31 @@ enum Kind {
 }
 
 impl Outbox {
-    pub(crate) fn new(stream: TcpStream, bounds: Bounds, lifecycle: Lifecycle) -> Self {
+    pub(crate) fn new(stream: TcpStream, bounds: Bounds, lifecycle: Lifecycle, events: Events) -> Self {
         let state = State {
             open: true,
             queue: VecDeque::new(),
             bytes: 0,
+            told: 0,
+            frames: 0,
+            sent: 0,
             waiting: VecDeque::new(),
             connected: Connected::default(),
             attachments: 0,
             answers: 0,
             draining: false,
         };
-        Self { stream, bounds, lifecycle, state: Mutex::new(state), stalled: AtomicBool::new(false) }
+        Self { stream, bounds, lifecycle, events, state: Mutex::new(state), stalled: AtomicBool::new(false) }
     }
 
     /// What it writes to, for whoever reads from it.
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// Where to count what is read.
+    pub(super) fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Whether the peer took nothing for too long.
@@ -113,17 +137,38 @@ impl Outbox {
         self.state.lock().bytes
     }
 
-    /// Sends frames that others get, too.
-    pub(crate) fn send(self: &Arc<Self>, namespace: Namespace, frames: &Bytes) -> Result<(), Ended> {
-        self.put(namespace, frames, Kind::Broadcast)
+    /// Bytes that wait, and bytes that were written ever.
+    pub(crate) fn carried(&self) -> (usize, u64) {
+        let state = self.state.lock();
+        (state.bytes, state.sent)
+    }
+
+    /// Sends frames that others get, too; so many of them.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        namespace: Namespace,
+        frames: &Bytes,
+        count: usize,
+    ) -> Result<Took, Ended> {
+        self.put(namespace, frames, count, Kind::Broadcast)
     }
 
     /// Sends a frame that this client asked for.
     pub(crate) fn answer(self: &Arc<Self>, namespace: Namespace, frame: &Bytes) -> Result<(), Ended> {
-        self.put(namespace, frame, Kind::Answer)
+        let took = self.put(namespace, frame, 1, Kind::Answer)?;
+        if took == Took::AtOnce {
+            self.events.written(&Written { writes: 1, frames: 1, bytes: frame.len() });
+        }
+        Ok(())
     }
 
-    fn put(self: &Arc<Self>, namespace: Namespace, frames: &Bytes, kind: Kind) -> Result<(), Ended> {
+    fn put(
+        self: &Arc<Self>,
+        namespace: Namespace,
+        frames: &Bytes,
+        count: usize,
+        kind: Kind,
+    ) -> Result<Took, Ended> {
         let mut state = self.state.lock();
         if !state.open {
             return Err(Ended::Gone);
@@ -133,16 +178,25 @@ impl Outbox {
             // The common case: nothing waits, and the socket takes it all. Straight to the system, for
             // what the runtime knows of the socket is needed only where it does not.
             let written = match socket2::SockRef::from(&self.stream).send(frames) {
-                Ok(written) if written == frames.len() => return Ok(()),
-                Ok(written) => written,
+                Ok(written) if written == frames.len() => {
+                    state.sent += written as u64;
+                    return Ok(Took::AtOnce);
+                }
+                Ok(written) => {
+                    state.sent += written as u64;
+                    self.events.written(&Written { writes: 1, frames: 0, bytes: written });
+                    written
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(_) => return Err(Ended::Gone),
             };
             state.bytes += frames.len() - written;
+            state.frames += count;
             state.answers += if kind == Kind::Answer { frames.len() - written } else { 0 };
             state.queue.push_back(frames.slice(written..));
             self.drain_later(&mut state);
-            return Ok(());
+            self.tell(&mut state);
+            return Ok(Took::Later);
         }
         let waits = match kind {
             Kind::Broadcast => (state.bytes + frames.len()).saturating_sub(state.answers),
@@ -152,14 +206,16 @@ impl Outbox {
             return Err(Ended::SlowReader);
         }
         state.bytes += frames.len();
+        state.frames += count;
         state.answers += if kind == Kind::Answer { frames.len() } else { 0 };
         if ready {
             state.queue.push_back(frames.clone());
-            self.write(&mut state)
+            self.write(&mut state)?;
         } else {
             state.waiting.push_back((namespace, frames.clone()));
-            Ok(())
+            self.tell(&mut state);
         }
+        Ok(Took::Later)
     }
 
     /// Takes whole frames of socketioxide, in their place.
@@ -170,6 +226,7 @@ impl Outbox {
         }
         // Not bounded here: socketioxide's own queue is, and what it writes for us is little.
         state.bytes += bytes.len();
+        state.frames += 1;
         state.queue.push_back(Bytes::copy_from_slice(bytes));
         look(bytes, |seen| match seen {
             Seen::Connect(namespace) => state.connected.add(namespace),
@@ -191,6 +248,8 @@ impl Outbox {
         }
         state.queue = VecDeque::new();
         state.waiting = VecDeque::new();
+        state.bytes = 0;
+        self.tell(&mut state);
         if let Err(error) = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Both) {
             tracing::trace!(%error, "a connection was gone already");
         }
@@ -199,15 +258,26 @@ impl Outbox {
     /// Writes what the peer takes; the rest is left to a task that waits for it.
     fn write(self: &Arc<Self>, state: &mut State) -> Result<(), Ended> {
         if state.draining {
+            self.tell(state);
             return Ok(());
         }
-        match state.try_write(&self.stream) {
+        let tried = state.try_write(&self.stream, &self.events);
+        self.tell(state);
+        match tried {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.drain_later(state);
                 Ok(())
             }
             Err(_) => Err(Ended::Gone),
+        }
+    }
+
+    /// Takes note of what waits; of most connections nothing ever does.
+    fn tell(&self, state: &mut State) {
+        if state.told != state.bytes {
+            self.events.queued(state.told, state.bytes);
+            state.told = state.bytes;
         }
     }
 
@@ -219,7 +289,9 @@ impl Outbox {
     /// One turn of [`drain`]: true when nothing is left.
     fn drained(&self) -> io::Result<bool> {
         let mut state = self.state.lock();
-        match state.try_write(&self.stream) {
+        let tried = state.try_write(&self.stream, &self.events);
+        self.tell(&mut state);
+        match tried {
             Ok(()) => {
                 state.draining = false;
                 Ok(true)
@@ -264,7 +336,7 @@ impl State {
         }
     }
 
-    fn try_write(&mut self, stream: &TcpStream) -> io::Result<()> {
+    fn try_write(&mut self, stream: &TcpStream, events: &Events) -> io::Result<()> {
         if !self.open {
             return Err(io::ErrorKind::NotConnected.into());
         }
@@ -277,6 +349,8 @@ impl State {
                 stream.try_write_vectored(&slices)?
             };
             self.wrote(written);
+            let frames = if self.queue.is_empty() { std::mem::take(&mut self.frames) } else { 0 };
+            events.written(&Written { writes: 1, frames, bytes: written });
         }
         self.answers = 0;
         // An idle connection keeps no memory for what a busy moment needed.
@@ -288,6 +362,7 @@ impl State {
 
     fn wrote(&mut self, mut written: usize) {
         self.bytes -= written;
+        self.sent += written as u64;
         while let Some(front) = self.queue.front_mut() {
             if written < front.len() {
                 front.advance(written);

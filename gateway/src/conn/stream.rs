@@ -26,6 +26,7 @@ pub(crate) struct Conn {
 impl Conn {
     /// A connection after its upgrade; `early` are the bytes that came behind the request.
     pub(crate) fn new(early: &Bytes, control: Arc<Control>) -> Self {
+        control.outbox.events().read(early.len());
         Self { control, scanner: Scanner::default(), held: BytesMut::from(early.as_ref()) }
     }
 
@@ -70,6 +71,7 @@ impl Conn {
                 Err(error) if read == 0 && error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
                 _ => {
+                    self.control.outbox.events().read(read);
                     out.advance(read);
                     return Poll::Ready(Ok(()));
                 }
@@ -136,13 +138,14 @@ impl AsyncWrite for Conn {
 mod tests {
     use std::time::Duration;
 
-    use roomcast_ops::Lifecycle;
+    use roomcast_ops::{Lifecycle, Metrics};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::super::frame::{self, Namespace};
-    use super::super::outbox::{Bounds, Outbox};
+    use super::super::outbox::{Bounds, Outbox, Took};
     use super::*;
+    use crate::telemetry::Events;
 
     const BOUNDS: Bounds = Bounds { bytes: 64 * 1024, stall: Duration::from_millis(300) };
 
@@ -153,12 +156,25 @@ mod tests {
     }
 
     async fn pair(early: &[u8]) -> (Conn, Arc<Control>, TcpStream) {
+        let (conn, control, far, _) = measured(early).await;
+        (conn, control, far)
+    }
+
+    async fn measured(early: &[u8]) -> (Conn, Arc<Control>, TcpStream, Metrics) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let metrics = Metrics::new("test").unwrap();
+        let events = Events::new(&metrics).unwrap();
         let near = listener.accept().await.unwrap().0;
-        let outbox = Arc::new(Outbox::new(near, BOUNDS, Lifecycle::new()));
+        let outbox = Arc::new(Outbox::new(near, BOUNDS, Lifecycle::new(), events));
         let control = Arc::new(Control::new(outbox));
-        (Conn::new(&Bytes::copy_from_slice(early), Arc::clone(&control)), control, far)
+        (Conn::new(&Bytes::copy_from_slice(early), Arc::clone(&control)), control, far, metrics)
+    }
+
+    fn value(metrics: &Metrics, name: &str) -> f64 {
+        let text = metrics.encode();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
     }
 
     #[tokio::test]
@@ -205,11 +221,11 @@ mod tests {
     async fn our_frames_wait_for_the_connect_packet_and_for_attachments() {
         let (mut conn, control, mut far) = pair(b"").await;
         let ours = |n| frame::ack(Namespace::Root, n, &serde_json::value::to_raw_value(&n).unwrap());
-        control.outbox.send(Namespace::Root, &ours(1)).unwrap();
+        control.outbox.send(Namespace::Root, &ours(1), 1).unwrap();
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         conn.write_all(b"\x81\x0751-[\"a\"").await.unwrap();
         conn.write_all(b"\x81\x08451-[\"a\"").await.unwrap();
-        control.outbox.send(Namespace::Root, &ours(2)).unwrap();
+        control.outbox.send(Namespace::Root, &ours(2), 1).unwrap();
         conn.write_all(b"\x82\x01b").await.unwrap();
         let expected = [
             &b"\x81\x0440{}"[..],
@@ -227,16 +243,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_that_does_not_read_is_bounded_and_given_up() {
-        let (mut conn, control, mut far) = pair(b"").await;
+        let (mut conn, control, mut far, metrics) = measured(b"").await;
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         let frame = Bytes::from(vec![b'x'; 16 * 1024]);
-        let full = (0..10_000).find_map(|_| control.outbox.send(Namespace::Root, &frame).err());
+        let full = (0..10_000).find_map(|_| control.outbox.send(Namespace::Root, &frame, 1).err());
         assert_eq!(full, Some(Ended::SlowReader), "the bound holds");
+        let waits = value(&metrics, "roomcast_queue_bytes");
+        assert!(waits > 40_000.0 && waits <= 65_536.0, "{waits} bytes are said to wait");
         let mut byte = [0];
         // The stall ends both directions, so the reader comes to its end by itself.
         let ended = tokio::time::timeout(Duration::from_secs(10), conn.read(&mut byte)).await.unwrap();
         assert_eq!(ended.unwrap_or(0), 0);
-        assert_eq!(control.outbox.send(Namespace::Root, &frame), Err(Ended::Gone));
+        assert_eq!(control.outbox.send(Namespace::Root, &frame, 1), Err(Ended::Gone));
+        assert!(value(&metrics, "roomcast_queue_bytes").abs() < 0.5, "nothing waits for whoever is gone");
         // What was written before arrives, then the end.
         let mut all = Vec::new();
         far.read_to_end(&mut all).await.unwrap_or_default();
@@ -250,15 +269,16 @@ mod tests {
         let answer = Bytes::from(vec![b'a'; 16 * 1024 * 1024]);
         let broadcast = Bytes::from(vec![b'b'; 1_024]);
         control.outbox.answer(Namespace::Root, &answer).unwrap();
-        control.outbox.send(Namespace::Root, &broadcast).unwrap();
+        control.outbox.send(Namespace::Root, &broadcast, 1).unwrap();
         assert_eq!(control.outbox.answer(Namespace::Root, &answer), Err(Ended::SlowReader), "one at a time");
-        let full = (0..1_000).find_map(|_| control.outbox.send(Namespace::Root, &broadcast).err());
+        let full = (0..1_000).find_map(|_| control.outbox.send(Namespace::Root, &broadcast, 1).err());
         assert_eq!(full, Some(Ended::SlowReader), "the bound holds behind it");
     }
 
     #[tokio::test]
     async fn a_slow_peer_gets_everything_in_order_once_it_reads() {
-        let (mut conn, control, mut far) = pair(b"").await;
+        let (mut conn, control, mut far, metrics) = measured(b"").await;
+        let mut at_once = 0;
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         let reading = async {
             let mut all = Vec::new();
@@ -271,7 +291,8 @@ mod tests {
                 while control.outbox.backlog() > 32 * 1024 {
                     tokio::task::yield_now().await;
                 }
-                control.outbox.send(Namespace::Root, &frame).unwrap();
+                at_once +=
+                    usize::from(control.outbox.send(Namespace::Root, &frame, 1).unwrap() == Took::AtOnce);
             }
             while control.outbox.backlog() > 0 {
                 tokio::task::yield_now().await;
@@ -281,5 +302,11 @@ mod tests {
         let (all, ()) = tokio::join!(reading, writing);
         let expected = (0..2_000_u32).flat_map(|n| [u8::try_from(n % 251).unwrap(); 1_000]);
         assert!(all[6..].iter().copied().eq(expected));
+        // What was written at once is counted by whoever sends to many; here nobody does.
+        let counted = |name| value(&metrics, name);
+        assert!(counted("roomcast_queue_bytes").abs() < 0.5, "nothing waits any more");
+        assert!((counted("roomcast_frames_written_total") - (2_001 - at_once) as f64).abs() < 0.5);
+        assert!((counted("roomcast_sent_bytes_total") - (all.len() - at_once * 1_000) as f64).abs() < 0.5);
+        assert!(counted("roomcast_writes_total") > 0.0);
     }
 }

@@ -27,6 +27,7 @@ use crate::conn::{Bounds, Sessions};
 use crate::http::origin::Judged;
 use crate::peer::Peers;
 use crate::peer::sid::{self, Presented, Tag};
+use crate::telemetry::Events;
 pub(crate) use origin::Origins;
 
 /// socketioxide, for long-polling and for connections handed to it. What it does not know is 404.
@@ -39,6 +40,7 @@ pub(crate) struct Web {
     pub(crate) sessions: Sessions,
     /// How much a slow reader may cost.
     pub(crate) bounds: Bounds,
+    pub(crate) events: Events,
     pub(crate) lifecycle: Lifecycle,
     /// The gateways that hold other sessions, where there may be any.
     pub(crate) peers: Option<Peers>,

@@ -77,7 +77,7 @@ fn hand_over(
         tracing::error!("a connection is not the listener's own");
         return;
     };
-    let outbox = Outbox::new(parts.io.into_inner(), web.bounds, web.lifecycle.clone());
+    let outbox = Outbox::new(parts.io.into_inner(), web.bounds, web.lifecycle.clone(), web.events.clone());
     let control = Arc::new(Control::new(Arc::new(outbox)));
     request.extensions_mut().insert(Arc::clone(&control));
     match sid {

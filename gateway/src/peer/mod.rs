@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::{Events, Forwarded};
+use crate::telemetry::{Events, Forward, Forwarded};
 use directory::Directory;
 pub(crate) use handshake::Secret;
 use owner::Failure;
@@ -134,7 +134,7 @@ impl Peers {
         *passed.uri_mut() = path_and_query(&head.uri);
         copy(&head.headers, passed.headers_mut(), &[CONTENT_TYPE]);
         let passed = self.pass(tag, passed).await;
-        self.0.events.forwarded("poll", outcome(&passed));
+        self.0.events.forwarded(Forward::Poll, outcome(&passed));
         passed.ok().map(|(response, _)| response)
     }
 
@@ -147,7 +147,7 @@ impl Peers {
         passed.headers_mut().extend(asked.map(|(name, value)| (name, HeaderValue::from_static(value))));
         copy(request.headers(), passed.headers_mut(), &[SEC_WEBSOCKET_KEY]);
         let passed = self.pass(tag, passed).await;
-        self.0.events.forwarded("upgrade", outcome(&passed));
+        self.0.events.forwarded(Forward::Upgrade, outcome(&passed));
         let (mut response, permit) = passed.ok()?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (near, far) = (hyper::upgrade::on(&mut request), hyper::upgrade::on(&mut response));

@@ -20,6 +20,8 @@ const STASH: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) offset: u64,
+    /// When it was stored, by the store's clock.
+    pub(crate) ts: u64,
     pub(crate) json: Box<RawValue>,
 }
 
@@ -79,6 +81,10 @@ impl Follower {
         };
         follower.refill(opened);
         follower
+    }
+
+    pub(crate) fn is_healing(&self) -> bool {
+        self.healing
     }
 
     pub(crate) fn position(&self) -> &Position {
@@ -183,7 +189,7 @@ impl Follower {
     pub(crate) fn encode(&self, entry: Entry) -> Option<Arc<Message>> {
         let Entry { epoch, offset, ts, tail } = entry;
         match message::compose(&self.room, &epoch, offset, ts, &tail) {
-            Ok(json) => Some(Arc::new(Message { offset, json })),
+            Ok(json) => Some(Arc::new(Message { offset, ts, json })),
             Err(error) => {
                 tracing::error!(%error, offset, "a message in the log is no message");
                 None

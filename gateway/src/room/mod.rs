@@ -2,6 +2,7 @@
 //! fixed number of workers, each owning the rooms that hash to it, turn what happens into effects
 //! (`state.rs`, pure) and carry them out (`worker.rs`).
 
+mod figures;
 mod follower;
 mod roster;
 pub(crate) mod state;
@@ -17,6 +18,7 @@ use roomcast_protocol::{Position, RoomName, UserName};
 use roomcast_store::{News, Sink};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub(crate) use figures::{Figures, Order, Page, Rank, first};
 pub(crate) use follower::{Healed, Message};
 pub(crate) use roster::Departure;
 pub(crate) use state::Pace;
@@ -87,7 +89,7 @@ impl Rooms {
     /// Starts the workers.
     pub(crate) fn start(&self, unstarted: Unstarted, around: &Surroundings) {
         for ((receiver, gap), shard) in unstarted.0.into_iter().zip(self.0.iter()) {
-            let (fanout, runner) = Fanout::new();
+            let (fanout, runner) = Fanout::new(&around.events);
             let worker = Worker::new(receiver, gap, shard.commands.downgrade(), fanout, around.clone());
             let (hard, too) = (around.lifecycle.hard(), around.lifecycle.hard());
             around.lifecycle.spawn("rooms", async move { hard.run_until_cancelled(worker.run()).await });
@@ -142,6 +144,23 @@ impl Rooms {
     /// Tells this node's members only: for when the bus cannot.
     pub(crate) async fn typing_here(&self, room: &RoomName, user: UserName, typing: bool) {
         self.send(room, Command::News { room: room.clone(), news: News::Typing { user, typing } }).await;
+    }
+
+    /// The rooms of this node, in the order asked for. A worker looks through its rooms in between two
+    /// commands; how long to wait for that is the caller's decision.
+    pub(crate) async fn figures(&self, page: Page) -> Vec<(Rank, Figures)> {
+        let mut answers = Vec::with_capacity(self.0.len());
+        for shard in self.0.iter() {
+            let (reply, figures) = oneshot::channel();
+            // Workers that have stopped have no rooms: their answers are errors.
+            shard.commands.send(Command::Figures { page: page.clone(), reply }).await.unwrap_or_default();
+            answers.push(figures);
+        }
+        let mut all = Vec::new();
+        for figures in answers {
+            all.extend(figures.await.unwrap_or_default());
+        }
+        first(all.into_iter(), None, page.limit)
     }
 
     /// The store may know something else of this node than is true: write presence anew.

@@ -129,6 +129,32 @@ impl<C, T> Room<C, T> {
         Self { name, pace, phase, members: HashMap::new(), woken_at: None }
     }
 
+    /// Where it stands in its life.
+    pub(crate) fn state(&self) -> &'static str {
+        match &self.phase {
+            Phase::Opening { .. } => "opening",
+            Phase::Open(live) if live.idle_since.is_some() => "lingering",
+            Phase::Open(_) => "live",
+            Phase::Closing { .. } => "closing",
+        }
+    }
+
+    /// Joins that wait until the room is open.
+    pub(crate) fn waiting(&self) -> usize {
+        match &self.phase {
+            Phase::Opening { waiting, .. } | Phase::Closing { waiting } => waiting.len(),
+            Phase::Open(_) => 0,
+        }
+    }
+
+    /// What it follows, where it is open.
+    pub(crate) fn follower(&self) -> Option<&Follower> {
+        match &self.phase {
+            Phase::Open(live) => Some(&live.follower),
+            _ => None,
+        }
+    }
+
     /// Who is here, where the room is open.
     pub(crate) fn online(&self) -> Option<Online> {
         match &self.phase {

@@ -14,7 +14,8 @@ use roomcast_protocol::{Code, Refusal, RoomName, event};
 use roomcast_store::{News, Opened, RoomState};
 use tokio::sync::{mpsc, oneshot};
 
-use super::follower::{Healed, Message};
+use super::figures::{Activity, Figures, Order, Page, Rank, first, milliseconds};
+use super::follower::{Follower, Healed, Message};
 use super::roster::{Departure, Told};
 use super::state::{ClientId, Effect, Entered, Entering, Past, Room};
 use super::work::Surroundings;
@@ -31,6 +32,7 @@ pub(super) enum Command {
     Online { room: RoomName, reply: oneshot::Sender<Option<Online>> },
     News { room: RoomName, news: News },
     Rewrite,
+    Figures { page: Page, reply: oneshot::Sender<Vec<(Rank, Figures)>> },
     Opened { room: RoomName, opened: Option<(Opened, RoomState)> },
     Closed { room: RoomName },
     Past { room: RoomName, entering: Entering<Caller, Ticket>, past: Past },
@@ -46,8 +48,33 @@ struct Hall {
     /// Gathered since the last write.
     pending: Batch,
     written_at: Option<Instant>,
+    activity: Activity,
+    /// Where the room stands, and since when.
+    state: (&'static str, Instant),
     /// An alarm will write what is pending.
     alarmed: bool,
+}
+
+impl Hall {
+    fn figures(&self, room: RoomName, now: Instant) -> Figures {
+        let follower = self.room.follower();
+        let (state, since) = self.state;
+        #[expect(clippy::cast_precision_loss, reason = "nobody says that much in a second")]
+        let messages_per_second = self.activity.rate(now) as f64 / 1_000.0;
+        Figures {
+            room,
+            state,
+            state_ms: milliseconds(now.saturating_duration_since(since)),
+            age_ms: milliseconds(self.activity.age(now)),
+            members: self.seats.len(),
+            waiting: self.room.waiting(),
+            messages: self.activity.total(),
+            messages_per_second,
+            offset: follower.map(|follower| follower.position().offset),
+            healing: follower.is_some_and(Follower::is_healing),
+            pending: self.pending.len(),
+        }
+    }
 }
 
 /// Why a room wants to be looked at.
@@ -108,6 +135,8 @@ impl Worker {
                     seats: Seats::default(),
                     pending: Batch::default(),
                     written_at: None,
+                    activity: Activity::new(now),
+                    state: ("opening", now),
                     alarmed: false,
                 });
                 let effects = hall.room.enter(entering, now);
@@ -123,6 +152,7 @@ impl Worker {
                 reply.send(online).unwrap_or_default();
             }
             Command::News { room, news } => self.with(&room, |room| room.news(news, now)).await,
+            Command::Figures { page, reply } => reply.send(self.figures(&page, now)).unwrap_or_default(),
             Command::Rewrite => self.each_room(Room::rewrite).await,
             Command::Opened { room, opened } => self.with(&room, |room| room.opened(opened, now)).await,
             Command::Closed { room } => self.with(&room, Room::closed).await,
@@ -173,20 +203,13 @@ impl Worker {
                 Effect::Admit { client, ticket, entered } => {
                     // What is pending belongs to the answer, and must not follow it; nor must what is
                     // under way to a client that was here already.
-                    if let Some(hall) = self.halls.get_mut(room) {
-                        hall.seats.remove(client.id());
-                    }
+                    self.reseat(room, |seats| seats.remove(client.id()));
                     self.write(room).await;
                     admit(room, &client, ticket, &entered);
-                    if let Some(hall) = self.halls.get_mut(room) {
-                        hall.seats.add(client);
-                    }
+                    self.around.events.joined();
+                    self.reseat(room, |seats| seats.add(client));
                 }
-                Effect::Unseat(client) => {
-                    if let Some(hall) = self.halls.get_mut(room) {
-                        hall.seats.remove(client);
-                    }
-                }
+                Effect::Unseat(client) => self.reseat(room, |seats| seats.remove(client)),
                 Effect::Refuse { ticket } => {
                     let why = "the cluster's memory cannot be reached; try again";
                     ticket.answer.refuse(Refusal::new(Code::Unavailable, why));
@@ -222,7 +245,37 @@ impl Worker {
                 Effect::Drop => drop(self.halls.remove(room)),
             }
         }
+        if let Some(hall) = self.halls.get_mut(room)
+            && hall.state.0 != hall.room.state()
+        {
+            hall.state = (hall.room.state(), Instant::now());
+        }
         self.write_if_due(room).await;
+    }
+
+    fn figures(&self, page: &Page, now: Instant) -> Vec<(Rank, Figures)> {
+        let ranked = self.halls.iter().map(|(room, hall)| {
+            let measure = match page.order {
+                Order::Members => hall.seats.len() as u64,
+                Order::Rate => hall.activity.rate(now),
+                Order::Messages => hall.activity.total(),
+            };
+            ((Reverse(measure), room.as_str()), (room, hall))
+        });
+        let found = first(ranked, page.after.as_ref(), page.limit).into_iter();
+        found
+            .map(|((measure, name), (room, hall))| {
+                ((measure, name.to_owned()), hall.figures(room.clone(), now))
+            })
+            .collect()
+    }
+
+    fn reseat(&mut self, room: &RoomName, act: impl FnOnce(&mut Seats)) {
+        if let Some(hall) = self.halls.get_mut(room) {
+            let before = hall.seats.len();
+            act(&mut hall.seats);
+            self.around.events.seated(before, hall.seats.len());
+        }
     }
 
     fn gather(&mut self, room: &RoomName, add: impl FnOnce(&mut Batch)) {
@@ -247,9 +300,9 @@ impl Worker {
 
     async fn write(&mut self, room: &RoomName) {
         let Some(hall) = self.halls.get_mut(room).filter(|hall| !hall.pending.is_empty()) else { return };
-        let batch = std::mem::take(&mut hall.pending);
-        hall.written_at = Some(Instant::now());
-        self.around.events.delivered(batch.len(), hall.seats.len());
+        let (batch, now) = (std::mem::take(&mut hall.pending), Instant::now());
+        hall.written_at = Some(now);
+        hall.activity.add(batch.messages() as u64, now);
         self.fanout.send(&hall.seats, batch).await;
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use roomcast_protocol::client::ConnectAuth;
@@ -25,6 +26,7 @@ use crate::conn::Transport;
 use crate::room::Departure;
 use crate::room::state::ClientId;
 use crate::session::Session;
+use crate::telemetry::{Events, Transport as Way};
 use crate::users::{Held, NotYours};
 
 /// Every client of this node.
@@ -35,6 +37,8 @@ pub(crate) struct Clients(Arc<Registry>);
 struct Registry {
     next: AtomicU64,
     all: Mutex<HashMap<ClientId, Arc<Client>>>,
+    /// Those of them that are counted as polling.
+    polling: Mutex<HashMap<ClientId, Arc<Client>>>,
 }
 
 impl Clients {
@@ -47,12 +51,36 @@ impl Clients {
         self.0.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn insert(&self, client: &Arc<Client>) {
-        self.0.all.lock().insert(client.id(), Arc::clone(client));
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.all.lock().len()
     }
 
-    fn remove(&self, id: ClientId) {
+    /// Counts those that began with polling and have upgraded since: nobody tells when they do.
+    pub(crate) fn count_upgrades(&self, events: &Events) {
+        self.0.polling.lock().retain(|_, client| {
+            let polls = client.way() == Way::Polling;
+            if !polls {
+                events.upgraded();
+            }
+            polls
+        });
+    }
+
+    /// Answers as what it counts.
+    fn insert(&self, client: &Arc<Client>) -> Way {
+        self.0.all.lock().insert(client.id(), Arc::clone(client));
+        let way = client.way();
+        if way == Way::Polling {
+            self.0.polling.lock().insert(client.id(), Arc::clone(client));
+        }
+        way
+    }
+
+    /// Answers as what it was counted.
+    fn remove(&self, id: ClientId) -> Way {
         self.0.all.lock().remove(&id);
+        if self.0.polling.lock().remove(&id).is_some() { Way::Polling } else { Way::WebSocket }
     }
 }
 
@@ -61,6 +89,7 @@ struct Admitted {
     user: UserName,
     held: Held,
     resume: Option<String>,
+    asked: Instant,
 }
 
 /// A connected client, as its socket keeps it.
@@ -83,9 +112,10 @@ pub(crate) fn mount(io: &SocketIo, gateway: &Gateway) {
     for namespace in ["/", NATIVE_NAMESPACE] {
         let (authenticating, welcoming) = (Arc::clone(&gateway), Arc::clone(&gateway));
         let authenticate = move |socket: SocketRef, TryData(auth): TryData<serde_json::Value>| async move {
+            let asked = Instant::now();
             // Now, and not once the client is connected: its first event may be right behind.
             register(&authenticating, &socket);
-            let admitted = admit(&authenticating, &socket, auth.unwrap_or_default()).await;
+            let admitted = admit(&authenticating, &socket, auth.unwrap_or_default(), asked).await;
             let transport = Transport::of(&socket, &authenticating.sessions);
             match admitted {
                 Ok(admitted) => {
@@ -93,15 +123,18 @@ pub(crate) fn mount(io: &SocketIo, gateway: &Gateway) {
                     Ok(())
                 }
                 Err(NotYours::Refused(refusal)) => {
-                    authenticating.events.refused(refusal.code);
+                    authenticating.events.connect_refused(refusal.code, asked.elapsed());
                     transport.let_through(&socket);
                     Err(refusal.code.name())
                 }
                 Err(NotYours::Later) => {
                     // Stock clients do not try again after a refusal, but do when the transport goes.
+                    let draining = authenticating.lifecycle.soft().is_cancelled();
+                    let code = if draining { Code::Draining } else { Code::Unavailable };
+                    authenticating.events.connect_refused(code, asked.elapsed());
                     authenticating.events.cut("connect_must_wait");
                     transport.cut(&socket);
-                    Err(Code::Unavailable.name())
+                    Err(code.name())
                 }
             }
         };
@@ -113,7 +146,12 @@ pub(crate) fn mount(io: &SocketIo, gateway: &Gateway) {
     }
 }
 
-async fn admit(gateway: &Gateway, socket: &SocketRef, auth: serde_json::Value) -> Result<Admitted, NotYours> {
+async fn admit(
+    gateway: &Gateway,
+    socket: &SocketRef,
+    auth: serde_json::Value,
+    asked: Instant,
+) -> Result<Admitted, NotYours> {
     if gateway.lifecycle.soft().is_cancelled() {
         return Err(NotYours::Later);
     }
@@ -132,8 +170,7 @@ async fn admit(gateway: &Gateway, socket: &SocketRef, auth: serde_json::Value) -
         }
     };
     let held = gateway.users.take(&username, secret).await?;
-    tracing::debug!(transport = ?socket.transport_type(), "a client was let in");
-    Ok(Admitted { user: username, held, resume })
+    Ok(Admitted { user: username, held, resume, asked })
 }
 
 /// What 2.x clients, whose connect packet carries nothing, say in the query of their handshake.
@@ -146,7 +183,8 @@ fn from_query(socket: &SocketRef) -> serde_json::Value {
 /// The connect packet was answered: the client is there.
 fn begin(gateway: &Gateway, socket: &SocketRef) {
     let admitted = socket.extensions.remove::<Arc<Mutex<Option<Admitted>>>>();
-    let Some(Admitted { user, held, resume }) = admitted.and_then(|admitted| admitted.lock().take()) else {
+    let Some(Admitted { user, held, resume, asked }) = admitted.and_then(|admitted| admitted.lock().take())
+    else {
         tracing::error!("a client was connected that was not let in");
         return;
     };
@@ -154,8 +192,7 @@ fn begin(gateway: &Gateway, socket: &SocketRef) {
     let id = gateway.clients.fresh_id();
     let client = Client::new(id, user.clone(), socket.clone(), transport.clone(), gateway.events.clone());
     let client = Arc::new(client);
-    gateway.clients.insert(&client);
-    gateway.events.connected();
+    let way = gateway.clients.insert(&client);
     client.emit(
         event::server::WELCOME,
         &Welcome {
@@ -165,6 +202,7 @@ fn begin(gateway: &Gateway, socket: &SocketRef) {
             limits: Limits::IN_FORCE,
         },
     );
+    gateway.events.connected(way, asked.elapsed());
     let connection = Connection {
         client,
         queue: Queue::new(),
@@ -197,6 +235,7 @@ fn receive(gateway: &Arc<Gateway>, socket: &SocketRef, incoming: Incoming) {
         tracing::debug!("an event of nobody");
         return;
     };
+    gateway.events.received(&incoming.event);
     match connection.queue.push(Item::Event(incoming), || connection.client.pause(true)) {
         Pushed::Waits => {}
         Pushed::Begin => take_turns(gateway, connection),
@@ -220,8 +259,11 @@ fn depart(gateway: &Gateway, socket: &SocketRef, reason: DisconnectReason) {
         DisconnectReason::PacketParsingError => (Departure::Vanished, "bad_packet"),
         _ => (Departure::Vanished, "server"),
     };
-    gateway.events.disconnected(label);
-    gateway.clients.remove(connection.client.id());
+    if connection.client.stalled() {
+        gateway.events.cut("stalled");
+    }
+    let way = gateway.clients.remove(connection.client.id());
+    gateway.events.disconnected(way, label);
     if connection.queue.close(Item::Gone(how)) == Pushed::Begin {
         take_turns(&Arc::new(gateway.clone()), connection);
     }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use roomcast_ops::{Lifecycle, LogFormat, Outcome, telemetry};
 use roomcast_presence::{App, Config};
 use roomcast_protocol::{RoomName, UserName};
-use roomcast_store::{Change, Incarnation, News, NodeInfo, Secret, Settings, Sink, Store};
+use roomcast_store::{Change, Incarnation, News, NodeInfo, Secret, Settings, Sink, Store, Unobserved};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -186,7 +186,8 @@ impl Cluster {
     pub(crate) async fn join(redis: &Redis) -> Self {
         let (life, heard) = (Lifecycle::new(), Arc::new(Heard::default()));
         let settings = Settings { prefix: "test1".into(), ..Settings::default() };
-        let store = Store::on_redis(&redis.url(), &settings, heard.clone(), &life).unwrap();
+        let store =
+            Store::on_redis(&redis.url(), &settings, heard.clone(), Arc::new(Unobserved), &life).unwrap();
         assert!(store.health.wait_up(PATIENCE).await, "redis-server does not answer");
         Self { store, heard, _life: life }
     }

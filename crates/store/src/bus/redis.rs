@@ -6,12 +6,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::config::{Config, ReconnectPolicy, TcpConfig};
+use fred::types::config::{Config, ReconnectPolicy, Server, TcpConfig};
 use fred::types::{Builder, Message};
 use futures_util::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
@@ -58,6 +58,8 @@ struct Inner {
     wanted: Mutex<HashSet<String>>,
     beat_channel: String,
     beat_heard: watch::Sender<u64>,
+    /// The beat under way, and when it was sent.
+    beat_sent: Mutex<(u64, Instant)>,
     slots_moved: Notify,
 }
 
@@ -96,17 +98,18 @@ impl RedisBus {
             wanted: Mutex::new(HashSet::from([beat_channel.clone()])),
             beat_channel,
             beat_heard: watch::Sender::new(0),
+            beat_sent: Mutex::new((0, Instant::now())),
             slots_moved: Notify::new(),
         });
         let (tasks, end) = (Arc::clone(&inner), end.clone());
         lifecycle.spawn("redis-bus", async move {
             let messages = tasks.client.message_rx();
-            let reconnects = tasks.client.reconnect_rx();
+            let (reconnects, errors) = (tasks.client.reconnect_rx(), tasks.client.error_rx());
             let work = async {
                 tokio::join!(
                     tasks.keep_connected(),
                     tasks.read(messages),
-                    tasks.keep_subscribed(reconnects),
+                    tasks.keep_subscribed(reconnects, errors),
                     tasks.beat(),
                     tasks.look_at_slots(),
                 );
@@ -144,12 +147,17 @@ impl Inner {
         let channel: &str = &message.channel;
         if channel == self.beat_channel {
             let beat = message.value.as_u64().unwrap_or(0);
+            let (sent, at) = *self.beat_sent.lock();
+            if beat == sent {
+                self.link.observer().bus_beat(Some(at.elapsed()));
+            }
             self.beat_heard.send_replace(beat);
             return;
         }
         let Some(room) = self.keys.room_of_channel(channel) else {
             return;
         };
+        self.link.observer().bus_message();
         let payload = message.value.as_bytes().unwrap_or_default();
         match envelope::parse(payload) {
             Ok(news) => self.sink.news(&room, news),
@@ -163,22 +171,38 @@ impl Inner {
 
     async fn keep_subscribed(
         &self,
-        mut reconnects: tokio::sync::broadcast::Receiver<fred::types::config::Server>,
+        mut reconnects: tokio::sync::broadcast::Receiver<Server>,
+        mut errors: tokio::sync::broadcast::Receiver<(fred::error::Error, Option<Server>)>,
     ) {
+        let mut lost: Option<Instant> = None;
         loop {
             if self.client.wait_for_connect().await.is_ok() {
                 while !self.subscribe_all().await {
                     sleep(Duration::from_millis(50)).await;
                 }
                 self.sink.gap(None);
+                if let Some(lost) = lost.take() {
+                    self.link.observer().resubscribed(lost.elapsed());
+                }
             }
-            tokio::select! {
-                // Lagged means that there were several: once is enough for all.
-                reconnected = reconnects.recv() => if matches!(reconnected, Err(RecvError::Closed)) {
-                    return;
-                },
-                () = self.slots_moved.notified() => {}
+            // Of the time before, or of one that the next reconnect will speak of.
+            while errors.try_recv().is_ok() {}
+            loop {
+                tokio::select! {
+                    // Lagged means that there were several: once is enough for all.
+                    reconnected = reconnects.recv() => if matches!(reconnected, Err(RecvError::Closed)) {
+                        return;
+                    } else {
+                        break;
+                    },
+                    () = self.slots_moved.notified() => break,
+                    error = errors.recv() => match error {
+                        Err(RecvError::Closed) => return,
+                        _ => lost = lost.or(Some(Instant::now())),
+                    }
+                }
             }
+            lost = lost.or(Some(Instant::now()));
             while reconnects.try_recv().is_ok() {}
         }
     }
@@ -222,9 +246,11 @@ impl Inner {
         loop {
             ticks.tick().await;
             beat += 1;
+            *self.beat_sent.lock() = (beat, Instant::now());
             let sent: Result<u64> =
                 self.link.command(cmd("SPUBLISH").arg(&self.beat_channel).arg(beat)).await;
             if sent.is_err() {
+                self.link.observer().bus_beat(None);
                 unheard = 0;
                 continue;
             }
@@ -234,6 +260,7 @@ impl Inner {
                 unheard = 0;
                 continue;
             }
+            self.link.observer().bus_beat(None);
             unheard += 1;
             if unheard >= DEAF_AFTER {
                 unheard = 0;

@@ -146,5 +146,6 @@ impl RoomLog for RedisLog {
 
 fn field<T: FromRedisValue>(value: Option<Value>) -> Result<T> {
     let value = value.ok_or_else(|| StoreError::Corrupt("publish answered too little".into()))?;
-    from_redis_value(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+    // Without the error's own words, which quote the answer.
+    from_redis_value(value).map_err(|_| StoreError::Corrupt("publish answered something else".into()))
 }

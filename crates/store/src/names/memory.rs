@@ -45,6 +45,9 @@ impl Owners {
             let holders = owner.holders.iter().filter(|(_, hold)| counts(**hold));
             let holders: Vec<_> = holders.map(|(node, _)| node.clone()).collect();
             if !holders.is_empty() {
+                if !owner.holders.contains_key(node) {
+                    self.of_node.entry(node.clone()).or_default().remove(user);
+                }
                 return Claim::Taken(holders);
             }
             *owner = fresh();
@@ -104,6 +107,13 @@ impl Names for MemoryNames {
             names.remove(user);
         }
         Ok(())
+    }
+
+    async fn online(&self, nodes: &[Incarnation]) -> Result<usize> {
+        let state = self.0.lock();
+        let names: BTreeSet<_> =
+            nodes.iter().filter_map(|node| state.owners.of_node.get(node)).flatten().collect();
+        Ok(names.len())
     }
 
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>> {

@@ -1,5 +1,8 @@
 //! Owners of names in Redis: one hash a name, in the name's slot.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use async_trait::async_trait;
 use redis::cmd;
 use roomcast_protocol::UserName;
@@ -19,6 +22,10 @@ pub(crate) struct RedisNames {
 impl RedisNames {
     pub(crate) fn new(link: Link, keys: Keys) -> Self {
         Self { link, keys }
+    }
+
+    async fn unindex(&self, user: &UserName, node: &Incarnation) -> Result<()> {
+        self.link.command(cmd("SREM").arg(self.keys.node_names(node)).arg(user.as_str())).await
     }
 
     async fn let_go(&self, user: &UserName, secret: &Secret, node: &Incarnation, how: &str) -> Result<()> {
@@ -47,7 +54,11 @@ impl Names for RedisNames {
         match answer.split_first() {
             Some((verdict, [])) if verdict == "granted" => Ok(Claim::Granted),
             Some((verdict, holders)) if verdict == "taken" => {
-                Ok(Claim::Taken(holders.iter().map(|node| Incarnation::new(node)).collect()))
+                let holders: Vec<_> = holders.iter().map(|node| Incarnation::new(node)).collect();
+                if !holders.contains(node) {
+                    self.unindex(user, node).await?;
+                }
+                Ok(Claim::Taken(holders))
             }
             _ => Err(StoreError::Corrupt(format!("a claim answered {answer:?}"))),
         }
@@ -59,11 +70,36 @@ impl Names for RedisNames {
 
     async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
         self.let_go(user, secret, node, "gone").await?;
-        self.link.command(cmd("SREM").arg(self.keys.node_names(node)).arg(user.as_str())).await
+        self.unindex(user, node).await
+    }
+
+    async fn online(&self, nodes: &[Incarnation]) -> Result<usize> {
+        // Their hashes, not the names: eight bytes each, of a million users too.
+        let mut seen = HashSet::new();
+        for node in nodes {
+            let mut cursor = "0".to_owned();
+            loop {
+                let scan =
+                    cmd("SSCAN").arg(self.keys.node_names(node)).arg(&cursor).arg("COUNT").arg(1_000).take();
+                let (next, names): (String, Vec<String>) = self.link.command(&scan).await?;
+                seen.extend(names.iter().map(|name| hash(name)));
+                if next == "0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        Ok(seen.len())
     }
 
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>> {
         let fields: Vec<String> = self.link.command(cmd("HKEYS").arg(self.keys.name(user))).await?;
         Ok(fields.iter().filter_map(|field| field.strip_prefix("i:")).map(Incarnation::new).collect())
     }
+}
+
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }

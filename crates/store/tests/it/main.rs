@@ -64,6 +64,7 @@ contract! {
         rooms_of_a_user;
     names:
         a_name_belongs_to_its_secret
+        users_are_counted_once
         a_name_in_grace
         the_dead_hold_nothing
         a_former_owner_releases_nothing;

@@ -113,3 +113,33 @@ pub(crate) async fn a_former_owner_releases_nothing(subject: Subject) {
     assert_eq!(taken_by(refused), in_order(&[&a]), "neither released nor put into grace");
     node.names.release(&user("Nobody"), &former, &a).await.unwrap();
 }
+
+pub(crate) async fn users_are_counted_once(subject: Subject) {
+    let (node, [a, b, c]) = (subject.node().await, nodes());
+    let (mine, other) = (Secret::chosen("mine"), Secret::chosen("other"));
+    let online = async |nodes: &[&Incarnation]| {
+        let nodes: Vec<_> = nodes.iter().map(|node| (*node).clone()).collect();
+        node.names.online(&nodes).await.unwrap()
+    };
+    assert_eq!(online(&[&a, &b, &c]).await, 0);
+    for n in 0..50 {
+        let name = user(&format!("user {n}"));
+        assert_eq!(node.names.claim(&name, &mine, &a, &[]).await.unwrap(), Claim::Granted);
+        if n < 20 {
+            assert_eq!(node.names.claim(&name, &mine, &b, &[]).await.unwrap(), Claim::Granted);
+        }
+        assert!(taken_by(node.names.claim(&name, &other, &c, &[]).await.unwrap()).contains(&a));
+    }
+    assert_eq!(online(&[&a, &b]).await, 50, "a user of two nodes is one");
+    assert_eq!(online(&[&b]).await, 20);
+    assert_eq!(online(&[&c]).await, 0, "whoever was refused is not there");
+    assert_eq!(
+        taken_by(node.names.claim(&user("user 0"), &other, &a, &[]).await.unwrap()),
+        in_order(&[&a, &b])
+    );
+    assert_eq!(online(&[&a]).await, 50, "a refusal takes nothing from the holder on the same node");
+    node.names.grace(&user("user 0"), &mine, &a).await.unwrap();
+    assert_eq!(online(&[&a]).await, 50, "a user in grace is online");
+    node.names.release(&user("user 49"), &mine, &a).await.unwrap();
+    assert_eq!(online(&[&a, &b]).await, 49);
+}

@@ -1,10 +1,11 @@
 //! What only Redis can suffer: connections that break, servers that die or forget.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomcast_protocol::RoomName;
 use roomcast_store::{
-    Health, Incarnation, NodeInfo, Reach, Replay, Retention, Secret, Settings, Store, StoreError,
+    Health, Incarnation, NodeInfo, Reach, Replay, Retention, Secret, Settings, Store, StoreError, Unobserved,
 };
 
 use crate::presence::{gone, here};
@@ -266,8 +267,10 @@ async fn a_store_may_be_opened_before_its_server_is_there() {
     let server = Server::start(&[]).await;
     let (port, url) = (server.port, server.url());
     drop(server);
-    let (subject, heard) = (Subject::at(&url), std::sync::Arc::new(Heard::default()));
-    let store = Store::on_redis(&url, &subject.settings, heard.clone(), &subject.lifecycle).unwrap();
+    let (subject, heard) = (Subject::at(&url), Arc::new(Heard::default()));
+    let store =
+        Store::on_redis(&url, &subject.settings, heard.clone(), Arc::new(Unobserved), &subject.lifecycle)
+            .unwrap();
     assert!(matches!(store.log.touch(&room("early")).await, Err(StoreError::Unavailable(_))));
     assert!(!store.health.wait_up(Duration::from_millis(100)).await);
     let _server = Server::start_on(port, &[]).await;
@@ -297,7 +300,8 @@ async fn a_url_that_is_none_is_refused() {
         let opened = Store::on_redis(
             url,
             &subject.settings,
-            std::sync::Arc::new(Heard::default()),
+            Arc::new(Heard::default()),
+            Arc::new(Unobserved),
             &subject.lifecycle,
         );
         assert!(matches!(opened, Err(StoreError::Settings(_))), "{url:?}");
@@ -308,7 +312,7 @@ async fn a_url_that_is_none_is_refused() {
 #[tokio::test]
 async fn memory_is_always_up() {
     let settings = Settings { retention: Retention::default(), ..Settings::default() };
-    let store = Store::in_memory(&settings, std::sync::Arc::new(Heard::default()));
+    let store = Store::in_memory(&settings, Arc::new(Heard::default()));
     let health: Health = store.health.clone();
     drop(store);
     assert!(health.wait_up(Duration::ZERO).await);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use roomcast_ops::Lifecycle;
 use roomcast_protocol::{RoomName, UserName};
-use roomcast_store::{Entry, Memory, News, Published, Result, Retention, SendRequest, Settings, Sink, Store};
+use roomcast_store::{
+    Entry, Memory, News, Published, Result, Retention, SendRequest, Settings, Sink, Store, Unobserved,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::server::{shared_cluster, shared_redis};
@@ -58,7 +60,9 @@ impl Subject {
         let sink: Arc<dyn Sink> = heard.clone();
         let store = match &self.place {
             Place::Memory => self.memory.node(sink),
-            Place::Redis(url) => Store::on_redis(url, &self.settings, sink, &self.lifecycle).unwrap(),
+            Place::Redis(url) => {
+                Store::on_redis(url, &self.settings, sink, Arc::new(Unobserved), &self.lifecycle).unwrap()
+            }
         };
         assert!(store.health.wait_up(Duration::from_secs(10)).await, "the store is not reached");
         Node { store, heard }

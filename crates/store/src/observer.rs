@@ -1,0 +1,87 @@
+//! What the store tells whoever counts: each request to Redis, and how the bus fares. Called by `link.rs` and
+//! `bus/redis.rs`; implemented by the telemetry of the gateway and of the presence service. The memory
+//! twins have nothing to tell.
+
+use std::time::Duration;
+
+use crate::error::StoreError;
+
+/// Kinds of requests to Redis: a closed set, for labels. Scripts have one each, in `script.rs`.
+pub const OPERATIONS: &[&str] = &[
+    "publish",
+    "history",
+    "touch",
+    "presence_write",
+    "presence_sweep",
+    "presence_read",
+    "name_claim",
+    "name_release",
+    "renew",
+    "seal",
+    "nodes",
+    "whisper",
+    "index",
+    "list",
+    "slots",
+    "other",
+];
+
+/// Kinds of failures of Redis: those labels of [`StoreError`] that are no answer to a request.
+pub const FAILURES: &[&str] = &["unavailable", "unknown", "corrupt"];
+
+/// Hears of what happens. Every method does nothing unless it is implemented, and must not block.
+pub trait Observer: Send + Sync {
+    /// A request was answered, or failed, after so long; one without a duration never left.
+    fn request(&self, operation: &'static str, took: Option<Duration>, failed: Option<&StoreError>) {
+        let _ = (operation, took, failed);
+    }
+
+    /// The bus brought a message of a room.
+    fn bus_message(&self) {}
+
+    /// The heartbeat through the bus came back, after so long; or it did not.
+    fn bus_beat(&self, came_back_after: Option<Duration>) {
+        let _ = came_back_after;
+    }
+
+    /// The bus was lost, and so long after that every room is subscribed again.
+    fn resubscribed(&self, took: Duration) {
+        let _ = took;
+    }
+}
+
+/// Nobody counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
+
+/// The operation that a single command belongs to; scripts name theirs.
+pub(crate) fn operation_of(command: &redis::Cmd) -> &'static str {
+    let Some(redis::Arg::Simple(name)) = command.args_iter().next() else { return "other" };
+    match name {
+        b"SPUBLISH" => "whisper",
+        b"SADD" | b"SREM" | b"ZADD" | b"ZREM" => "index",
+        b"SMEMBERS" | b"SSCAN" | b"HLEN" | b"HKEYS" | b"HSCAN" | b"EXISTS" | b"ZSCORE" | b"ZRANGEBYLEX" => {
+            "list"
+        }
+        b"CLUSTER" => "slots",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_is_in_the_set() {
+        for (command, operation) in
+            [("SPUBLISH", "whisper"), ("ZREM", "index"), ("SSCAN", "list"), ("PING", "other")]
+        {
+            assert_eq!(operation_of(redis::cmd(command).arg("key")), operation);
+            assert!(OPERATIONS.contains(&operation));
+        }
+        assert!(crate::script::ALL.iter().all(|script| OPERATIONS.contains(&script.operation())));
+    }
+}

@@ -1,0 +1,215 @@
+//! Clients: how they come, what they ask, how they go. Called by `socket/`, `client.rs`, `http/` and `app.rs`.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounterVec, IntGauge};
+use roomcast_ops::metrics::{CounterSet, GaugeSet, SECONDS};
+use roomcast_ops::{Metrics, MetricsError};
+use roomcast_protocol::{Code, event};
+
+use super::{Events, gauge};
+
+/// How a client is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    WebSocket,
+    Polling,
+}
+
+impl Transport {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Polling => "polling",
+        }
+    }
+}
+
+/// What is passed to the owner of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Forward {
+    Poll,
+    Upgrade,
+}
+
+impl Forward {
+    const ALL: [Self; 2] = [Self::Poll, Self::Upgrade];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::Upgrade => "upgrade",
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Forwarded {
+    /// The owner answered.
+    Ok,
+    /// Nobody knows the session's owner.
+    Unknown,
+    /// The owner cannot be reached.
+    Unreachable,
+    /// The owner does not take it.
+    Refused,
+}
+
+impl Forwarded {
+    const ALL: [Self; 4] = [Self::Ok, Self::Unknown, Self::Unreachable, Self::Refused];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unknown => "unknown",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+pub(super) struct Connections {
+    connections: GaugeSet,
+    connects: CounterSet,
+    connect_seconds: Histogram,
+    disconnects: CounterSet,
+    cuts: CounterSet,
+    refusals: CounterSet,
+    received: CounterSet,
+    forwarded: IntCounterVec,
+    draining: IntGauge,
+    drain_remaining: IntGauge,
+}
+
+impl Connections {
+    pub(super) fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
+        let codes = Code::ALL.map(Code::name);
+        let outcomes: Vec<_> = ["ok"].into_iter().chain(codes).collect();
+        let events: Vec<_> = event::client::ALL.iter().map(|event| event.name).chain(["other"]).collect();
+        let forwarded = metrics.counter_vec(
+            "roomcast_forwarded_total",
+            "Requests passed to the gateway that owns their session, by what was passed (poll, upgrade) and \
+             what came of it (ok, unknown, unreachable, refused).",
+            &["kind", "outcome"],
+        )?;
+        for kind in Forward::ALL {
+            for outcome in Forwarded::ALL {
+                forwarded.with_label_values(&[kind.name(), outcome.name()]).inc_by(0);
+            }
+        }
+        Ok(Self {
+            connections: metrics.gauge_set(
+                "roomcast_connections",
+                "Clients connected to a namespace.",
+                "transport",
+                &[Transport::WebSocket.name(), Transport::Polling.name()],
+            )?,
+            connects: metrics.counter_set(
+                "roomcast_connects_total",
+                "Connect packets answered: ok, or the code of the refusal (unavailable and draining: the \
+                 transport was closed instead, so that the client comes back).",
+                "outcome",
+                &outcomes,
+            )?,
+            connect_seconds: metrics.histogram(
+                "roomcast_connect_duration_seconds",
+                "From a connect packet to its answer, refusals included.",
+                SECONDS,
+            )?,
+            disconnects: metrics.counter_set(
+                "roomcast_disconnects_total",
+                "Clients that went, by reason.",
+                "reason",
+                &[
+                    "client",
+                    "heartbeat",
+                    "transport_close",
+                    "transport_error",
+                    "bad_packet",
+                    "stalled",
+                    "server",
+                ],
+            )?,
+            cuts: metrics.counter_set(
+                "roomcast_cuts_total",
+                "Transports closed by the gateway: more waited for the client than may (slow_reader), it took \
+                 nothing for too long (stalled), the node goes away (drain), a connect had to wait too long \
+                 (connect_must_wait).",
+                "reason",
+                &["slow_reader", "stalled", "drain", "connect_must_wait"],
+            )?,
+            refusals: metrics.counter_set(
+                "roomcast_refusals_total",
+                "Requests refused, connects included, by code.",
+                "code",
+                &codes,
+            )?,
+            received: metrics.counter_set(
+                "roomcast_events_received_total",
+                "Events received from clients, by name.",
+                "event",
+                &events,
+            )?,
+            forwarded,
+            draining: metrics.gauge("roomcast_draining", "1 while the node closes its clients to go away.")?,
+            drain_remaining: metrics
+                .gauge("roomcast_drain_remaining", "While draining: clients that are still connected.")?,
+        })
+    }
+}
+
+impl Events {
+    /// A connect packet was answered with yes.
+    pub(crate) fn connected(&self, transport: Transport, took: Duration) {
+        let own = &self.0.connections;
+        own.connections.add(transport.name(), 1);
+        own.connects.inc("ok");
+        own.connect_seconds.observe(took.as_secs_f64());
+        tracing::debug!(transport = transport.name(), ?took, "a client was let in");
+    }
+
+    /// A connect packet was answered with no, or its transport was closed because it could not be answered.
+    pub(crate) fn connect_refused(&self, code: Code, took: Duration) {
+        let own = &self.0.connections;
+        own.connects.inc(code.name());
+        own.connect_seconds.observe(took.as_secs_f64());
+        self.refused(code);
+    }
+
+    /// A client that began with long-polling goes on by WebSocket.
+    pub(crate) fn upgraded(&self) {
+        self.0.connections.connections.add(Transport::Polling.name(), -1);
+        self.0.connections.connections.add(Transport::WebSocket.name(), 1);
+    }
+
+    pub(crate) fn disconnected(&self, transport: Transport, reason: &'static str) {
+        self.0.connections.connections.add(transport.name(), -1);
+        self.0.connections.disconnects.inc(reason);
+    }
+
+    pub(crate) fn cut(&self, reason: &'static str) {
+        tracing::info!(reason, "a transport was closed");
+        self.0.connections.cuts.inc(reason);
+    }
+
+    pub(crate) fn refused(&self, code: Code) {
+        self.0.connections.refusals.inc(code.name());
+    }
+
+    /// A client sent an event, whatever comes of it.
+    pub(crate) fn received(&self, event: &str) {
+        self.0.connections.received.inc(event);
+    }
+
+    /// A request was passed to the gateway that owns its session.
+    pub(crate) fn forwarded(&self, kind: Forward, outcome: Forwarded) {
+        self.0.connections.forwarded.with_label_values(&[kind.name(), outcome.name()]).inc();
+    }
+
+    /// Looked up at each scrape: whether the node is draining, and how many clients it has left.
+    pub(crate) fn drain_seen(&self, draining: bool, clients: usize) {
+        self.0.connections.draining.set(i64::from(draining));
+        self.0.connections.drain_remaining.set(if draining { gauge(clients) } else { 0 });
+    }
+}

@@ -1,0 +1,69 @@
+//! What the gateway says about itself: one function per happening, which counts it and, where a person
+//! would want to read it, logs it. Names and labels of metrics stand in this folder and nowhere else:
+//! clients in `connections.rs`, rooms and their messages in `rooms.rs`, bytes in `wire.rs`, Redis and the
+//! bus in `cluster.rs`. docs/METRICS.md is made of them.
+
+mod cluster;
+mod connections;
+mod rooms;
+mod wire;
+
+use std::sync::Arc;
+
+use roomcast_ops::{Metrics, MetricsError, Readiness};
+
+pub(crate) use connections::Transport;
+pub(crate) use connections::{Forward, Forwarded};
+pub(crate) use rooms::Sums;
+pub(crate) use wire::Written;
+
+/// Every metric of this process, registered; called on the runtime that serves.
+pub(crate) fn begin() -> Result<(Metrics, Events, Readiness), MetricsError> {
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
+    metrics.publish_runtime(&tokio::runtime::Handle::current())?;
+    let (events, readiness) = (Events::new(&metrics)?, Readiness::new());
+    readiness.publish(&metrics)?;
+    readiness.degrade("redis", false);
+    Ok((metrics, events, readiness))
+}
+
+/// What docs/METRICS.md says of this process; called on a runtime.
+///
+/// # Errors
+/// A metric's name breaks a rule.
+pub fn inventory() -> Result<String, MetricsError> {
+    begin().map(|(metrics, ..)| metrics.markdown("roomcast-gateway"))
+}
+
+/// A handle; clones share the metrics.
+#[derive(Clone)]
+pub(crate) struct Events(Arc<Inner>);
+
+struct Inner {
+    connections: connections::Connections,
+    rooms: rooms::Rooms,
+    wire: wire::Wire,
+    cluster: cluster::Cluster,
+}
+
+impl Events {
+    pub(crate) fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
+        Ok(Self(Arc::new(Inner {
+            connections: connections::Connections::new(metrics)?,
+            rooms: rooms::Rooms::new(metrics)?,
+            wire: wire::Wire::new(metrics)?,
+            cluster: cluster::Cluster::new(metrics)?,
+        })))
+    }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+fn gauge(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

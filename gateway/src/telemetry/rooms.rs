@@ -1,0 +1,136 @@
+//! Rooms on this node: who is in them, what is said, how it reaches the members, and what had to be mended.
+//! Called by `room/`, `fanout.rs` and `socket/send_message.rs`; nothing here runs once per recipient.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+use roomcast_ops::metrics::{CounterSet, SECONDS, SHORT_SECONDS};
+use roomcast_ops::{Metrics, MetricsError};
+
+use super::wire::Written;
+use super::{Events, count, gauge};
+use crate::room::Healed;
+
+/// Bucket bounds for members of a room.
+const MEMBERS: &[f64] =
+    &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 50_000.0];
+
+pub(super) struct Rooms {
+    rooms: IntGauge,
+    members: IntGauge,
+    joins: IntCounter,
+    stored: IntCounter,
+    delivered: IntCounter,
+    lag: Histogram,
+    fanout_members: Histogram,
+    fanout_seconds: Histogram,
+    gaps: IntCounter,
+    heals: CounterSet,
+    resyncs: IntCounter,
+}
+
+impl Rooms {
+    pub(super) fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
+        Ok(Self {
+            rooms: metrics.gauge("roomcast_rooms", "Rooms with members on this node.")?,
+            members: metrics
+                .gauge("roomcast_members", "Memberships on this node: a client in three rooms is three.")?,
+            joins: metrics.counter("roomcast_joins_total", "Joins answered with yes.")?,
+            stored: metrics.counter(
+                "roomcast_messages_stored_total",
+                "Messages of this node's clients that were stored.",
+            )?,
+            delivered: metrics.counter(
+                "roomcast_deliveries_total",
+                "Events of rooms given to this node's members, each counted.",
+            )?,
+            lag: metrics.histogram(
+                "roomcast_delivery_lag_seconds",
+                "From when a message was stored, by the clock of Redis, to when it was written to its last \
+                 member on this node, by this node's clock: it includes the difference between the two clocks, \
+                 and is 0 where that would make it negative. The oldest message of each fan-out counts.",
+                SECONDS,
+            )?,
+            fanout_members: metrics.histogram(
+                "roomcast_fanout_members",
+                "Members of a room that one fan-out reached on this node.",
+                MEMBERS,
+            )?,
+            fanout_seconds: metrics.histogram(
+                "roomcast_fanout_duration_seconds",
+                "One fan-out, from its first to its last member.",
+                SHORT_SECONDS,
+            )?,
+            gaps: metrics.counter("roomcast_gaps_total", "Times that news may have been missed.")?,
+            heals: metrics.counter_set(
+                "roomcast_heals_total",
+                "Rooms read again after a gap: nothing is missing (whole), the log could not fill it (lost), it \
+                 will be tried again (failed).",
+                "outcome",
+                &["whole", "lost", "failed"],
+            )?,
+            resyncs: metrics
+                .counter("roomcast_resyncs_total", "Times that members were told to read a room anew.")?,
+        })
+    }
+}
+
+/// What one fan-out came to, summed up on its way from member to member.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    /// Members that it was given to.
+    pub(crate) members: usize,
+    /// What was written at once; what waits is counted when it leaves.
+    pub(crate) written: Written,
+}
+
+impl Events {
+    /// A room had so many members on this node, and has so many now.
+    pub(crate) fn seated(&self, before: usize, after: usize) {
+        self.0.rooms.members.add(gauge(after) - gauge(before));
+        self.0.rooms.rooms.add(i64::from(after > 0) - i64::from(before > 0));
+    }
+
+    pub(crate) fn joined(&self) {
+        self.0.rooms.joins.inc();
+    }
+
+    pub(crate) fn stored(&self) {
+        self.0.rooms.stored.inc();
+    }
+
+    /// A batch of so many events left for the members of a room; `oldest` is when its first message was
+    /// stored, in milliseconds since 1970, where it has one.
+    pub(crate) fn fanned_out(&self, events: usize, oldest: Option<u64>, sums: &Sums, took: Duration) {
+        if sums.members == 0 {
+            return;
+        }
+        let own = &self.0.rooms;
+        own.delivered.inc_by(count(events * sums.members));
+        #[expect(clippy::cast_precision_loss, reason = "a node has fewer members than that")]
+        own.fanout_members.observe(sums.members as f64);
+        own.fanout_seconds.observe(took.as_secs_f64());
+        self.written(&sums.written);
+        if let Some(stored) = oldest {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            own.lag.observe(now.saturating_sub(Duration::from_millis(stored)).as_secs_f64());
+        }
+    }
+
+    pub(crate) fn gap(&self) {
+        self.0.rooms.gaps.inc();
+    }
+
+    pub(crate) fn healed(&self, healed: &Healed) {
+        self.0.rooms.heals.inc(match healed {
+            Healed::Whole(_) => "whole",
+            Healed::Lost(_) => "lost",
+            Healed::Failed => "failed",
+        });
+    }
+
+    pub(crate) fn resync(&self) {
+        tracing::warn!("the log of a room cannot fill a gap: its members read it anew");
+        self.0.rooms.resyncs.inc();
+    }
+}

@@ -1,0 +1,59 @@
+//! Bytes of WebSockets. Called by `conn/`; by `fanout.rs` with what a whole fan-out wrote.
+
+use prometheus::{IntCounter, IntGauge};
+use roomcast_ops::{Metrics, MetricsError};
+
+use super::{Events, count, gauge};
+
+pub(super) struct Wire {
+    received_bytes: IntCounter,
+    sent_bytes: IntCounter,
+    writes: IntCounter,
+    frames: IntCounter,
+    queue_bytes: IntGauge,
+}
+
+impl Wire {
+    pub(super) fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
+        Ok(Self {
+            received_bytes: metrics.counter(
+                "roomcast_received_bytes_total",
+                "Bytes received over WebSockets, heads included.",
+            )?,
+            sent_bytes: metrics
+                .counter("roomcast_sent_bytes_total", "Bytes sent over WebSockets, heads included.")?,
+            writes: metrics.counter("roomcast_writes_total", "Writes to WebSockets.")?,
+            frames: metrics.counter(
+                "roomcast_frames_written_total",
+                "Frames in the writes to WebSockets: divided by roomcast_writes_total, how many are gathered into one.",
+            )?,
+            queue_bytes: metrics
+                .gauge("roomcast_queue_bytes", "Bytes that wait because WebSockets are read slowly.")?,
+        })
+    }
+}
+
+/// What went to the system.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) writes: usize,
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Events {
+    pub(crate) fn read(&self, bytes: usize) {
+        self.0.wire.received_bytes.inc_by(count(bytes));
+    }
+
+    pub(crate) fn written(&self, written: &Written) {
+        self.0.wire.writes.inc_by(count(written.writes));
+        self.0.wire.frames.inc_by(count(written.frames));
+        self.0.wire.sent_bytes.inc_by(count(written.bytes));
+    }
+
+    /// So many bytes waited for a client, and so many do now.
+    pub(crate) fn queued(&self, before: usize, after: usize) {
+        self.0.wire.queue_bytes.add(gauge(after) - gauge(before));
+    }
+}

@@ -1,0 +1,87 @@
+//! Counts who is online in the whole cluster, for the metrics. Every replica does, and each comes to the same
+//! figure. Called by `app.rs`; reads the store's nodes and names.
+
+use std::time::Duration;
+
+use roomcast_ops::CancellationToken;
+use roomcast_store::{Result, Store};
+use tokio::time::{Instant, sleep};
+
+use crate::telemetry::Telemetry;
+
+/// How often, where the cluster is small enough.
+const EVERY: Duration = Duration::from_secs(5);
+/// At most this part of the time is spent counting.
+const PART: u32 = 20;
+
+/// Counts until `stop`.
+pub(crate) async fn run(store: Store, telemetry: Telemetry, stop: CancellationToken) {
+    stop.run_until_cancelled(async {
+        loop {
+            // Before Redis was ever reached a round could only complain.
+            if store.health.watch().wait_for(|reach| reach.up).await.is_err() {
+                return;
+            }
+            let begun = Instant::now();
+            match count(&store).await {
+                Ok((users, nodes)) => telemetry.counted(users, nodes),
+                Err(error) => telemetry.counting_failed(&error),
+            }
+            sleep(EVERY.max(begun.elapsed() * PART)).await;
+        }
+    })
+    .await;
+}
+
+async fn count(store: &Store) -> Result<(usize, usize)> {
+    let nodes = store.nodes.list().await?.into_iter().filter(|node| !node.remaining.is_zero());
+    let nodes: Vec<_> = nodes.map(|node| node.incarnation).collect();
+    Ok((store.names.online(&nodes).await?, nodes.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use roomcast_ops::Metrics;
+    use roomcast_protocol::{RoomName, UserName};
+    use roomcast_store::{Incarnation, News, NodeInfo, Secret, Settings, Sink};
+
+    use super::*;
+
+    struct Deaf;
+
+    impl Sink for Deaf {
+        fn news(&self, _: &RoomName, _: News) {}
+        fn gap(&self, _: Option<&RoomName>) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn users_of_living_nodes_are_counted_once() {
+        let store = Store::in_memory(&Settings::default(), Arc::new(Deaf));
+        let nodes = [Incarnation::random(), Incarnation::random(), Incarnation::random()];
+        let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None };
+        for (node, lease) in nodes.iter().zip([100, 100, 1]) {
+            store.nodes.register(node, &info, Duration::from_secs(lease)).await.unwrap();
+            for user in ["Ann", node.as_str()] {
+                let user = UserName::parse(user).unwrap();
+                store.names.claim(&user, &Secret::chosen("s"), node, &[]).await.unwrap();
+            }
+        }
+        let metrics = Metrics::new("1").unwrap();
+        let (telemetry, stop) = (Telemetry::new(&metrics).unwrap(), CancellationToken::new());
+        let running = run(store, telemetry, stop.clone());
+        let seen = async {
+            sleep(Duration::from_secs(2)).await;
+            let first = metrics.encode();
+            assert!(first.contains("roomcast_presence_users 4\n"), "{first}");
+            assert!(first.contains("roomcast_presence_nodes 3\n"), "{first}");
+            sleep(Duration::from_secs(5)).await;
+            let second = metrics.encode();
+            assert!(second.contains("roomcast_presence_users 3\n"), "{second}");
+            assert!(second.contains("roomcast_presence_nodes 2\n"), "{second}");
+            stop.cancel();
+        };
+        tokio::join!(running, seen);
+    }
+}
