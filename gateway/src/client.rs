@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
+use roomcast_ops::trace;
 use roomcast_protocol::ack::Answer as Acknowledgement;
 use roomcast_protocol::{Refusal, UserName};
 use serde::Serialize;
@@ -135,6 +136,7 @@ impl Answer {
     /// `{status: "error", …}`.
     pub(crate) fn refuse(self, refusal: Refusal) {
         self.client.events.refused(refusal.code);
+        trace::fail(refusal.code.name());
         self.send(&Acknowledgement::<()>::Error(refusal.into()));
     }
 

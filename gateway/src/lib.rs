@@ -13,6 +13,7 @@ mod room;
 mod session;
 mod socket;
 mod telemetry;
+mod trace;
 mod users;
 
 pub use app::App;

@@ -3,19 +3,24 @@
 
 use std::sync::LazyLock;
 
-/// A script and its digest.
-pub(crate) struct Script(LazyLock<redis::Script>);
+/// A script and its digest, and the files that it was made of: the last is its own.
+pub(crate) struct Script(LazyLock<redis::Script>, &'static [&'static str]);
 
 impl Script {
     pub(crate) fn get(&self) -> &redis::Script {
         &self.0
+    }
+
+    /// What it is called in traces.
+    pub(crate) fn name(&self) -> &'static str {
+        self.1.last().map_or("", |file| file.trim_end_matches(".lua"))
     }
 }
 
 macro_rules! scripts {
     ($($name:ident = $($file:literal)+;)+) => {
         $(pub(crate) static $name: Script =
-            Script(LazyLock::new(|| redis::Script::new(concat!($(include_str!(concat!("lua/", $file))),+))));)+
+            Script(LazyLock::new(|| redis::Script::new(concat!($(include_str!(concat!("lua/", $file))),+))), &[$($file),+]);)+
     };
 }
 
