@@ -10,6 +10,7 @@ E2E := gateway/tests/e2e
 CARGO ?= cargo
 DENY_VERSION := 0.20.2
 DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+OTLP := .tools/otlp-receiver
 export CARGO_TERM_COLOR ?= auto
 
 # $(phase) 'name' command…: says what begins, and how long it took or that it failed.
@@ -104,14 +105,14 @@ test: tools ## every test, with real processes; installs what it needs
 	@$(phase) 'unit tests of the web UI' npm --prefix $(UI) test --silent
 	@$(phase) 'Rust tests' $(CARGO) test --locked --workspace
 	@$(phase) 'the binaries that end-to-end tests start' $(CARGO) build --locked --bins
-	@$(phase) 'clients for end-to-end tests' $(MAKE) $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp
+	@$(phase) 'clients for end-to-end tests' $(MAKE) $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp $(OTLP)
 	@$(phase) 'end-to-end tests' $(MAKE) e2e
 	@$(phase) 'images and compose' $(MAKE) deploy-check
 
 # Parts of `make test`, for repeating one: make e2e, make e2e FILES=order.test.mjs
 FILES ?= *.test.mjs
 .PHONY: e2e
-e2e: $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp
+e2e: $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp $(OTLP)
 	@cd $(E2E) && ROOMCAST_BIN_DIR="$${ROOMCAST_BIN_DIR:-$(TARGET_DIR)/debug}" \
 	  node --test --test-concurrency=2 --test-reporter=spec $(FILES)
 TARGET_DIR = $(shell $(CARGO) metadata --no-deps --offline --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
@@ -221,6 +222,12 @@ $(CYCLONEDX):
 	@$(phase) 'installing cargo-cyclonedx $(CYCLONEDX_VERSION)' $(CARGO) install cargo-cyclonedx --version $(CYCLONEDX_VERSION) \
 	  --locked --debug --quiet --root .tools/cargo-cyclonedx-$(CYCLONEDX_VERSION) --target-dir .tools/build
 	@rm -rf .tools/build
+
+# A real receiver of traces: that of the OpenTelemetry Collector, from the Go module proxy. A minute, once.
+$(OTLP): $(wildcard $(E2E)/otlp-receiver/*)
+	@command -v go >/dev/null || { echo 'Missing: go 1.26 or newer, which builds the receiver of traces: https://go.dev/dl' >&2; exit 1; }
+	@$(phase) 'the OTLP receiver of the OpenTelemetry Collector' \
+	  go -C $(E2E)/otlp-receiver build -buildvcs=false -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ .
 
 # Built once, unoptimised; its build directory is larger than everything else here.
 $(DENY):

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::BytesMut;
+use roomcast_ops::trace;
 use roomcast_protocol::ack::Answer as Acknowledgement;
 use roomcast_protocol::{Refusal, UserName};
 use serde::Serialize;
@@ -161,6 +162,7 @@ impl Answer {
     /// `{status: "error", …}`.
     pub(crate) fn refuse(self, refusal: Refusal) {
         self.client.events.refused(refusal.code);
+        trace::fail(refusal.code.name());
         self.send(&Acknowledgement::<()>::Error(refusal.into()));
     }
 

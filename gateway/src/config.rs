@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
+use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
 use roomcast_protocol::RoomName;
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
@@ -93,6 +94,8 @@ pub struct Args {
     /// How a log line looks
     #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     log_format: LogFormat,
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 /// Settings that can work.
@@ -188,8 +191,9 @@ impl Args {
         problems.at_least("--lease", config.lease, Duration::from_millis(500));
         problems.at_least("--ping-interval", config.ping_interval, Duration::from_millis(50));
         problems.at_least("--ping-timeout", config.ping_timeout, Duration::from_millis(50));
+        let otlp = self.traces.check(&mut problems, Some(&config.node));
         problems.finish()?;
-        Ok((Process { format: self.log_format, filter: self.log, workers: self.workers }, config))
+        Ok((Process { format: self.log_format, filter: self.log, workers: self.workers, otlp }, config))
     }
 }
 

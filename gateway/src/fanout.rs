@@ -20,6 +20,7 @@ use crate::conn::{Outbox, Took};
 use crate::room::Message;
 use crate::room::state::ClientId;
 use crate::telemetry::{Events, Sums};
+use crate::trace::Fanouts;
 
 /// Members up to which a room is served by its worker at once.
 const INLINE: usize = 128;
@@ -95,10 +96,14 @@ pub(crate) struct Batch {
     /// Dropped where the client has not yet taken what came before.
     volatile: bool,
     frames: [OnceLock<Bytes>; Namespace::COUNT],
+    traces: Fanouts,
 }
 
 impl Batch {
     pub(crate) fn push(&mut self, event: &'static str, payload: Payload) {
+        if let Payload::Message(message) = &payload {
+            self.traces.begin(message);
+        }
         self.events.push((event, payload));
     }
 
@@ -198,7 +203,8 @@ impl Fanout {
     }
 
     /// Sends a batch to every member there is now.
-    pub(crate) async fn send(&self, seats: &Seats, batch: Batch) {
+    pub(crate) async fn send(&self, seats: &Seats, mut batch: Batch) {
+        batch.traces.write(batch.events.len(), seats.len());
         if seats.len() <= INLINE && seats.under_way.load(Ordering::Acquire) == 0 {
             let (mut sums, begun) = (Sums::default(), Instant::now());
             seats.seats.iter().for_each(|seat| batch.give(seat, &mut sums));

@@ -14,6 +14,7 @@ mod room;
 mod session;
 mod socket;
 mod telemetry;
+mod trace;
 mod users;
 
 pub use app::App;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum as _};
 use roomcast_ops::config::redact_url;
+use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
 
 /// Below this a sweeper would do little but ask.
@@ -49,6 +50,9 @@ pub struct Args {
     /// How log lines look: auto (text on a terminal, JSON otherwise), text or json.
     #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
     log_format: String,
+
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 /// What the process runs by.
@@ -120,10 +124,11 @@ impl Args {
                 .add("--log-format", format_args!("must be auto, text or json, not {:?}", self.log_format));
             LogFormat::Auto
         });
+        let otlp = self.traces.check(&mut problems, None);
         problems.finish()?;
         let prefix = roomcast_store::Settings::default().prefix;
         Ok((
-            Process { format, filter: self.log, workers: None },
+            Process { format, filter: self.log, workers: None, otlp },
             Config { listen, admin, redis, prefix, lease, sweep_every },
         ))
     }

@@ -18,6 +18,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use roomcast_ops::trace::{self, Kind};
 use roomcast_store::Store;
 
 use crate::telemetry::Telemetry;
@@ -55,14 +56,21 @@ pub(crate) fn router(store: Store, telemetry: Telemetry) -> Router {
 async fn around(State(telemetry): State<Telemetry>, request: Request, next: Next) -> Response {
     let begin = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await.unwrap_or_else(|_| {
-        Refused::unavailable("the cluster's memory is too slow; try again").into_response()
-    });
+    let answering = async {
+        let response = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await.unwrap_or_else(|_| {
+            Refused::unavailable("the cluster's memory is too slow; try again").into_response()
+        });
+        let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+        let status = response.status().as_u16();
+        trace::note("http.route", || route.to_owned());
+        trace::note("http.response.status_code", || i64::from(status));
+        telemetry.answered(route, status, begin.elapsed());
+        response
+    };
+    let mut response = trace::request("directory", Kind::Server, answering).await;
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
-    telemetry.answered(route, response.status().as_u16(), begin.elapsed());
     response
 }
 

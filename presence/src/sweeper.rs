@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use roomcast_ops::trace::{self, Kind};
 use roomcast_ops::{CancellationToken, Latch, Readiness};
 use roomcast_store::{Health, Incarnation, Nodes, Sealed, Store, StoreError, Swept};
 use tokio::time::{MissedTickBehavior, interval};
@@ -156,6 +157,7 @@ impl Sweeper {
             let result = async {
                 let begin = Instant::now();
                 let swept: Swept = nodes.sweep(&node).await.map_err(|error| ("sweep", error))?;
+                trace::note("roomcast.rooms", || i64::try_from(swept.rooms).unwrap_or(i64::MAX));
                 telemetry.swept(&node, swept, begin.elapsed());
                 if step == Step::SweepAndForget {
                     nodes.forget(&node).await.map_err(|error| ("forget", error))?;
@@ -163,7 +165,9 @@ impl Sweeper {
                 }
                 Ok(())
             };
-            let result = result.await;
+            let result =
+                async { result.await.inspect_err(|(_, error): &Failure| trace::fail(error.label())) };
+            let result = trace::request("sweep", Kind::Internal, result).await;
             Done::Swept(node, step, result)
         })
     }

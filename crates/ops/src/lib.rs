@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod ready;
 mod run;
 pub mod telemetry;
+pub mod trace;
 
 pub use admin::{Admin, AdminHandle};
 pub use config::Problems;

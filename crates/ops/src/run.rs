@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::config::{Problems, Refused, parse_from};
+use crate::trace::{self, Otlp};
 use crate::{Lifecycle, LogFormat, LogLevel, Outcome, healthcheck, telemetry};
 
 /// `EX_USAGE` of sysexits.h: the process did not start because its settings are wrong.
@@ -29,6 +30,8 @@ pub struct Process {
     /// Threads that run tasks; half of the cores, at least one, where absent: a task woken on another
     /// thread costs a switch, and the kernel and Redis want cores too.
     pub workers: Option<usize>,
+    /// Where traces are sent.
+    pub otlp: Option<Otlp>,
 }
 
 /// Runs a process from its settings to its exit code; a `main` is little more than this call.
@@ -100,12 +103,22 @@ where
             return ExitCode::FAILURE;
         }
     };
+    let traces = {
+        let _entered = runtime.enter();
+        process.otlp.as_ref().map(|otlp| trace::start(name, otlp)).transpose()
+    };
+    let traces = match traces {
+        Ok(traces) => traces,
+        Err(error) => return refuse(&format_args!("--otlp: {error}")),
+    };
     let outcome = runtime.block_on(async {
         let lifecycle = Lifecycle::new();
         lifecycle.listen_for_signals();
         // Boxed: the future of a whole process is large, and this stack frame is not.
         Box::pin(run(config, lifecycle, log)).await
     });
+    // The runtime carries the last spans.
+    traces.into_iter().for_each(trace::Exporting::flush);
     runtime.shutdown_timeout(BLOCKED_THREADS);
     let code = match outcome {
         Ok(outcome) => outcome.exit_code(),
@@ -136,7 +149,7 @@ mod tests {
         problems.at_least("--workers", args.workers, 1);
         problems.check(!args.log.is_empty(), "--log", "must not be empty");
         problems.finish()?;
-        Ok((Process { format: LogFormat::Auto, filter: args.log, workers: None }, args.workers))
+        Ok((Process { format: LogFormat::Auto, filter: args.log, workers: None, otlp: None }, args.workers))
     }
 
     fn process<Fut>(args: &[&str], run: impl FnOnce(Lifecycle) -> Fut) -> (ExitCode, String)

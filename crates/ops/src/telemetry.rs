@@ -1,13 +1,22 @@
 //! The one tracing subscriber of a process: human on a terminal, JSON otherwise, on standard error, with a
-//! filter that can be changed while the process runs. `run_main` calls `init`; `admin` serves the `LogLevel`.
+//! filter that can be changed while the process runs. A line that belongs to a request bears its `trace_id`.
+//! `run_main` calls `init`; `admin` serves the `LogLevel`.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::writer::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+use crate::trace;
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -86,13 +95,8 @@ pub fn init(format: LogFormat, filter: &str) -> Result<LogLevel, TelemetryError>
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = if text {
-        lines.with_ansi(terminal).boxed()
-    } else {
-        lines.json().flatten_event(true).with_span_list(false).boxed()
-    };
     let (reloadable, handle) = reload::Layer::new(parsed);
+    let lines = lines(text, terminal, std::io::stderr);
     tracing_subscriber::registry().with(reloadable).with(lines).try_init()?;
     let level = LogLevel { handle, text: Arc::new(Mutex::new(filter.trim().to_owned())) };
     *installed = Some(level.clone());
@@ -112,6 +116,55 @@ pub(crate) fn log_panics() {
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!(message, place, %backtrace, "panic");
     }));
+}
+
+/// Writes lines: as text, in colours or not, or as JSON.
+fn lines<S, W>(text: bool, colours: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().with_writer(writer);
+    if text {
+        lines.with_ansi(colours).map_fmt_fields(WithTraceId).boxed()
+    } else {
+        lines.json().flatten_event(true).with_span_list(false).map_event_format(WithTraceId).boxed()
+    }
+}
+
+/// Adds the `trace_id` of the request that a line belongs to: as the last field of a text, and of a JSON object.
+struct WithTraceId<F>(F);
+
+impl<'w, F> FormatFields<'w> for WithTraceId<F>
+where
+    F: for<'a> FormatFields<'a>,
+{
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> std::fmt::Result {
+        self.0.format_fields(writer.by_ref(), fields)?;
+        trace::id().map_or(Ok(()), |id| write!(writer, " trace_id={id}"))
+    }
+}
+
+impl<S, N, F> FormatEvent<S, N> for WithTraceId<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let Some(id) = trace::id() else { return self.0.format_event(ctx, writer, event) };
+        let mut line = String::new();
+        self.0.format_event(ctx, Writer::new(&mut line), event)?;
+        match line.strip_suffix("}\n") {
+            Some(object) => writeln!(writer, "{object},\"trace_id\":\"{id}\"}}"),
+            None => writer.write_str(&line),
+        }
+    }
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
@@ -137,5 +190,42 @@ mod tests {
         assert_eq!(one.get(), "info,roomcast=debug", "a bad filter changes nothing");
         assert!(init(LogFormat::Auto, "roomcast=loud").is_err(), "even a later call checks its filter");
         one.set("warn").unwrap();
+    }
+
+    /// What a request logs, as `lines` writes it, and after it one line of nobody's.
+    fn said(text: bool) -> (String, Vec<String>) {
+        let path = std::env::temp_dir().join(format!("roomcast-lines-{}-{text}", std::process::id()));
+        let file = std::fs::File::create(&path).unwrap();
+        let id = tracing::subscriber::with_default(
+            tracing_subscriber::registry().with(lines(text, false, Arc::new(file))),
+            || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let request = trace::request("a", trace::Kind::Server, async {
+                    tracing::warn!(why = "late}", "one");
+                    tracing::warn!("two");
+                    trace::id().unwrap().to_string()
+                });
+                let id = runtime.block_on(request);
+                tracing::warn!("three");
+                id
+            },
+        );
+        let lines = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        (id, lines.lines().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn the_lines_of_a_request_bear_its_trace_id() {
+        let (id, lines) = said(true);
+        assert!(lines[0].ends_with(&format!("one why=\"late}}\" trace_id={id}")), "{lines:?}");
+        assert!(lines[1].ends_with(&format!("two trace_id={id}")), "{lines:?}");
+        assert!(lines[2].ends_with("three"), "{lines:?}");
+
+        let (id, lines) = said(false);
+        let line = |n: usize| serde_json::from_str::<serde_json::Value>(&lines[n]).unwrap();
+        assert_eq!((&line(0)["trace_id"], &line(0)["why"]), (&id.clone().into(), &"late}".into()));
+        assert_eq!((&line(1)["trace_id"], &line(1)["message"]), (&id.into(), &"two".into()));
+        assert_eq!(line(2).get("trace_id"), None);
     }
 }

@@ -2,10 +2,13 @@
 //! scripts and by `whisper`; read here, where nothing is trusted: another version, a stranger or half a
 //! payload is an error, never a panic.
 //!
-//! - `1 m EPOCH OFFSET TS COUNTED` + the message's tail
+//! - `1 m EPOCH OFFSET TS COUNTED [TRACEPARENT]` + the message's tail; the last word only of traced requests
 //! - `1 p GENERATION NUMBER COUNT` + a line `+USER` or `-USER` each
 //! - `1 t 0|1` + the user
+//!
+//! Words behind those that are known are ignored, so that a release may add some at the end of the head.
 
+use roomcast_ops::trace::{Origin, Trace};
 use roomcast_protocol::{Epoch, UserName};
 
 use crate::bus::News;
@@ -18,6 +21,11 @@ const MAX_BYTES: usize = roomcast_protocol::limits::MAX_PACKET_BYTES + 4_096;
 
 pub(crate) fn typing(user: &UserName, typing: bool) -> String {
     format!("1 t {}\n{user}", u8::from(typing))
+}
+
+/// How a message's head says which request it comes from.
+pub(crate) fn trace_word(trace: Trace) -> String {
+    format!(" {trace}")
 }
 
 fn corrupt(what: &str) -> StoreError {
@@ -39,7 +47,9 @@ pub(crate) fn parse(payload: &[u8]) -> Result<News, StoreError> {
     match word()? {
         "m" => {
             let (epoch, offset, ts) = (Epoch::new(word()?), number(word()?)?, number(word()?)?);
-            Ok(News::Message(Entry { epoch, offset, ts, tail: body.to_owned() }))
+            // Behind the count of messages, which only the log needs. Not ours to complain where it is none.
+            let trace = words.nth(1).and_then(Trace::parse).map(Origin::now);
+            Ok(News::Message(Entry { epoch, offset, ts, tail: body.to_owned(), trace }))
         }
         "p" => {
             let version = Version { generation: word()?.to_owned(), number: number(word()?)? };
@@ -77,7 +87,8 @@ mod tests {
                 epoch: Epoch::new("e1"),
                 offset: 7,
                 ts: 1_790_000_000_000,
-                tail: "\"id\":\"a\"}".into()
+                tail: "\"id\":\"a\"}".into(),
+                trace: None,
             })
         );
         assert_eq!(
@@ -93,6 +104,20 @@ mod tests {
             parse(typing(&user("Ann"), true).as_bytes()).unwrap(),
             News::Typing { user: user("Ann"), typing: true }
         );
+    }
+
+    #[test]
+    fn a_head_may_have_more_words() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let trace = |head: &str| match parse(format!("{head}\n}}").as_bytes()).unwrap() {
+            News::Message(entry) => entry.trace.map(|origin| origin.trace().to_string()),
+            other => panic!("{other:?}"),
+        };
+        let word = trace_word(Trace::parse(parent).unwrap());
+        assert_eq!(trace(&format!("1 m e1 7 1 3{word}")).as_deref(), Some(parent));
+        assert_eq!(trace(&format!("1 m e1 7 1 3{word} later")).as_deref(), Some(parent));
+        assert_eq!(trace("1 m e1 7 1 3 later"), None);
+        assert_eq!(trace("1 m e1 7 1 3"), None);
     }
 
     #[test]

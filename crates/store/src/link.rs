@@ -10,6 +10,7 @@ use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, Value};
+use roomcast_ops::trace::{Kind, Span};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
@@ -222,8 +223,19 @@ impl Link {
         connection.filter(|_| up).map(|connection| (connection, connections)).ok_or_else(refused)
     }
 
-    /// Runs a script: one `EVALSHA`, loaded where the server does not know it.
+    /// Runs a script, as a span of its own where the request is traced.
     pub(crate) async fn script<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[&[u8]],
+    ) -> Result<T> {
+        let mut span = Span::redis(script.name(), Kind::Client, "EVALSHA");
+        self.evalsha(script, keys, args).await.inspect_err(|error| span.fail(error.label()))
+    }
+
+    /// Runs a script: one `EVALSHA`, loaded where the server does not know it.
+    pub(crate) async fn evalsha<T: FromRedisValue>(
         &self,
         script: &Script,
         keys: &[String],

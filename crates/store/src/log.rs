@@ -7,6 +7,7 @@ pub(crate) mod redis;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use roomcast_ops::trace::Origin;
 use roomcast_protocol::{Epoch, Position, RoomName, UserName};
 
 use crate::error::Result;
@@ -47,6 +48,8 @@ pub struct Entry {
     pub ts: u64,
     /// What `protocol::message::Body::to_tail` made.
     pub tail: String,
+    /// The request that stored it, where that one is traced and the entry came by the bus.
+    pub trace: Option<Box<Origin>>,
 }
 
 /// A log's head, and what it says of earlier lives.

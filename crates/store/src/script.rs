@@ -3,8 +3,9 @@
 
 use std::sync::LazyLock;
 
-/// A script with its digest, and the operation that its calls are counted under.
-pub(crate) struct Script(LazyLock<redis::Script>, &'static str);
+/// A script with its digest, the operation that its calls are counted under, and the files that it was
+/// made of: the last is its own.
+pub(crate) struct Script(LazyLock<redis::Script>, &'static str, &'static [&'static str]);
 
 impl Script {
     pub(crate) fn get(&self) -> &redis::Script {
@@ -14,6 +15,11 @@ impl Script {
     pub(crate) fn operation(&self) -> &'static str {
         self.1
     }
+
+    /// What it is called in traces.
+    pub(crate) fn name(&self) -> &'static str {
+        self.2.last().map_or("", |file| file.trim_end_matches(".lua"))
+    }
 }
 
 macro_rules! scripts {
@@ -21,6 +27,7 @@ macro_rules! scripts {
         $(pub(crate) static $name: Script = Script(
             LazyLock::new(|| redis::Script::new(concat!($(include_str!(concat!("lua/", $file))),+))),
             $operation,
+            &[$($file),+],
         );)+
         #[cfg(test)]
         pub(crate) static ALL: &[&Script] = &[$(&$name),+];

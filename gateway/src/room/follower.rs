@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use roomcast_ops::trace::Origin;
 use roomcast_protocol::{Epoch, Position, RoomName, message};
 use roomcast_store::log::Head;
 use roomcast_store::{Entry, Opened};
@@ -23,6 +24,8 @@ pub(crate) struct Message {
     /// When it was stored, by the store's clock.
     pub(crate) ts: u64,
     pub(crate) json: Box<RawValue>,
+    /// Where it came by the bus, from a traced request.
+    pub(crate) trace: Option<Box<Origin>>,
 }
 
 /// What the follower wants done, in this order.
@@ -187,9 +190,9 @@ impl Follower {
     }
 
     pub(crate) fn encode(&self, entry: Entry) -> Option<Arc<Message>> {
-        let Entry { epoch, offset, ts, tail } = entry;
+        let Entry { epoch, offset, ts, tail, trace } = entry;
         match message::compose(&self.room, &epoch, offset, ts, &tail) {
-            Ok(json) => Some(Arc::new(Message { offset, ts, json })),
+            Ok(json) => Some(Arc::new(Message { offset, ts, json, trace })),
             Err(error) => {
                 tracing::error!(%error, offset, "a message in the log is no message");
                 None
@@ -254,7 +257,7 @@ mod tests {
     }
 
     fn entry(epoch: &str, offset: u64) -> Entry {
-        Entry { epoch: Epoch::new(epoch), offset, ts: 1, tail: format!(r#""id":"{offset}"}}"#) }
+        Entry { epoch: Epoch::new(epoch), offset, ts: 1, tail: format!(r#""id":"{offset}"}}"#), trace: None }
     }
 
     fn opened(epoch: &str, top: u64, prior: &[(&str, u64)], newest: impl IntoIterator<Item = u64>) -> Opened {

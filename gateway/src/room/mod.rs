@@ -13,6 +13,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use roomcast_ops::trace::{self, Trace};
 use roomcast_protocol::ack::Online;
 use roomcast_protocol::{Position, RoomName, UserName};
 use roomcast_store::{News, Sink};
@@ -36,6 +37,8 @@ const QUEUE: usize = 8_192;
 pub(crate) struct Ticket {
     pub(crate) answer: Answer,
     pub(crate) done: oneshot::Sender<bool>,
+    /// The request that asks.
+    pub(crate) trace: Option<Trace>,
 }
 
 /// A client's request to enter a room.
@@ -119,7 +122,7 @@ impl Rooms {
     pub(crate) async fn enter(&self, request: EnterRequest) -> bool {
         let EnterRequest { room, client, since, limit, answer } = request;
         let (done, entered) = oneshot::channel();
-        let ticket = Ticket { answer, done };
+        let ticket = Ticket { answer, done, trace: trace::here() };
         let (id, user) = (client.id(), client.user().clone());
         let entering = Entering { id, client, user, since, limit, ticket };
         self.send(&room, Command::Enter { room: room.clone(), entering }).await;

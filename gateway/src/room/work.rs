@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomcast_ops::Lifecycle;
+use roomcast_ops::{Lifecycle, trace};
 use roomcast_protocol::limits::{MAX_LISTED_USERS, MAX_REPLAY};
 use roomcast_protocol::{Position, RoomName};
 use roomcast_store::{Change, Replay, Store, StoreError};
@@ -55,10 +55,15 @@ impl Surroundings {
         F: Future<Output = Command> + Send + 'static,
     {
         let (at_once, hard) = (Arc::clone(&self.at_once), self.lifecycle.hard());
+        // What follows from a request belongs to it.
+        let trace = trace::here();
         let task = async move {
             // The semaphore is never closed.
             let permit = at_once.acquire().await;
-            let command = work.await;
+            let command = match trace {
+                None => work.await,
+                Some(trace) => trace::within(trace, Box::pin(work)).await,
+            };
             drop(permit);
             if let Some(results) = results.upgrade()
                 && results.send(command).await.is_err()
@@ -93,7 +98,7 @@ impl Surroundings {
                     None
                 }
             };
-            Command::Opened { room, opened }
+            Command::Opened { room, opened, trace: trace::here() }
         });
     }
 

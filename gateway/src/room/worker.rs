@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use roomcast_ops::trace::{self, Trace};
 use roomcast_protocol::ack::{Joined, Online};
 use roomcast_protocol::server::{Presence, Resync, Snapshot, TypingNews};
 use roomcast_protocol::{Code, Refusal, RoomName, event};
@@ -33,12 +34,26 @@ pub(super) enum Command {
     News { room: RoomName, news: News },
     Rewrite,
     Figures { page: Page, reply: oneshot::Sender<Vec<(Rank, Figures)>> },
-    Opened { room: RoomName, opened: Option<(Opened, RoomState)> },
+    Opened { room: RoomName, opened: Option<(Opened, RoomState)>, trace: Option<Trace> },
     Closed { room: RoomName },
     Past { room: RoomName, entering: Entering<Caller, Ticket>, past: Past },
     Healed { room: RoomName, healed: Healed },
     Wrote { room: RoomName, taken: bool },
     Presence { room: RoomName, state: Option<RoomState> },
+}
+
+impl Command {
+    /// The request that it belongs to: store, log lines and further messages follow from it.
+    fn trace(&self) -> Option<Trace> {
+        match self {
+            Self::Enter { entering, .. } | Self::Past { entering, .. } => entering.ticket.trace,
+            Self::News { news: News::Message(entry), .. } => {
+                entry.trace.as_ref().map(|origin| origin.trace())
+            }
+            Self::Opened { trace, .. } => *trace,
+            _ => None,
+        }
+    }
 }
 
 /// A room, and what is on its way to its members.
@@ -112,7 +127,10 @@ impl Worker {
             let gap = Arc::clone(&self.gap);
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(command) => self.take(command).await,
+                    Some(command) => match command.trace() {
+                        None => self.take(command).await,
+                        Some(trace) => Box::pin(trace::within(trace, self.take(command))).await,
+                    },
                     None => return,
                 },
                 () = gap.wake.notified() => {}
@@ -154,7 +172,7 @@ impl Worker {
             Command::News { room, news } => self.with(&room, |room| room.news(news, now)).await,
             Command::Figures { page, reply } => reply.send(self.figures(&page, now)).unwrap_or_default(),
             Command::Rewrite => self.each_room(Room::rewrite).await,
-            Command::Opened { room, opened } => self.with(&room, |room| room.opened(opened, now)).await,
+            Command::Opened { room, opened, .. } => self.with(&room, |room| room.opened(opened, now)).await,
             Command::Closed { room } => self.with(&room, Room::closed).await,
             Command::Past { room, entering, past } => {
                 self.with(&room, |room| room.past(entering, past, now)).await;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use roomcast_ops::trace::{self, Kind};
 use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::event::NATIVE_NAMESPACE;
 use roomcast_protocol::limits::{Limits, MAX_RESUME_BYTES};
@@ -115,7 +116,8 @@ pub(crate) fn mount(io: &SocketIo, gateway: &Gateway) {
             let asked = Instant::now();
             // Now, and not once the client is connected: its first event may be right behind.
             register(&authenticating, &socket);
-            let admitted = admit(&authenticating, &socket, auth.unwrap_or_default(), asked).await;
+            let admitting = admit(&authenticating, &socket, auth.unwrap_or_default(), asked);
+            let admitted = trace::request("connect", Kind::Server, admitting).await;
             let transport = Transport::of(&socket, &authenticating.sessions);
             match admitted {
                 Ok(admitted) => {

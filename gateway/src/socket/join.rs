@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use roomcast_ops::trace;
 use roomcast_protocol::client::Join;
 
 use super::Gateway;
@@ -23,8 +24,11 @@ pub(super) async fn handle(
         Ok(asked) => asked,
         Err(refusal) => return answer.refuse(refusal),
     };
+    trace::note("roomcast.room", || room.to_string());
     let request = EnterRequest { room: room.clone(), client: Arc::clone(client), since, limit, answer };
     if gateway.rooms.enter(request).await {
         session.joined(room);
+    } else {
+        trace::fail("refused");
     }
 }

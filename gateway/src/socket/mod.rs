@@ -15,6 +15,7 @@ mod typing;
 
 use std::sync::Arc;
 
+use roomcast_ops::trace::{self, Kind};
 use roomcast_protocol::{Code, Refusal, RoomName, event};
 use roomcast_store::Store;
 
@@ -50,6 +51,19 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Handles one event of one client, to its acknowledgement; `pressed` where more of its events wait.
     async fn handle(&self, client: &Arc<Client>, session: &mut Session, incoming: Incoming, pressed: bool) {
+        let name = crate::trace::name(&incoming.event);
+        // Boxed: it has room for every kind of event, and the task around it is moved several times.
+        let work = Box::pin(self.carry_out(client, session, incoming, pressed));
+        trace::request(name, Kind::Server, work).await;
+    }
+
+    async fn carry_out(
+        &self,
+        client: &Arc<Client>,
+        session: &mut Session,
+        incoming: Incoming,
+        pressed: bool,
+    ) {
         let Incoming { event, payload, ack, ack_id } = incoming;
         let answer = client.answer(ack, ack_id);
         match event.as_str() {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use roomcast_ops::trace;
 use roomcast_protocol::ack::Sent;
 use roomcast_protocol::client::SendMessage;
 use roomcast_protocol::message::Body;
@@ -24,6 +25,7 @@ pub(super) async fn handle(
 ) -> Result<Sent, Refusal> {
     let fresh = || format!("{:032x}", rand::random::<u128>());
     let Sending { room, id, text } = session.may_send(payload.decode::<SendMessage>()?, fresh)?;
+    trace::note("roomcast.room", || room.to_string());
     let body = Body { id: &id, kind: Kind::Text, user: session.user(), text: Some(&text) };
     let tail = body.to_tail().map_err(|error| Refusal::new(Code::BadText, error.to_string()))?;
     let request = SendRequest { room: &room, id: &id, user: session.user(), tail: &tail, counted: true };

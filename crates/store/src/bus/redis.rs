@@ -17,6 +17,7 @@ use futures_util::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
 use redis::cmd;
 use roomcast_ops::Lifecycle;
+use roomcast_ops::trace::{Kind, Span};
 use roomcast_protocol::{RoomName, UserName};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, watch};
@@ -283,6 +284,7 @@ impl Bus for RedisBus {
         if !self.inner.link.health().now().up {
             return Err(StoreError::Unavailable("not connected".into()));
         }
+        let _span = Span::redis("subscribe", Kind::Client, "SSUBSCRIBE");
         let channel = self.inner.keys.room_channel(room);
         // Wanted first: a reconnect in between subscribes it, too.
         self.inner.wanted.lock().insert(channel.clone());

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use async_trait::async_trait;
+use roomcast_ops::trace::{Kind, Origin, Span};
 use roomcast_protocol::{Epoch, Position, RoomName, UserName};
 
 use super::{Entry, Head, Opened, Page, Published, Replay, Retention, RoomLog, SendRequest};
@@ -137,7 +138,13 @@ impl Logs {
         }
         log.offset += 1;
         let position = log.head().position;
-        let entry = Entry { epoch: log.epoch.clone(), offset: log.offset, ts: now, tail: tail.to_owned() };
+        let entry = Entry {
+            epoch: log.epoch.clone(),
+            offset: log.offset,
+            ts: now,
+            tail: tail.to_owned(),
+            trace: None,
+        };
         log.entries.push_back((id.to_owned(), entry.clone()));
         log.ids.insert(id.to_owned(), Known { user: user.clone(), position: position.clone(), ts: now });
         if log.entries.len() == 1 || log.offset.is_multiple_of(64) {
@@ -151,10 +158,12 @@ impl Logs {
 #[async_trait]
 impl RoomLog for MemoryLog {
     async fn publish(&self, request: SendRequest<'_>) -> Result<Published> {
+        let span = Span::begin("publish", Kind::Producer);
         let mut state = self.0.lock();
         let State { clock, logs, subscribers, .. } = &mut *state;
         let (published, stored) = logs.publish(request, clock.now())?;
-        if let Some(entry) = stored {
+        if let Some(mut entry) = stored {
+            entry.trace = span.trace().map(Origin::now);
             subscribers.tell(request.room, &News::Message(entry));
         }
         Ok(published)

@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 use redis::{FromRedisValue, Value, from_redis_value};
+use roomcast_ops::trace::{Kind, Span};
 use roomcast_protocol::{Epoch, Position, RoomName};
 
 use super::{Entry, Head, Opened, Page, Published, Replay, Retention, RoomLog, SendRequest};
+use crate::envelope;
 use crate::error::{Result, StoreError};
 use crate::keys::Keys;
 use crate::link::Link;
@@ -79,7 +81,7 @@ fn entry((id, fields): (String, Vec<String>)) -> Result<Entry> {
         }
     }
     match (epoch, ts, tail) {
-        (Some(epoch), Some(ts), Some(tail)) => Ok(Entry { epoch, offset, ts, tail }),
+        (Some(epoch), Some(ts), Some(tail)) => Ok(Entry { epoch, offset, ts, tail, trace: None }),
         _ => Err(corrupt()),
     }
 }
@@ -88,9 +90,11 @@ fn entry((id, fields): (String, Vec<String>)) -> Result<Entry> {
 impl RoomLog for RedisLog {
     async fn publish(&self, request: SendRequest<'_>) -> Result<Published> {
         let SendRequest { room, id, user, tail, counted } = request;
-        let answer: Vec<Value> = self
+        let mut span = Span::redis("publish", Kind::Producer, "EVALSHA");
+        let trace = span.trace().map(envelope::trace_word).unwrap_or_default();
+        let answer: Result<Vec<Value>> = self
             .link
-            .script(
+            .evalsha(
                 &script::LOG_PUBLISH,
                 &self.keys.log(room),
                 &[
@@ -104,10 +108,11 @@ impl RoomLog for RedisLog {
                     self.retention.age.as_millis().to_string().as_bytes(),
                     self.retention.cap.to_string().as_bytes(),
                     self.keys.room_channel(room).as_bytes(),
+                    trace.as_bytes(),
                 ],
             )
-            .await?;
-        let mut answer = answer.into_iter();
+            .await;
+        let mut answer = answer.inspect_err(|error| span.fail(error.label()))?.into_iter();
         let duplicate = match field::<String>(answer.next())?.as_str() {
             "stored" => false,
             "known" => true,

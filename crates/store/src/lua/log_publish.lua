@@ -2,6 +2,7 @@
 -- KEYS  1 log meta  2 log  3 ids
 -- ARGV  1 candidate epoch  2 idle ms  3 id  4 user  5 tail  6 counted: 0 or 1
 --       7 kept however old  8 kept this young, ms  9 kept at most  10 channel
+--       11 empty, or a blank and the traceparent of the request
 -- Returns {'stored', epoch, offset, ts, receivers} | {'known', epoch, offset, ts} | {'taken'}
 local meta, log, ids = KEYS[1], KEYS[2], KEYS[3]
 local idle, len, age, cap = tonumber(ARGV[2]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -45,5 +46,5 @@ if length > len then
   end
 end
 
-local envelope = string.format('1 m %s %d %d %d\n', epoch, offset, now, n) .. tail
+local envelope = string.format('1 m %s %d %d %d%s\n', epoch, offset, now, n, ARGV[11]) .. tail
 return { 'stored', epoch, offset, now, redis.call('SPUBLISH', ARGV[10], envelope) }

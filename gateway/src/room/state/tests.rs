@@ -22,7 +22,7 @@ fn entering(id: ClientId, since: Option<(&str, u64)>) -> Entering<&'static str, 
 }
 
 fn entry(offset: u64) -> Entry {
-    Entry { epoch: Epoch::new("e"), offset, ts: 1, tail: format!(r#""id":"{offset}"}}"#) }
+    Entry { epoch: Epoch::new("e"), offset, ts: 1, tail: format!(r#""id":"{offset}"}}"#), trace: None }
 }
 
 fn opened(top: u64, newest: impl IntoIterator<Item = u64>) -> Opened {

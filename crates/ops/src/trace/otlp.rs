@@ -1,0 +1,215 @@
+//! Sends spans to an OTLP collector: the flags of both binaries, the exporter, and its end. Called by `run`. Spans
+//! wait in a bounded queue of a thread of its own; one that finds it full is dropped, and a collector that does not
+//! answer costs nothing but its spans.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter,
+};
+use parking_lot::Mutex;
+
+use super::{TRACER, Tracer};
+use crate::Problems;
+
+/// How long a span waits for others at most.
+const GATHER: Duration = Duration::from_secs(1);
+/// Spans that may wait; the rest is dropped.
+const QUEUE: usize = 4_096;
+/// How long the collector may take for a batch, attempts included.
+const EXPORT_WITHIN: Duration = Duration::from_secs(3);
+/// How long what is left may take at the end.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+/// How often a failure that lasts is told.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// The flags of both binaries.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TraceArgs {
+    /// Where traces are sent, as OTLP over gRPC: http://collector:4317; without it there are none
+    #[arg(long, env = "ROOMCAST_OTLP", value_name = "URL")]
+    otlp: Option<String>,
+    /// The share of requests that are traced, from 0 to 1
+    #[arg(long, env = "ROOMCAST_TRACE_RATIO", value_name = "RATIO", default_value_t = 0.01)]
+    trace_ratio: f64,
+}
+
+/// Where traces are sent, and which.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Otlp {
+    url: String,
+    ratio: f64,
+    instance: String,
+}
+
+impl TraceArgs {
+    /// Checks the flags. `instance` is what this process is called in traces; where there is no name for it, the
+    /// machine's (in Kubernetes, the pod's) and the process' number are.
+    pub fn check(&self, problems: &mut Problems, instance: Option<&str>) -> Option<Otlp> {
+        problems.at_least("--trace-ratio", self.trace_ratio, 0.0);
+        problems.at_most("--trace-ratio", self.trace_ratio, 1.0);
+        // A neighbour, whom nobody overhears: TLS is for the collector to speak.
+        let url = problems.url("--otlp", self.otlp.as_deref()?, &["http"]);
+        let instance = instance.map_or_else(this_process, str::to_owned);
+        Some(Otlp { url, ratio: self.trace_ratio, instance })
+    }
+}
+
+fn this_process() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", host.trim(), std::process::id())
+}
+
+/// Spans are being exported.
+#[must_use = "what waits is lost unless it is flushed"]
+pub(crate) struct Exporting(SdkTracerProvider);
+
+/// Begins to export what [`super`] makes. Must be called within the runtime that will carry it.
+pub(crate) fn start(process: &'static str, otlp: &Otlp) -> Result<Exporting, String> {
+    let exporter = OtlpExporter::builder().with_tonic().with_endpoint(&otlp.url).with_timeout(EXPORT_WITHIN);
+    let exporter = exporter.build().map_err(|error| error.to_string())?;
+    let batches =
+        BatchConfigBuilder::default().with_scheduled_delay(GATHER).with_max_queue_size(QUEUE).build();
+    let version = env!("CARGO_PKG_VERSION");
+    let resource = Resource::builder()
+        .with_service_name(process)
+        .with_attributes([
+            KeyValue::new("service.instance.id", otlp.instance.clone()),
+            KeyValue::new("service.version", version),
+        ])
+        .build();
+    let provider = SdkTracerProvider::builder()
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(otlp.ratio))))
+        .with_resource(resource)
+        .with_span_processor(
+            BatchSpanProcessor::builder(Watched::new(exporter)).with_batch_config(batches).build(),
+        )
+        .build();
+    let scope = InstrumentationScope::builder("roomcast").with_version(version).build();
+    let tracer = Tracer { sdk: provider.tracer_with_scope(scope), node: Arc::from(otlp.instance.as_str()) };
+    TRACER.set(tracer).map_err(|_| "traces are exported already".to_owned())?;
+    tracing::info!(to = otlp.url, ratio = otlp.ratio, "requests are traced");
+    Ok(Exporting(provider))
+}
+
+impl Exporting {
+    /// Sends what waits, or gives it up.
+    pub(crate) fn flush(self) {
+        if let Err(error) = self.0.shutdown_with_timeout(FLUSH_WITHIN) {
+            tracing::warn!(%error, "the last traces were lost");
+        }
+    }
+}
+
+/// An exporter whose failures are told, but not each of them.
+#[derive(Debug)]
+struct Watched<E> {
+    exporter: E,
+    failing: Mutex<Failing>,
+}
+
+#[derive(Debug, Default)]
+struct Failing {
+    told: Option<Instant>,
+    /// Since they were last told of.
+    lost: usize,
+}
+
+impl<E> Watched<E> {
+    fn new(exporter: E) -> Self {
+        Self { exporter, failing: Mutex::default() }
+    }
+}
+
+impl Failing {
+    /// How many spans were lost, where it is time to say so.
+    fn lose(&mut self, spans: usize, now: Instant) -> Option<usize> {
+        self.lost += spans;
+        if self.told.is_some_and(|told| now.duration_since(told) < TELL_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.lost))
+    }
+
+    /// Whether this is news.
+    fn recover(&mut self) -> bool {
+        std::mem::take(self).told.is_some()
+    }
+}
+
+impl<E: SpanExporter> SpanExporter for Watched<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let exported = self.exporter.export(batch).await;
+        match &exported {
+            Ok(()) => {
+                if self.failing.lock().recover() {
+                    tracing::info!("the collector takes traces again");
+                }
+            }
+            Err(error) => {
+                if let Some(lost) = self.failing.lock().lose(spans, Instant::now()) {
+                    tracing::warn!(%error, lost, "the collector does not take traces");
+                }
+            }
+        }
+        exported
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn shutdown(&self) -> OTelSdkResult {
+        self.exporter.shutdown()
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(otlp: Option<&str>, trace_ratio: f64) -> Result<Option<Otlp>, String> {
+        let mut problems = Problems::new();
+        let args = TraceArgs { otlp: otlp.map(str::to_owned), trace_ratio };
+        let checked = args.check(&mut problems, None);
+        problems.finish().map(|()| checked).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn flags_are_checked() {
+        assert_eq!(check(None, 0.01), Ok(None));
+        let otlp = check(Some("http://collector:4317"), 1.0).unwrap().unwrap();
+        assert!(otlp.instance.ends_with(&format!(":{}", std::process::id())), "{otlp:?}");
+        assert_eq!(check(Some("https://c:4317"), 0.5).unwrap_err(), "--otlp must start with http://");
+        for ratio in [-0.1, 1.1, f64::NAN] {
+            assert!(check(None, ratio).unwrap_err().starts_with("--trace-ratio must be at "), "{ratio}");
+        }
+    }
+
+    #[test]
+    fn a_failure_that_lasts_is_told_once_in_a_while() {
+        let (mut failing, begun) = (Failing::default(), Instant::now());
+        assert_eq!(failing.lose(3, begun), Some(3));
+        assert_eq!(failing.lose(4, begun + TELL_EVERY / 2), None);
+        assert_eq!(failing.lose(5, begun + TELL_EVERY), Some(9));
+        assert!(failing.recover());
+        assert!(!failing.recover());
+        assert_eq!(failing.lose(1, begun + TELL_EVERY), Some(1), "the next failure is news");
+    }
+}
