@@ -39,6 +39,12 @@ cluster: tools ui ## three gateways, two presence services, Redis and a load bal
 	@$(phase) 'gateway and presence (dev profile)' $(CARGO) build --locked --bins
 	@exec node deploy/cluster/run.mjs
 
+.PHONY: prometheus
+prometheus: ## Prometheus with our rules, beside a running `make cluster`, at http://127.0.0.1:9090
+	@deploy/need prometheus
+	@exec prometheus --config.file=deploy/prometheus/prometheus.yml --storage.tsdb.path=target/prometheus \
+	  --web.listen-address=127.0.0.1:9090 --log.level=warn
+
 ## ---- in containers ----------------------------------------------------------------------------
 
 # make image ENGINE=podman PREFIX=registry.example.org/chat/ TAG=1.2.3 PUSH=1
@@ -108,6 +114,7 @@ test: tools ## every test, with real processes; installs what it needs
 	@$(phase) 'clients for end-to-end tests' $(MAKE) $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp $(OTLP)
 	@$(phase) 'end-to-end tests' $(MAKE) e2e
 	@$(phase) 'images and compose' $(MAKE) deploy-check
+	@$(phase) 'dashboards and alerts, with a real Prometheus' $(MAKE) observe
 
 # Parts of `make test`, for repeating one: make e2e, make e2e FILES=order.test.mjs
 FILES ?= *.test.mjs
@@ -115,6 +122,12 @@ FILES ?= *.test.mjs
 e2e: $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp $(OTLP)
 	@cd $(E2E) && ROOMCAST_BIN_DIR="$${ROOMCAST_BIN_DIR:-$(TARGET_DIR)/debug}" \
 	  node --test --test-concurrency=2 --test-reporter=spec $(FILES)
+# Not among the others: its clock is sixty times faster, and it wants the machine for itself.
+.PHONY: observe
+observe: $(E2E)/node_modules/.stamp
+	@deploy/need redis-server haproxy prometheus
+	@ROOMCAST_BIN_DIR="$${ROOMCAST_BIN_DIR:-$(TARGET_DIR)/debug}" \
+	  node --test --test-concurrency=1 --test-reporter=spec deploy/prometheus/tests/*.test.mjs
 TARGET_DIR = $(shell $(CARGO) metadata --no-deps --offline --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
 # What of deploy/ can be checked without a container engine. crt-static is given to the last step alone, so
@@ -158,7 +171,7 @@ layering:
 
 .PHONY: scripts
 scripts:
-	@for file in $(E2E)/*.mjs deploy/*/*.mjs; do node --check "$$file"; done
+	@for file in $(E2E)/*.mjs deploy/*/*.mjs deploy/*/tests/*.mjs; do node --check "$$file"; done
 	@for file in deploy/need deploy/check/*.sh .ci/run; do bash -n "$$file"; done
 	@python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' $(E2E)/*.py
 
@@ -173,7 +186,7 @@ generated:
 ## ---- building ---------------------------------------------------------------------------------
 
 # Everything that is written by a program and committed. One line per generator.
-GENERATORS := generate-protocol generate-directory generate-configuration generate-metrics
+GENERATORS := generate-protocol generate-directory generate-configuration generate-metrics generate-observability
 .PHONY: generate $(GENERATORS)
 generate: $(GENERATORS) ## rewrite the files that are derived from the Rust types
 generate-protocol: # docs/ (AsyncAPI) and TypeScript types, from the wire's types
@@ -190,6 +203,9 @@ generate-metrics: # the tables of docs/METRICS.md, from the registries of both b
 	   $(CARGO) run --quiet --locked -p roomcast-gateway --example metrics; echo; \
 	   $(CARGO) run --quiet --locked -p roomcast-presence --example metrics; } > docs/METRICS.md.new
 	@mv docs/METRICS.md.new docs/METRICS.md
+generate-observability: # rules of Prometheus and dashboards of Grafana, from their descriptions
+	@node deploy/prometheus/rules.mjs
+	@node deploy/grafana/dashboards.mjs
 
 .PHONY: ui
 ui: tools $(UI)/dist/app.js ## the web UI that gateways embed
@@ -236,10 +252,11 @@ $(DENY):
 	@rm -rf .tools/build
 
 .PHONY: pictures
-pictures: tools ## take README's screenshots from running gateways
-	@deploy/need redis-server chromium python3
+pictures: tools $(E2E)/node_modules/.stamp ## take the docs' pictures from running clusters: the UI, the dashboards
+	@deploy/need redis-server chromium haproxy python3 prometheus
 	@$(CARGO) build --locked --bins
 	@ROOMCAST_SCREENSHOTS=1 $(MAKE) e2e FILES=ui.test.mjs
+	@ROOMCAST_SCREENSHOTS=1 $(MAKE) observe
 
 .PHONY: fmt
 fmt: ## format the Rust code
