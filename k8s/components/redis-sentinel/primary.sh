@@ -10,6 +10,6 @@ primary() {
       sentinel get-master-addr-by-name roomcast 2>/dev/null | head -n 1)
     case $host in *.redis-nodes) echo "$host"; return ;; esac
   done
-  host=$(sed -n 's/^sentinel monitor roomcast \([^ ]*\) .*/\1/p' /data/sentinel.conf 2>/dev/null)
+  host=$(sed -n 's/^sentinel monitor roomcast \([^ ]*\) .*/\1/p' /data/sentinel.conf 2>/dev/null || true)
   echo "${host:-${POD_NAME%-*}-0.redis-nodes}"
 }
