@@ -93,7 +93,8 @@ layering:
 .PHONY: scripts
 scripts:
 	@for file in $(E2E)/*.mjs deploy/cluster/*.mjs; do node --check "$$file"; done
-	@for file in deploy/need .ci/run; do bash -n "$$file"; done
+	@for file in deploy/need .ci/run k8s/components/prometheus-rules/generate; do bash -n "$$file"; done
+	@for file in k8s/components/*/*.sh; do sh -n "$$file"; done
 	@python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' $(E2E)/*.py
 
 # Whether generating changes any file of the tree, committed or not.
@@ -108,6 +109,7 @@ generated:
 
 # Everything that is written by a program and committed. One line per generator.
 GENERATORS := generate-protocol generate-directory generate-configuration
+GENERATORS += generate-prometheus-rules
 .PHONY: generate $(GENERATORS)
 generate: $(GENERATORS) ## rewrite the files that are derived from the Rust types
 generate-protocol: # docs/ (AsyncAPI) and TypeScript types, from the wire's types
@@ -119,6 +121,9 @@ generate-configuration: # the tables of docs/CONFIGURATION.md, from the flags of
 	   $(CARGO) run --quiet --locked -p roomcast-gateway --example reference; echo; \
 	   $(CARGO) run --quiet --locked -p roomcast-presence --example reference; } > docs/CONFIGURATION.md.new
 	@mv docs/CONFIGURATION.md.new docs/CONFIGURATION.md
+
+generate-prometheus-rules: # the rules of deploy/prometheus as Kubernetes' PrometheusRules
+	@k8s/components/prometheus-rules/generate
 
 .PHONY: ui
 ui: tools $(UI)/dist/app.js ## the web UI that gateways embed
