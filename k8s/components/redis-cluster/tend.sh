@@ -18,7 +18,6 @@ all_answer() { for n in $(others); do answers "$(name "$n")" || return 1; done; 
 # Somebody has all slots: the cluster was made long ago, and this node lost its disk.
 made() { for n in $(others); do [ "$(info cluster_slots_assigned "$(name "$n")")" = 16384 ] && return 0; done; return 1; }
 take_slots() {
-  cli cluster set-config-epoch $((ordinal + 1))
   cli cluster addslotsrange $((ordinal * 16384 / primaries)) $(((ordinal + 1) * 16384 / primaries - 1))
 }
 # Nodes are known by address; a node that is known by its id already is only told its new one.
