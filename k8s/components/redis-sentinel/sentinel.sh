@@ -13,7 +13,7 @@ sentinel announce-ip $me
 sentinel announce-port 26379
 sentinel monitor roomcast $primary 6379 2
 sentinel down-after-milliseconds roomcast 5000
-sentinel failover-timeout roomcast 30000
+sentinel failover-timeout roomcast 15000
 sentinel parallel-syncs roomcast 1
 sentinel auth-user roomcast internal
 CONF
