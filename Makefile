@@ -172,7 +172,8 @@ layering:
 .PHONY: scripts
 scripts:
 	@for file in $(E2E)/*.mjs deploy/*/*.mjs deploy/*/tests/*.mjs; do node --check "$$file"; done
-	@for file in deploy/need deploy/check/*.sh .ci/run; do bash -n "$$file"; done
+	@for file in deploy/need deploy/check/*.sh .ci/run k8s/components/prometheus-rules/generate; do bash -n "$$file"; done
+	@for file in k8s/components/*/*.sh; do sh -n "$$file"; done
 	@python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' $(E2E)/*.py
 
 # Whether generating changes any file of the tree, committed or not.
@@ -187,6 +188,8 @@ generated:
 
 # Everything that is written by a program and committed. One line per generator.
 GENERATORS := generate-protocol generate-directory generate-configuration generate-metrics generate-observability
+# Behind what it wraps.
+GENERATORS += generate-prometheus-rules
 .PHONY: generate $(GENERATORS)
 generate: $(GENERATORS) ## rewrite the files that are derived from the Rust types
 generate-protocol: # docs/ (AsyncAPI) and TypeScript types, from the wire's types
@@ -206,6 +209,9 @@ generate-metrics: # the tables of docs/METRICS.md, from the registries of both b
 generate-observability: # rules of Prometheus and dashboards of Grafana, from their descriptions
 	@node deploy/prometheus/rules.mjs
 	@node deploy/grafana/dashboards.mjs
+
+generate-prometheus-rules: # the rules of deploy/prometheus as Kubernetes' PrometheusRules
+	@k8s/components/prometheus-rules/generate
 
 .PHONY: ui
 ui: tools $(UI)/dist/app.js ## the web UI that gateways embed
