@@ -11,6 +11,11 @@ CARGO ?= cargo
 DENY_VERSION := 0.20.2
 DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 OTLP := .tools/otlp-receiver
+K8S := k8s/check
+KUBERNETES_VERSION := $(shell sed -n 's|^\tk8s.io/kubernetes v||p' $(K8S)/apiserver/go.mod)
+CONTROL_PLANE := .tools/control-plane-$(KUBERNETES_VERSION)/control-plane
+KUSTOMIZE_VERSION := 5.7.1
+export KUSTOMIZE := .tools/kustomize-$(KUSTOMIZE_VERSION)/kustomize
 export CARGO_TERM_COLOR ?= auto
 
 # $(phase) 'name' command…: says what begins, and how long it took or that it failed.
@@ -20,7 +25,7 @@ phase = phase() { local name=$$1 start=$$SECONDS; shift; printf '\n==> %s\n' "$$
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Arguments for the gateway: make run ARGS="--listen 127.0.0.1:4000"'
 
@@ -111,6 +116,7 @@ test: tools ## every test, with real processes; installs what it needs
 	@$(phase) 'unit tests of the web UI' npm --prefix $(UI) test --silent
 	@$(phase) 'Rust tests' $(CARGO) test --locked --workspace
 	@$(phase) 'the binaries that end-to-end tests start' $(CARGO) build --locked --bins
+	@$(phase) 'the Kubernetes manifests' $(MAKE) k8s-test
 	@$(phase) 'clients for end-to-end tests' $(MAKE) $(E2E)/node_modules/.stamp $(E2E)/.venv/.stamp $(OTLP)
 	@$(phase) 'end-to-end tests' $(MAKE) e2e
 	@$(phase) 'images and compose' $(MAKE) deploy-check
@@ -184,6 +190,26 @@ generated:
 	  changed=$$({ diff <(echo "$$before") <($(TREE)) || true; } | sed -n 's/^[<>] [0-9a-f]*  //p' | sort -u); \
 	  test -z "$$changed" || { printf 'These files were out of date. They are generated anew now: look at them and commit them.\n%s\n' "$$changed" >&2; exit 1; }
 
+.PHONY: k8s-check
+k8s-check: tools ui ## the Kubernetes manifests: as in `make test`, and applied to a real API server
+	@deploy/need redis-server python3 etcd openssl
+	@$(phase) 'gateway and presence (dev profile)' $(CARGO) build --locked --bins
+	@$(phase) 'schemas, rules and seeded mistakes' $(MAKE) k8s-test
+	@$(phase) 'the control plane of Kubernetes $(KUBERNETES_VERSION) (minutes the first time)' $(MAKE) $(CONTROL_PLANE)
+	@$(phase) 'a real API server' $(MAKE) k8s-apply
+
+# Parts of `make k8s-check`, for repeating one; k8s/check/README.md says what each looks at.
+K8S_PYTHON = ROOMCAST_BIN_DIR="$${ROOMCAST_BIN_DIR:-$(TARGET_DIR)/debug}" PYTHONPATH=$(K8S)/.venv/site \
+  $$(test -x $(K8S)/.venv/bin/python && echo $(K8S)/.venv/bin/python || echo python3)
+.PHONY: k8s-test k8s-apply
+k8s-test: $(K8S)/.venv/.stamp
+	@[[ "$$(kubectl version --client 2>/dev/null)" =~ v1\.(2[7-9]|[3-9][0-9])\. ]] || $(MAKE) $(KUSTOMIZE)
+	@$(K8S_PYTHON) $(K8S)/main.py offline
+	@$(K8S_PYTHON) -m unittest discover --start-directory $(K8S)/tests
+k8s-apply: $(K8S)/.venv/.stamp $(CONTROL_PLANE)
+	@CONTROL_PLANE=$(CONTROL_PLANE) $(K8S_PYTHON) -m unittest $(K8S)/tests/on_cluster.py
+	@$(K8S_PYTHON) $(K8S)/main.py cluster --control-plane $(CONTROL_PLANE)
+
 ## ---- building ---------------------------------------------------------------------------------
 
 # Everything that is written by a program and committed. One line per generator.
@@ -228,8 +254,8 @@ $(UI)/dist/app.js: $(UI)/node_modules/.stamp $(shell find $(UI)/src $(UI)/script
 	@touch $@
 
 # A virtual environment, or a folder of packages where this Python cannot make one.
-$(E2E)/.venv/.stamp: $(E2E)/requirements.txt
-	@echo '==> Python packages of $(E2E)'
+%/.venv/.stamp: %/requirements.txt
+	@echo '==> Python packages of $*'
 	@rm -rf $(@D)
 	@if python3 -m venv $(@D) 2>/dev/null && $(@D)/bin/python -m pip --version >/dev/null 2>&1; then \
 	    $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<; \
@@ -257,6 +283,17 @@ $(DENY):
 	  --locked --debug --quiet --root .tools/cargo-deny-$(DENY_VERSION) --target-dir .tools/build
 	@rm -rf .tools/build
 
+# Unlike kubectl, in no Debian; wanted only where kubectl is missing or too old to render.
+$(KUSTOMIZE):
+	@deploy/need go
+	@$(phase) 'installing kustomize $(KUSTOMIZE_VERSION)' env GOBIN=$(abspath $(@D)) \
+	  go install sigs.k8s.io/kustomize/kustomize/v5@v$(KUSTOMIZE_VERSION)
+
+$(CONTROL_PLANE): $(wildcard $(K8S)/apiserver/*)
+	@deploy/need go
+	@cd $(K8S)/apiserver && go build -trimpath -o $(abspath $@) \
+	  -ldflags '-s -w -X k8s.io/component-base/version.gitVersion=v$(KUBERNETES_VERSION)' .
+
 .PHONY: pictures
 pictures: tools $(E2E)/node_modules/.stamp ## take the docs' pictures from running clusters: the UI, the dashboards
 	@deploy/need redis-server chromium haproxy python3 prometheus
@@ -271,7 +308,7 @@ fmt: ## format the Rust code
 .PHONY: clean
 clean: ## remove what was built or fetched into the tree, but for .tools
 	@$(CARGO) clean
-	@rm -rf $(UI)/dist $(UI)/node_modules $(E2E)/node_modules $(E2E)/.venv
+	@rm -rf $(UI)/dist $(UI)/node_modules $(E2E)/node_modules $(E2E)/.venv $(K8S)/.venv
 
 .PHONY: tools
 tools:
