@@ -40,6 +40,11 @@ impl Poll {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(token), flags(false))?)
     }
 
+    /// Watches a socket no more.
+    pub fn remove(&self, socket: impl AsFd) -> std::io::Result<()> {
+        Ok(epoll::delete(&self.epoll, socket)?)
+    }
+
     /// Says whether a watched socket has something to write.
     pub fn writing(&self, socket: impl AsFd, token: u64, writing: bool) -> std::io::Result<()> {
         Ok(epoll::modify(&self.epoll, socket, EventData::new_u64(token), flags(writing))?)

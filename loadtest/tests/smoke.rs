@@ -36,7 +36,15 @@ impl Drop for Floor {
 }
 
 fn plan(servers: Vec<SocketAddr>) -> Plan {
-    Plan { dialect: Dialect::Floor, servers, rooms: 2, members_each: 10, at: RoomAt::All, text_bytes: 256 }
+    Plan {
+        dialect: Dialect::Floor,
+        servers,
+        rooms: 2,
+        members_each: 10,
+        at: RoomAt::All,
+        text_bytes: 256,
+        slow_reader: false,
+    }
 }
 
 #[test]
@@ -51,6 +59,18 @@ fn twenty_members_receive_everything_once() {
     assert_eq!((window.disordered, window.disagreed), (0, 0));
     assert!(window.p50_ms > 0.0 && window.p50_ms <= window.p99_ms && window.busy < 1.0, "{window:?}");
     assert!(window.bytes_per_delivery > 256.0);
+}
+
+#[test]
+fn who_stops_reading_is_not_counted() {
+    let floor = Floor::start();
+    let mut swarm = Swarm::new(Plan { slow_reader: true, rooms: 1, ..plan(vec![floor.address]) }).unwrap();
+    swarm.connect(usize::MAX).unwrap();
+    let before = swarm.send(100.0, Duration::from_millis(200)).unwrap();
+    swarm.stop_reading().unwrap();
+    let after = swarm.send(100.0, Duration::from_millis(200)).unwrap();
+    assert_eq!((before.fault(), before.delivered), (None, 200));
+    assert_eq!((after.fault(), after.delivered), (None, 180));
 }
 
 #[test]

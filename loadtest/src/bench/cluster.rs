@@ -1,11 +1,12 @@
 //! The servers of one entry, from nothing to ready: Redis on a port of its own with nothing kept on disk,
 //! then as many processes as the entry says. Everything ends with the value. Called by `measure`.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::redis::Redis;
 use super::server::{Server, free_address};
@@ -31,6 +32,8 @@ pub(super) struct Cluster {
     redis: Option<(Server, SocketAddr)>,
     /// Where members connect.
     pub(super) addresses: Vec<SocketAddr>,
+    /// Where gateways say how they are.
+    admins: Vec<SocketAddr>,
 }
 
 /// What the processes used up to one moment.
@@ -50,12 +53,12 @@ impl Cluster {
     /// Starts the servers and waits until they are ready.
     pub(super) fn start(entry: Entry, places: &Places) -> Result<Self> {
         let redis = match entry {
-            Entry::Floor | Entry::Alone => None,
+            Entry::Floor | Entry::Alone | Entry::Slow => None,
             Entry::Roomcast(_) | Entry::Peer(..) => Some(start_redis(&places.results.join("logs"))?),
         };
-        let mut cluster = Self { servers: Vec::new(), redis, addresses: Vec::new() };
+        let mut cluster = Self { servers: Vec::new(), redis, addresses: Vec::new(), admins: Vec::new() };
         let count = match entry {
-            Entry::Floor | Entry::Alone => 1,
+            Entry::Floor | Entry::Alone | Entry::Slow => 1,
             Entry::Roomcast(count) | Entry::Peer(_, count) => count,
         };
         for number in 0..count {
@@ -76,14 +79,15 @@ impl Cluster {
                 server.until_listening()?;
                 server
             }
-            Entry::Alone | Entry::Roomcast(_) => {
+            Entry::Alone | Entry::Slow | Entry::Roomcast(_) => {
                 let program = places.binaries.join("roomcast-gateway");
                 let admin = free_address()?;
                 let mut words =
                     args(["--listen", &address.to_string(), "--admin", &admin.to_string(), "--log", "warn"]);
                 words.extend(url.iter().flat_map(|url| args(["--redis", url])));
                 let mut server = Server::start(&name, &program, &words, &logs)?;
-                server.until(|_| is_ready(admin))?;
+                server.until(|_| ask(admin, "/readyz").is_ok())?;
+                self.admins.push(admin);
                 server
             }
             Entry::Peer(peer, _) => {
@@ -120,6 +124,17 @@ impl Cluster {
         proc::resident_kib(&self.server_pids())
     }
 
+    /// The connections that gateways closed, by reason.
+    pub(super) fn cuts(&self) -> Result<BTreeMap<String, u64>> {
+        let mut cuts = BTreeMap::new();
+        for admin in &self.admins {
+            for (reason, count) in parse_cuts(&ask(*admin, "/metrics")?) {
+                *cuts.entry(reason).or_default() += count;
+            }
+        }
+        Ok(cuts)
+    }
+
     /// A connection of the benchmark's own to Redis.
     pub(super) fn redis(&self) -> Result<Option<Redis>> {
         self.redis.as_ref().map(|(_, address)| Redis::open(*address)).transpose()
@@ -135,13 +150,34 @@ fn start_redis(logs: &Path) -> Result<(Server, SocketAddr)> {
     Ok((server, address))
 }
 
-fn is_ready(admin: SocketAddr) -> bool {
-    let ask = || -> Result<bool> {
-        let mut stream = TcpStream::connect(admin)?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer.starts_with("HTTP/1.1 200"))
-    };
-    ask().unwrap_or(false)
+/// What a gateway answers on its admin listener, where it is well.
+fn ask(admin: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(admin)?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if !answer.starts_with("HTTP/1.1 200") {
+        bail!("{path} is answered with {:?}", answer.lines().next().unwrap_or_default());
+    }
+    Ok(answer)
+}
+
+fn parse_cuts(metrics: &str) -> impl Iterator<Item = (String, u64)> {
+    metrics.lines().filter_map(|line| {
+        let (reason, count) = line.strip_prefix("roomcast_cuts_total{reason=\"")?.split_once("\"} ")?;
+        Some((reason.to_owned(), count.trim().parse().ok()?)).filter(|(_, count)| *count > 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_are_found_among_the_metrics() {
+        let metrics = "# TYPE roomcast_cuts_total counter\nroomcast_cuts_total{reason=\"drain\"} 0\n\
+                       roomcast_cuts_total{reason=\"stalled\"} 1\nroomcast_disconnects_total{reason=\"stalled\"} 1\n";
+        assert_eq!(parse_cuts(metrics).collect::<Vec<_>>(), [("stalled".to_owned(), 1)]);
+    }
 }

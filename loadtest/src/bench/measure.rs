@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{Charged, Cluster, Places};
@@ -101,9 +101,11 @@ pub(super) fn measure(
         members_each: workload.each,
         at: workload.at,
         text_bytes: TEXT_BYTES,
+        slow_reader: entry == Entry::Slow,
     })?;
     match workload.work {
         Work::Fanout { rate } => fanout(swarm, &cluster, rate, time, workload.rooms),
+        Work::Slow { rate } => slow(swarm, &cluster, rate, time, entry == Entry::Slow),
         Work::Idle => Ok((idle(swarm, &cluster)?, None)),
         Work::Connect => Ok((connect(swarm, &cluster)?, None)),
         Work::Commands => commands(swarm, &cluster, time),
@@ -118,18 +120,10 @@ fn fanout(
     rooms: usize,
 ) -> Result<(Values, Option<String>)> {
     swarm.connect(usize::MAX)?;
-    swarm.rest(Duration::from_secs(1))?;
-    // Warm-up: what is lost in it is a loss too, and is found at the end.
-    let warm = swarm.send(rate, Duration::from_secs(2))?;
-    if warm.delivered == 0 {
-        bail!("nothing was delivered: {}", warm.fault().unwrap_or_default());
-    }
+    let warm = warm_up(&mut swarm, rate)?;
     let mut redis = cluster.redis()?;
     let counters = redis.as_mut().map(|redis| redis.counters()).transpose()?.unwrap_or_default();
-    let before = Mark::now(cluster)?;
-    let window = swarm.send(rate, time)?;
-    let after = Mark::now(cluster)?;
-    let mut values = figures(&window, after.since(&before), after.others(&before));
+    let (window, mut values) = send(&mut swarm, cluster, rate, time)?;
     values.insert("joins_again".into(), swarm.asked_again() as f64);
     if let Some(redis) = &mut redis {
         let now = redis.counters()?;
@@ -141,6 +135,69 @@ fn fanout(
         values.insert("copies".into(), redis.copies(&rooms)?);
     }
     Ok((values, warm.fault().or_else(|| window.fault())))
+}
+
+/// What is lost in it is a loss too.
+fn warm_up(swarm: &mut Swarm, rate: f64) -> Result<Window> {
+    swarm.rest(Duration::from_secs(1))?;
+    let warm = swarm.send(rate, Duration::from_secs(2))?;
+    if warm.delivered == 0 {
+        bail!("nothing was delivered: {}", warm.fault().unwrap_or_default());
+    }
+    Ok(warm)
+}
+
+/// Sends between two marks.
+fn send(swarm: &mut Swarm, cluster: &Cluster, rate: f64, time: Duration) -> Result<(Window, Values)> {
+    let before = Mark::now(cluster)?;
+    let window = swarm.send(rate, time)?;
+    let after = Mark::now(cluster)?;
+    let values = figures(&window, after.since(&before), after.others(&before));
+    Ok((window, values))
+}
+
+/// What the others notice when one member stops reading, and when that one is cut off.
+fn slow(
+    mut swarm: Swarm,
+    cluster: &Cluster,
+    rate: f64,
+    time: Duration,
+    stops: bool,
+) -> Result<(Values, Option<String>)> {
+    swarm.connect(usize::MAX)?;
+    if stops {
+        // At once: the more a connection was sent, the more the kernel keeps for it.
+        swarm.stop_reading()?;
+    }
+    // Looked for in both cases, so that looking is no difference.
+    let (sent, cut) = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| first_cut(cluster, time));
+        let sent =
+            warm_up(&mut swarm, rate).and_then(|warm| Ok((warm, send(&mut swarm, cluster, rate, time)?)));
+        (sent, looking.join())
+    });
+    let (warm, (window, mut values)) = sent?;
+    if let Some(after) = cut.map_err(|_| anyhow!("looking for cuts failed"))?? {
+        values.insert("cut_s".into(), after.as_secs_f64());
+    }
+    let (cuts, wanted) = (cluster.cuts()?, u64::from(stops));
+    let all: u64 = cuts.values().sum();
+    values.insert("cuts".into(), all as f64);
+    values.extend(cuts.iter().map(|(reason, count)| (format!("cuts_{reason}"), *count as f64)));
+    let fault = (all != wanted).then(|| format!("{all} cut off, not {wanted}: {cuts:?}"));
+    Ok((values, warm.fault().or_else(|| window.fault()).or(fault)))
+}
+
+/// How long until the gateway closed a connection; nothing where it did not do so in this time.
+fn first_cut(cluster: &Cluster, time: Duration) -> Result<Option<Duration>> {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        if !cluster.cuts()?.is_empty() {
+            return Ok(Some(began.elapsed()));
+        }
+        pause(Duration::from_millis(250));
+    }
+    Ok(None)
 }
 
 fn figures(window: &Window, charged: Spent, others: f64) -> Values {

@@ -41,7 +41,7 @@ pub struct Args {
     /// How often everything is measured
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long messages are sent in each measurement, in seconds
+    /// How long messages are sent in each measurement, in seconds; `slow` takes 30 at least
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// Which workloads, separated by commas [default: all]
@@ -194,7 +194,7 @@ fn rounds(
         document.workloads.insert(
             workload.name.to_owned(),
             Taken {
-                seconds: args.seconds,
+                seconds: args.seconds.max(workload.least_seconds),
                 missing: missing.get(workload.name).cloned().unwrap_or_default(),
                 ..Taken::default()
             },
@@ -241,7 +241,8 @@ fn undisturbed(
     let others = |values: &BTreeMap<String, f64>| values.get("others_busy").copied().unwrap_or(0.0);
     let once = || -> Result<_> {
         let calm = quiet(Duration::from_secs(args.patience))?;
-        let measured = match measure(workload, entry, places, Duration::from_secs(args.seconds)) {
+        let time = Duration::from_secs(args.seconds.max(workload.least_seconds));
+        let measured = match measure(workload, entry, places, time) {
             Ok(measured) => measured,
             Err(error) => (BTreeMap::new(), Some(format!("{error:#}"))),
         };
@@ -265,6 +266,9 @@ fn brief(values: &BTreeMap<String, f64>) -> String {
     let shown = [
         (CPU, "µs/delivery"),
         ("p99_ms", "ms p99"),
+        ("cuts_stalled", "stalled"),
+        ("cuts_slow_reader", "with too much waiting"),
+        ("cut_s", "s until cut off"),
         ("kib", "KiB/connection"),
         ("client_us", "µs/client"),
         ("scripts", "scripts/message"),

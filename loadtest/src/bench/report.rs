@@ -30,6 +30,17 @@ const FANOUT: &[Column] = &[
     ("generator busy", "swarm_busy", 2),
     ("others busy", "others_busy", 2),
 ];
+const SLOW: &[Column] = &[
+    ("p50 ms of the others", "p50_ms", 1),
+    ("p99 ms of the others", "p99_ms", 1),
+    ("CPU µs per delivery", CPU, 2),
+    ("cut off", "cuts", 0),
+    ("stalled", "cuts_stalled", 0),
+    ("too much waiting", "cuts_slow_reader", 0),
+    ("after s", "cut_s", 1),
+    ("generator busy", "swarm_busy", 2),
+    ("others busy", "others_busy", 2),
+];
 const IDLE: &[Column] = &[("KiB per connection", "kib", 1), ("connections", "connections", 0)];
 const CONNECT: &[Column] = &[
     ("CPU µs per client", "client_us", 0),
@@ -48,6 +59,7 @@ const COMMANDS: &[Column] = &[
 fn columns(work: Work) -> &'static [Column] {
     match work {
         Work::Fanout { .. } => FANOUT,
+        Work::Slow { .. } => SLOW,
         Work::Idle => IDLE,
         Work::Connect => CONNECT,
         Work::Commands => COMMANDS,
@@ -154,7 +166,7 @@ pub(super) fn chart(workload: &Workload, taken: &Taken) -> Option<Chart> {
             vec!["servers", "Redis"],
             &["server_us", "redis_us"],
         ),
-        Work::Commands => return None,
+        Work::Slow { .. } | Work::Commands => return None,
     };
     let rows: Vec<Row> = workload
         .entries
@@ -195,7 +207,7 @@ fn generated(document: &Document) -> String {
             format!("Medians of {} rounds", taken.rounds)
         };
         out += &match workload.work {
-            Work::Fanout { .. } => format!("{rounds} of {} s.\n\n", taken.seconds),
+            Work::Fanout { .. } | Work::Slow { .. } => format!("{rounds} of {} s.\n\n", taken.seconds),
             _ => format!("{rounds}.\n\n"),
         };
         out += &medians(&workload, taken);

@@ -90,19 +90,26 @@ impl Taken {
     }
 
     fn verdict(&self, bar: &Bar) -> Verdict {
-        let of_rounds: Vec<f64> = (1..=self.rounds)
+        let rounds: Vec<(f64, f64)> = (1..=self.rounds)
             .filter_map(|round| {
-                let figure = self.figure(bar.figure, round)?;
-                Some(figure / bar.over.map_or(Some(1.0), |over| self.figure(over, round))?)
+                let over = bar.over.map_or(Some(1.0), |over| self.figure(over, round))?;
+                Some((self.figure(bar.figure, round)?, over))
             })
             .collect();
-        let measured = median(of_rounds.iter().copied());
+        let quotients = rounds.iter().map(|(figure, over)| figure / over);
+        let differences = rounds.iter().map(|(figure, over)| figure - over);
+        let (quotient, difference) = (median(quotients.clone()), median(differences.clone()));
+        let (measured, range) = match bar.slack {
+            None => (quotient, range(quotients)),
+            Some(_) => (difference, range(differences)),
+        };
+        let within = |limit: Option<f64>, value: Option<f64>| value.zip(limit).is_some_and(|(v, l)| v <= l);
         Verdict {
             what: bar.what.to_owned(),
             bar: bar.shown.to_owned(),
             measured,
-            range: range(of_rounds),
-            met: measured.is_some_and(|measured| measured <= bar.limit),
+            range,
+            met: within(Some(bar.limit), quotient) || within(bar.slack, difference),
         }
     }
 
@@ -169,5 +176,27 @@ mod tests {
         assert!(!taken.verdicts[1].met);
         assert_eq!(taken.median("floor", "cpu_us"), Some(2.0));
         assert_eq!(taken.faults(), ["roomcast-alone (round 3): 1 lost"]);
+    }
+
+    /// The verdict on the slow reader's effect, from pairs of latencies without and with it.
+    fn effect(pairs: [(f64, f64); 3]) -> Verdict {
+        let mut taken = Taken::default();
+        for (round, (without, with)) in (1..).zip(pairs) {
+            for (entry, p99) in [("roomcast-alone", without), ("roomcast-slow", with)] {
+                let values = [("p99_ms".to_owned(), p99)].into();
+                taken.samples.push(Sample { entry: entry.into(), round, values, fault: None });
+            }
+        }
+        taken.conclude("slow");
+        taken.verdicts.swap_remove(0)
+    }
+
+    #[test]
+    fn a_difference_may_be_small_or_small_in_proportion() {
+        let small = effect([(4.0, 5.5), (9.0, 8.0), (3.0, 12.0)]);
+        assert_eq!((small.measured, small.range, small.met), (Some(1.5), Some((-1.0, 9.0)), true));
+        let in_proportion = effect([(100.0, 109.0), (100.0, 103.0), (100.0, 150.0)]);
+        assert_eq!((in_proportion.measured, in_proportion.met), (Some(9.0), true));
+        assert!(!effect([(10.0, 12.5), (10.0, 13.0), (10.0, 10.0)]).met);
     }
 }

@@ -47,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         members_each: args.members,
         at: if args.pair { RoomAt::Pair } else { RoomAt::All },
         text_bytes: args.text,
+        slow_reader: false,
     })?;
     swarm.connect(usize::MAX)?;
     swarm.rest(Duration::from_secs(1))?;

@@ -1,14 +1,33 @@
 //! One member's socket: bytes out now or when there is room, bytes in as they come. Called by `swarm`.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Result, bail};
+use socket2::{Domain, Socket, Type};
 
 use crate::dialect::{Dialect, Who};
 use crate::poll::Poll;
 use crate::tally::Tally;
 use crate::ws;
+
+/// The receive buffer of who will stop reading, and the longest segment it accepts: the least that IP knows. The
+/// kernel's buffers on both sides follow from these. Those of loopback would hold megabytes, minutes of a
+/// room's messages, before the server sees that nobody reads.
+const SMALL_BUFFER: usize = 4 * 1024;
+const SEGMENT: u32 = 536;
+
+/// A connection like any other, or the one of who will stop reading.
+pub(super) fn dial(address: SocketAddr, slow_reader: bool) -> std::io::Result<TcpStream> {
+    if !slow_reader {
+        return TcpStream::connect(address);
+    }
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_recv_buffer_size(SMALL_BUFFER)?;
+    socket.set_tcp_mss(SEGMENT)?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
 
 pub(super) struct Member {
     stream: TcpStream,
@@ -90,6 +109,11 @@ impl Member {
         let mut out = Vec::with_capacity(text.len() + 256);
         dialect.send(&mut out, self.who, self.calls, number, text, key);
         self.write(poll, &out)
+    }
+
+    /// Is not looked at any more. Its socket stays open.
+    pub(super) fn ignore(&self, poll: &Poll) -> std::io::Result<()> {
+        poll.remove(&self.stream)
     }
 
     /// Reads once; nothing where nothing is there.

@@ -9,12 +9,11 @@ mod member;
 mod plan;
 mod window;
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use self::member::Member;
+use self::member::{Member, dial};
 pub use self::plan::{Plan, RoomAt};
 pub use self::window::Window;
 use crate::dialect::{Meaning, Who, acks_beside};
@@ -71,6 +70,7 @@ pub struct Swarm {
     members: Vec<Member>,
     rooms: Vec<Room>,
     joined: usize,
+    stopped: Option<Member>,
     asked_again: usize,
     counts: Counts,
     began: Instant,
@@ -94,6 +94,7 @@ impl Swarm {
             members: Vec::new(),
             rooms,
             joined: 0,
+            stopped: None,
             asked_again: 0,
             counts: Counts::default(),
             began: Instant::now(),
@@ -154,7 +155,8 @@ impl Swarm {
         let id = self.members.len();
         let (room, index) = (id % self.plan.rooms, id / self.plan.rooms);
         let address = self.plan.address(room, index)?;
-        let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+        let slow_reader = self.plan.slow_reader && id + 1 == self.plan.members();
+        let stream = dial(address, slow_reader).with_context(|| format!("connecting to {address}"))?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         self.poll.add(&stream, id as u64)?;
@@ -165,6 +167,26 @@ impl Swarm {
         self.members.push(member);
         if let Some(room) = self.rooms.get_mut(room) {
             room.members.push(id);
+        }
+        Ok(())
+    }
+
+    /// The last member stays connected and in its room, but reads and sends no more. From now on only the
+    /// deliveries to the others count.
+    pub fn stop_reading(&mut self) -> Result<()> {
+        self.ready_to_send()?;
+        let member = self.members.pop().context("nobody")?;
+        member.ignore(&self.poll)?;
+        self.rooms.get_mut(member.who.room as usize).context("a room")?.members.pop();
+        self.joined -= 1;
+        self.stopped = Some(member);
+        Ok(())
+    }
+
+    fn ready_to_send(&self) -> Result<()> {
+        let wanted = self.plan.members() - usize::from(self.stopped.is_some());
+        if self.joined < wanted {
+            bail!("{} of {wanted} members are in", self.joined);
         }
         Ok(())
     }
@@ -184,9 +206,7 @@ impl Swarm {
     /// Sends at this rate (messages a second, all rooms together) for a while, then waits for what is on
     /// its way; says what happened. Rooms take turns, and the members of a room.
     pub fn send(&mut self, rate: f64, time: Duration) -> Result<Window> {
-        if self.joined < self.plan.members() {
-            bail!("{} of {} members are in", self.joined, self.plan.members());
-        }
+        self.ready_to_send()?;
         self.counts = Counts::default();
         let (start, cpu) = (Instant::now(), proc::own_seconds()?);
         let total = Duration::from_secs_f64(1.0 / rate);

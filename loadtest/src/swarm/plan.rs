@@ -30,6 +30,8 @@ pub struct Plan {
     pub at: RoomAt,
     /// Length of each text.
     pub text_bytes: usize,
+    /// The last member will stop reading; see `Swarm::stop_reading`.
+    pub slow_reader: bool,
 }
 
 impl Plan {
@@ -65,6 +67,7 @@ mod tests {
             members_each: 100,
             at,
             text_bytes: 256,
+            slow_reader: false,
         };
         let of =
             |plan: &Plan, room| -> BTreeSet<_> { (0..100).map(|i| plan.address(room, i).unwrap()).collect() };
