@@ -25,11 +25,6 @@ var published = map[string]bool{"balancer": true, "grafana": true, "prometheus":
 // Images without any program that could ask: nobody waits for their health.
 var silent = map[string]bool{"collector": true}
 
-// Settings that compose.yaml names before the binaries know them. To be emptied when they do.
-var coming = []string{
-	"ROOMCAST_OTLP", "ROOMCAST_TRACE_RATIO",
-}
-
 func loadCompose(file string) (*types.Project, error) {
 	options, err := cli.NewProjectOptions([]string{file},
 		cli.WithEnv([]string{"ROOMCAST_PEER_SECRET=" + strings.Repeat("s", 64)}),
@@ -149,7 +144,7 @@ func checkBuild(top string, service types.ServiceConfig) []string {
 		return append(wrong, err.Error())
 	}
 	for _, name := range slices.Sorted(maps.Keys(service.Environment)) {
-		if strings.HasPrefix(name, "ROOMCAST_") && !known[name] && !slices.Contains(coming, name) {
+		if strings.HasPrefix(name, "ROOMCAST_") && !known[name] {
 			add("sets %s, which docs/CONFIGURATION.md does not know", name)
 		}
 	}

@@ -15,6 +15,7 @@ use roomcast_protocol::{event, server::Restarting};
 use roomcast_store::{Peer, Store};
 use socketioxide::{ParserConfig, SocketIo};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::conn::Sessions;
@@ -47,6 +48,8 @@ pub struct App {
     readiness: Readiness,
     clients: Clients,
     drain: Duration,
+    /// Pulled once no client is left.
+    drained: CancellationToken,
     /// What everything above stands on: the store and the rooms. It ends last.
     beneath: Lifecycle,
 }
@@ -148,12 +151,17 @@ impl App {
             Peers::new(Arc::clone(&store.nodes), around)
         });
         if let Some(peers) = &peers {
-            background(lifecycle, "peers", peers.clone().keep(config.lease / 2));
+            background(lifecycle, "peers", lifecycle.soft(), peers.clone().keep(config.lease / 2));
         }
 
-        background(lifecycle, "lease", node.clone().keep_lease(store.clone(), registered));
-        background(lifecycle, "graces", users.clone().end_graces());
-        background(lifecycle, "rewrites", rewrite(store, node, users, rooms, readiness.clone()));
+        // A drained node stops renewing and removes nothing: its users come back elsewhere. Until its last
+        // client is closed it is alive, however long that takes.
+        let drained = CancellationToken::new();
+        let leasing = node.clone().keep_lease(store.clone(), registered);
+        background(lifecycle, "lease", drained.clone(), leasing);
+        background(lifecycle, "graces", lifecycle.soft(), users.clone().end_graces());
+        let rewriting = rewrite(store, node, users, rooms, readiness.clone());
+        background(lifecycle, "rewrites", lifecycle.soft(), rewriting);
         let origins = Origins::new(config.allow_origin.clone());
         let routes = http::routes(Web {
             socket_io,
@@ -167,7 +175,7 @@ impl App {
         let admin = debug::mount(admin, debug).start();
         let peer = peer.zip(peers);
         let drain = config.drain;
-        Ok(Self { public, public_address, peer, admin, routes, readiness, clients, drain, beneath })
+        Ok(Self { public, public_address, peer, admin, routes, readiness, clients, drain, drained, beneath })
     }
 
     /// Where clients connect.
@@ -206,6 +214,7 @@ impl App {
         let end = Instant::now() + self.drain;
         self.readiness.drain();
         drain(&self.clients, self.drain).await;
+        self.drained.cancel();
         if let Some(peers) = peers {
             // Until now, so that clients whose polls come by other gateways were told, too.
             peers.close();
@@ -261,15 +270,18 @@ fn socket_io(config: &Config) -> (http::SocketIoHttp, SocketIo) {
         .build_with_inner_svc(Router::new())
 }
 
-/// Runs beside the serving until the end; not critical, for it ends when it is told to.
-fn background(lifecycle: &Lifecycle, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+/// Runs beside the serving until its time; not critical, for it ends when it is told to.
+fn background(
+    lifecycle: &Lifecycle,
+    name: &'static str,
+    until: CancellationToken,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
     let hard = lifecycle.hard();
-    let soft = lifecycle.soft();
     lifecycle.spawn(name, async move {
         tokio::select! {
             () = work => {}
-            // A drained node stops renewing and removes nothing: its users come back elsewhere.
-            () = soft.cancelled() => {}
+            () = until.cancelled() => {}
             () = hard.cancelled() => {}
         }
     });
