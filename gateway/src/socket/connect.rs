@@ -282,7 +282,8 @@ fn take_turns(gateway: &Arc<Gateway>, connection: Arc<Connection>) {
                     let pressed = connection.queue.waits();
                     gateway.handle(&connection.client, &mut session, incoming, pressed).await;
                 }
-                Item::Gone(how) => gone(&gateway, &connection, &session, how).await,
+                // Boxed as it is rare, and the task has room for it all the time.
+                Item::Gone(how) => Box::pin(gone(&gateway, &connection, &session, how)).await,
             }
         }
     };

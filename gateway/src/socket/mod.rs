@@ -50,11 +50,16 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Handles one event of one client, to its acknowledgement; `pressed` where more of its events wait.
-    async fn handle(&self, client: &Arc<Client>, session: &mut Session, incoming: Incoming, pressed: bool) {
+    fn handle<'a>(
+        &'a self,
+        client: &'a Arc<Client>,
+        session: &'a mut Session,
+        incoming: Incoming,
+        pressed: bool,
+    ) -> impl Future<Output = ()> + 'a {
         let name = crate::trace::name(&incoming.event);
         // Boxed: it has room for every kind of event, and the task around it is moved several times.
-        let work = Box::pin(self.carry_out(client, session, incoming, pressed));
-        trace::request(name, Kind::Server, work).await;
+        trace::request(name, Kind::Server, Box::pin(self.carry_out(client, session, incoming, pressed)))
     }
 
     async fn carry_out(
