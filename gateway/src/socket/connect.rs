@@ -172,6 +172,8 @@ async fn admit(
         }
     };
     let held = gateway.users.take(&username, secret).await?;
+    // Here and not where it is counted: the line belongs to the request, and bears its `trace_id`.
+    tracing::debug!(transport = ?socket.transport_type(), "a client was let in");
     Ok(Admitted { user: username, held, resume, asked })
 }
 

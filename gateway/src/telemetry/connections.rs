@@ -166,7 +166,6 @@ impl Events {
         own.connections.add(transport.name(), 1);
         own.connects.inc("ok");
         own.connect_seconds.observe(took.as_secs_f64());
-        tracing::debug!(transport = transport.name(), ?took, "a client was let in");
     }
 
     /// A connect packet was answered with no, or its transport was closed because it could not be answered.

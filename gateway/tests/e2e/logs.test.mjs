@@ -50,7 +50,7 @@ story('no log line holds what was said, a secret or a token', { timeout: 60_000 
     await request(`${a.url}/socket.io/?EIO=3&transport=polling&username=old&resume=${words.query}&token=${words.token}`);
     await request(`${a.url}/socket.io/?EIO=9&transport=websocket&token=${words.token}`);
     await request(`${presence[0].url}/rooms/${room}/users?token=${words.token}`);
-    redis.signal('SIGSTOP');
+    await redis.freeze();
     const lost = ann.ask('send_message', { room, text: words.text }, { timeout: 10_000 });
     await lost.catch(() => {});
     redis.signal('SIGCONT');

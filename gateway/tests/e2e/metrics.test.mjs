@@ -177,7 +177,7 @@ story('what clients do is counted', { timeout: 90_000 }, async () => {
 
   await step('Redis goes and comes back', async () => {
     const before = await scrape(a);
-    redis.signal('SIGSTOP');
+    await redis.freeze();
     await eventuallyMeasured(a, 'redis and the bus are down', (of) => of('roomcast_redis_up') === 0 && of('roomcast_bus_up') === 0);
     await eventuallyMeasured(presence, 'and so says presence', (of) => of('roomcast_redis_up') === 0);
     redis.signal('SIGCONT');

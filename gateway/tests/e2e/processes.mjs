@@ -2,8 +2,9 @@
 // is killed itself (setpriv, part of every Debian), and never outlive their story.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { scope } from './scope.mjs';
 
@@ -98,6 +99,14 @@ export class Child {
 
   signal(name) {
     this.#child.kill(name);
+  }
+
+  /** As a machine that hangs: back once every thread of it stands still, until `signal('SIGCONT')`. */
+  async freeze() {
+    this.signal('SIGSTOP');
+    const tasks = `/proc/${this.#child.pid}/task`;
+    const stands = (task) => /\) T /.test(readFileSync(`${tasks}/${task}/stat`, 'utf8'));
+    while (this.running && !readdirSync(tasks).every(stands)) await sleep(2);
   }
 
   /** As a crash: no goodbye. */

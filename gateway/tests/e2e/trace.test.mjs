@@ -93,7 +93,7 @@ story('one message is one trace, on every gateway', { timeout: 60_000 }, async (
     const frozen = unique('frozen');
     await cyd.join(frozen);
     // The answer is lost, the gateway says so in its log, and repeats the send.
-    redis.signal('SIGSTOP');
+    await redis.freeze();
     const sent = cyd.send(frozen, secret);
     const line = await eventually(
       () => logged(a, 'the store did not do it').find(({ what }) => what === 'publish'),
