@@ -18,6 +18,9 @@ KUSTOMIZE_VERSION := 5.7.1
 export KUSTOMIZE := .tools/kustomize-$(KUSTOMIZE_VERSION)/kustomize
 export CARGO_TERM_COLOR ?= auto
 
+# The room on the disk that a first build and all its tests need, and one after it.
+ROOM = $(if $(wildcard $(TARGET_DIR)/debug/deps),1GiB,8GiB)
+
 # $(phase) 'name' command…: says what begins, and how long it took or that it failed.
 phase = phase() { local name=$$1 start=$$SECONDS; shift; printf '\n==> %s\n' "$$name"; \
   if "$$@"; then printf '<== %s: done in %d s\n' "$$name" $$((SECONDS - start)); \
@@ -111,7 +114,7 @@ bench-build: tools ui
 
 .PHONY: test
 test: tools ## every test, with real processes; installs what it needs
-	@$(phase) 'programs that tests start' deploy/need redis-server chromium haproxy python3 prometheus go ip
+	@$(phase) 'programs that tests start' deploy/need $(ROOM) redis-server chromium haproxy python3 prometheus go ip
 	@$(phase) 'the web UI' $(MAKE) ui
 	@$(phase) 'unit tests of the web UI' npm --prefix $(UI) test --silent
 	@$(phase) 'Rust tests' $(CARGO) test --locked --workspace
@@ -159,6 +162,7 @@ $(STATIC)/check:
 
 .PHONY: lint
 lint: tools $(DENY) ## formatting, clippy, dependency rules, types, generated files
+	@deploy/need $(ROOM)
 	@$(phase) 'rustfmt' $(CARGO) fmt --all --check
 	@$(phase) 'the web UI' $(MAKE) ui
 	@$(phase) 'types of the web UI' npm --prefix $(UI) run check --silent
