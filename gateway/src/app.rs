@@ -25,7 +25,7 @@ use crate::node::Node;
 use crate::peer::sid::Tag;
 use crate::peer::{Circumstances, Peering, Peers};
 use crate::room::{Pace, Rooms, Surroundings};
-use crate::socket::{self, Clients, Gateway, Linger};
+use crate::socket::{self, Clients, Gateway};
 use crate::telemetry::{self, Events};
 use crate::users::Users;
 
@@ -133,8 +133,6 @@ impl App {
             sessions: sessions.clone(),
             events: events.clone(),
             lifecycle: lifecycle.clone(),
-            // In memory there is nothing to save by it.
-            linger: Arc::new(Linger::new(config.redis.as_ref().map_or(Duration::ZERO, |_| config.gather))),
             listed: config.rooms.clone().into(),
         };
         socket::mount(&io, &gateway);

@@ -145,6 +145,7 @@ impl Args {
             problems.check(self.redis.is_some(), "--peer-listen", "needs --redis: alone there are no others");
             peering(&mut problems, listen, self.peer_address, self.peer_secret.as_deref())
         });
+        let gather = problems.duration("--gather", &self.gather);
         let config = Config {
             listen: problems.listen("--listen", &self.listen),
             admin: problems.listen("--admin", &self.admin),
@@ -158,6 +159,7 @@ impl Args {
                     idle: problems.duration("--room-ttl", &self.room_ttl),
                 },
                 prefix: self.prefix,
+                gather,
             },
             node: self.node.unwrap_or_else(|| format!("node-{:06x}", rand::random::<u32>() & 0x00ff_ffff)),
             allow_origin: self
@@ -174,7 +176,7 @@ impl Args {
                 bytes: self.client_buffer,
                 stall: problems.duration("--client-stall", &self.client_stall),
             },
-            gather: problems.duration("--gather", &self.gather),
+            gather,
             drain: problems.duration("--drain", &self.drain),
         };
         let braces = config.store.prefix.contains(['{', '}', ':']) || config.store.prefix.is_empty();

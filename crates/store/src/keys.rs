@@ -40,18 +40,30 @@ impl Keys {
     }
 
     fn named(&self, kind: char, name: &str) -> String {
+        let [key] = self.all_named([kind], name);
+        key
+    }
+
+    /// Keys of one name; a message needs four, so they are put together without a formatter.
+    fn all_named<const N: usize>(&self, kinds: [char; N], name: &str) -> [String; N] {
         let tag = partition::tag(partition::of(name));
-        format!("{}:{{{tag}}}:{kind}:{name}", self.prefix)
+        kinds.map(|kind| {
+            let mut key = String::with_capacity(self.prefix.len() + tag.len() + name.len() + 6);
+            key.extend([&self.prefix, ":{", tag, "}:"]);
+            key.push(kind);
+            key.extend([":", name]);
+            key
+        })
     }
 
     /// Log meta, log, ids: the fixed set of every log script.
     pub(crate) fn log(&self, room: &RoomName) -> [String; 3] {
-        ['m', 'l', 'i'].map(|kind| self.named(kind, room.as_str()))
+        self.all_named(['m', 'l', 'i'], room.as_str())
     }
 
     /// Users, facts, presence meta: the fixed set of every presence script.
     pub(crate) fn presence(&self, room: &RoomName) -> [String; 3] {
-        ['u', 'f', 'v'].map(|kind| self.named(kind, room.as_str()))
+        self.all_named(['u', 'f', 'v'], room.as_str())
     }
 
     pub(crate) fn room_channel(&self, room: &RoomName) -> String {

@@ -10,6 +10,7 @@ pub mod presence;
 
 mod envelope;
 mod error;
+mod group;
 mod keys;
 mod link;
 mod memory;
@@ -39,11 +40,14 @@ pub struct Settings {
     pub retention: Retention,
     /// Stands before every key and channel, so that several clusters may share one Redis.
     pub prefix: String,
+    /// How long messages wait for each other where a node sends many, so that they leave for Redis together;
+    /// at zero none does.
+    pub gather: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { retention: Retention::default(), prefix: "rc1".into() }
+        Self { retention: Retention::default(), prefix: "rc1".into(), gather: Duration::ZERO }
     }
 }
 

@@ -5,11 +5,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use parking_lot::RwLock;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, Value};
+use redis::{
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, ServerErrorKind, Value,
+    from_redis_value,
+};
 use roomcast_ops::trace::{Kind, Span};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
@@ -231,29 +235,24 @@ impl Link {
         args: &[&[u8]],
     ) -> Result<T> {
         let mut span = Span::redis(script.name(), Kind::Client, "EVALSHA");
-        self.evalsha(script, keys, args).await.inspect_err(|error| span.fail(error.label()))
+        let answer = self.call(script, &script.call(keys, args)).await;
+        answer.and_then(understood).inspect_err(|error| span.fail(error.label()))
     }
 
-    /// Runs a script: one `EVALSHA`, loaded where the server does not know it.
-    pub(crate) async fn evalsha<T: FromRedisValue>(
-        &self,
-        script: &Script,
-        keys: &[String],
-        args: &[&[u8]],
-    ) -> Result<T> {
+    /// Makes one call of a script, which is loaded where the server does not know it.
+    pub(crate) async fn call(&self, script: &Script, call: &Cmd) -> Result<Value> {
         let operation = script.operation();
         let mut attempt = 0;
         loop {
             let (mut connection, connections) = self.connection(operation)?;
             let answer = async {
-                let mut call = script.get().prepare_invoke();
-                for key in keys {
-                    call.key(key);
+                match call.query_async(&mut connection).await {
+                    Err(error) if is_unknown_script(&error) => {
+                        script.get().load_async(&mut connection).await?;
+                        call.query_async(&mut connection).await
+                    }
+                    answer => answer,
                 }
-                for arg in args {
-                    call.arg(*arg);
-                }
-                call.invoke_async(&mut connection).await
             };
             match self.settle(operation, connections, answer).await {
                 Err(StoreError::Unavailable(why)) if why == TRYAGAIN && attempt < TRYAGAIN_ATTEMPTS => {
@@ -265,6 +264,46 @@ impl Link {
         }
     }
 
+    /// Makes the calls of a script that a pipeline holds, each on its own but, where the server is one, in one
+    /// write. Answers come in the order of the calls, as many as they are.
+    pub(crate) async fn calls(&self, script: &Script, calls: &Pipeline) -> Vec<Result<Value>> {
+        if self.is_cluster() {
+            // They belong to different nodes.
+            let each: FuturesOrdered<_> = calls.cmd_iter().map(|call| self.call(script, call)).collect();
+            return each.collect().await;
+        }
+        let operation = script.operation();
+        let (mut connection, connections) = match self.connection(operation) {
+            Ok(way) => way,
+            Err(error) => return vec![Err(error); calls.len()],
+        };
+        let begun = Instant::now();
+        let answered =
+            self.answered(connections, connection.req_packed_commands(calls, 0, calls.len())).await;
+        let took = begun.elapsed();
+        let answers = match answered {
+            Ok(answers) => answers,
+            Err(error) => {
+                calls
+                    .cmd_iter()
+                    .for_each(|_| self.inner.observer.request(operation, Some(took), Some(&error)));
+                return vec![Err(error); calls.len()];
+            }
+        };
+        let mut settled = Vec::with_capacity(answers.len());
+        for (answer, call) in answers.into_iter().zip(calls.cmd_iter()) {
+            settled.push(match answer.extract_error() {
+                Err(error) if is_unknown_script(&error) => self.call(script, call).await,
+                answer => {
+                    let answer = answer.map_err(|error| self.sort(connections, &error));
+                    self.inner.observer.request(operation, Some(took), answer.as_ref().err());
+                    answer
+                }
+            });
+        }
+        settled
+    }
+
     /// Runs one command.
     pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
         let operation = operation_of(command);
@@ -274,7 +313,7 @@ impl Link {
 
     /// Runs commands, each on its own, as one write where the server is one.
     pub(crate) async fn commands<T: FromRedisValue>(&self, commands: Vec<Cmd>) -> Result<Vec<T>> {
-        use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+        use futures_util::stream::TryStreamExt as _;
         // Concurrent commands share a write of the multiplexed connection; a pipeline of a cluster's
         // client would refuse to cross slots.
         futures_util::stream::iter(commands)
@@ -311,16 +350,24 @@ impl Link {
         answer: impl Future<Output = std::result::Result<T, RedisError>>,
     ) -> Result<T> {
         let begun = Instant::now();
-        let settled = match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
+        let settled = self.answered(connections, answer).await;
+        self.inner.observer.request(operation, Some(begun.elapsed()), settled.as_ref().err());
+        settled
+    }
+
+    async fn answered<T>(
+        &self,
+        connections: u64,
+        answer: impl Future<Output = std::result::Result<T, RedisError>>,
+    ) -> Result<T> {
+        match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.sort(connections, &error)),
             Err(_) => {
                 self.lose(connections, "a command was not answered in time");
                 Err(StoreError::Unknown("not answered in time".into()))
             }
-        };
-        self.inner.observer.request(operation, Some(begun.elapsed()), settled.as_ref().err());
-        settled
+        }
     }
 
     fn sort(&self, connections: u64, error: &RedisError) -> StoreError {
@@ -344,6 +391,16 @@ impl Link {
             None => StoreError::Corrupt(error.category().to_owned()),
         }
     }
+}
+
+fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// An answer as what it has to be.
+pub(crate) fn understood<T: FromRedisValue>(answer: Value) -> Result<T> {
+    // The error quotes the answer, which may hold what somebody said, and errors are logged.
+    from_redis_value(answer).map_err(|_| StoreError::Corrupt("an answer is not understood".into()))
 }
 
 /// A Redis that drops keys when it is full drops rooms, and nobody would know why.

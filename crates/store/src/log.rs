@@ -136,6 +136,8 @@ pub struct SendRequest<'a> {
     pub tail: &'a str,
     /// Whether it counts as unread for those who have not seen it.
     pub counted: bool,
+    /// Whether it waits for no other: its sender has more to send, and each would wait.
+    pub urgent: bool,
 }
 
 /// A stored message's place.

@@ -30,7 +30,7 @@ pub(crate) fn open(
     lifecycle.spawn("redis-link", async move { end.run_until_cancelled(keep_up).await });
     let link = link.owned_by(owner);
     Ok(Store {
-        log: Arc::new(RedisLog::new(link.clone(), keys.clone(), settings.retention)),
+        log: Arc::new(RedisLog::new(link.clone(), keys.clone(), settings.retention, settings.gather)),
         presence: Arc::new(RedisPresence::new(link.clone(), keys.clone())),
         names: Arc::new(RedisNames::new(link.clone(), keys.clone())),
         nodes: Arc::new(RedisNodes::new(link.clone(), keys)),

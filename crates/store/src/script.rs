@@ -3,6 +3,8 @@
 
 use std::sync::LazyLock;
 
+use redis::Cmd;
+
 /// A script with its digest, the operation that its calls are counted under, and the files that it was
 /// made of: the last is its own.
 pub(crate) struct Script(LazyLock<redis::Script>, &'static str, &'static [&'static str]);
@@ -10,6 +12,17 @@ pub(crate) struct Script(LazyLock<redis::Script>, &'static str, &'static [&'stat
 impl Script {
     pub(crate) fn get(&self) -> &redis::Script {
         &self.0
+    }
+
+    /// One call of it, as it leaves. `keys` are all the keys that it reads or writes.
+    pub(crate) fn call<K: AsRef<[u8]>>(&self, keys: &[K], args: &[&[u8]]) -> Cmd {
+        let bytes = keys.iter().map(|key| key.as_ref().len()).chain(args.iter().map(|arg| arg.len()));
+        let mut call = Cmd::with_capacity(3 + keys.len() + args.len(), 64 + bytes.sum::<usize>());
+        call.arg("EVALSHA").arg(self.0.get_hash()).arg(keys.len());
+        for part in keys.iter().map(AsRef::as_ref).chain(args.iter().copied()) {
+            call.arg(part);
+        }
+        call
     }
 
     pub(crate) fn operation(&self) -> &'static str {

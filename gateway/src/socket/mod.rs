@@ -6,7 +6,6 @@ mod decode;
 mod history;
 mod join;
 mod leave;
-mod linger;
 mod online_users;
 mod queue;
 mod rooms;
@@ -21,7 +20,6 @@ use roomcast_store::Store;
 
 pub(crate) use connect::{Clients, mount};
 use decode::Incoming;
-pub(crate) use linger::Linger;
 
 use crate::client::{Answer, Client};
 use crate::conn::Sessions;
@@ -42,8 +40,6 @@ pub(crate) struct Gateway {
     pub(crate) sessions: Sessions,
     pub(crate) events: Events,
     pub(crate) lifecycle: roomcast_ops::Lifecycle,
-    /// When messages leave for the store.
-    pub(crate) linger: Arc<Linger>,
     /// Rooms that are listed even when nobody ever used them.
     pub(crate) listed: Arc<[RoomName]>,
 }

@@ -28,11 +28,8 @@ pub(super) async fn handle(
     trace::note("roomcast.room", || room.to_string());
     let body = Body { id: &id, kind: Kind::Text, user: session.user(), text: Some(&text) };
     let tail = body.to_tail().map_err(|error| Refusal::new(Code::BadText, error.to_string()))?;
-    let request = SendRequest { room: &room, id: &id, user: session.user(), tail: &tail, counted: true };
-    if !pressed {
-        // A client that sent more already would wait for each of them.
-        gateway.linger.depart().await;
-    }
+    let user = session.user();
+    let request = SendRequest { room: &room, id: &id, user, tail: &tail, counted: true, urgent: pressed };
     let Published { position, ts, duplicate } = publish(gateway, request).await?;
     if !duplicate {
         gateway.events.stored();

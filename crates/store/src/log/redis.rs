@@ -1,29 +1,43 @@
 //! The room log in Redis: one script a call, all of a room's keys in its slot.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use redis::{FromRedisValue, Value, from_redis_value};
+use redis::{FromRedisValue, Value};
 use roomcast_ops::trace::{Kind, Span};
 use roomcast_protocol::{Epoch, Position, RoomName};
 
 use super::{Entry, Head, Opened, Page, Published, Replay, Retention, RoomLog, SendRequest};
 use crate::envelope;
 use crate::error::{Result, StoreError};
+use crate::group::Group;
 use crate::keys::Keys;
-use crate::link::Link;
+use crate::link::{Link, understood};
 use crate::script;
 
 pub(crate) struct RedisLog {
     link: Link,
     keys: Keys,
-    retention: Retention,
+    /// How messages leave.
+    leaving: Group,
+    /// The retention as the scripts are told it.
     idle: String,
+    kept: [String; 3],
 }
 
 type Stream = Vec<(String, Vec<String>)>;
 
 impl RedisLog {
-    pub(crate) fn new(link: Link, keys: Keys, retention: Retention) -> Self {
-        Self { link, keys, retention, idle: retention.idle.as_millis().to_string() }
+    /// Messages of a busy node wait so long for each other.
+    pub(crate) fn new(link: Link, keys: Keys, retention: Retention, gather: Duration) -> Self {
+        let Retention { len, age, cap, idle } = retention;
+        Self {
+            leaving: Group::new(link.clone(), &script::LOG_PUBLISH, gather),
+            link,
+            keys,
+            idle: idle.as_millis().to_string(),
+            kept: [len.to_string(), age.as_millis().to_string(), cap.to_string()],
+        }
     }
 
     /// A word for an epoch that may begin; `math.random` in a script repeats after a server's start.
@@ -89,29 +103,27 @@ fn entry((id, fields): (String, Vec<String>)) -> Result<Entry> {
 #[async_trait]
 impl RoomLog for RedisLog {
     async fn publish(&self, request: SendRequest<'_>) -> Result<Published> {
-        let SendRequest { room, id, user, tail, counted } = request;
+        let SendRequest { room, id, user, tail, counted, urgent } = request;
         let mut span = Span::redis("publish", Kind::Producer, "EVALSHA");
         let trace = span.trace().map(envelope::trace_word).unwrap_or_default();
-        let answer: Result<Vec<Value>> = self
-            .link
-            .evalsha(
-                &script::LOG_PUBLISH,
-                &self.keys.log(room),
-                &[
-                    Self::candidate().as_bytes(),
-                    self.idle.as_bytes(),
-                    id.as_bytes(),
-                    user.as_str().as_bytes(),
-                    tail.as_bytes(),
-                    if counted { b"1" } else { b"0" },
-                    self.retention.len.to_string().as_bytes(),
-                    self.retention.age.as_millis().to_string().as_bytes(),
-                    self.retention.cap.to_string().as_bytes(),
-                    self.keys.room_channel(room).as_bytes(),
-                    trace.as_bytes(),
-                ],
-            )
-            .await;
+        let [len, age, cap] = &self.kept;
+        let call = script::LOG_PUBLISH.call(
+            &self.keys.log(room),
+            &[
+                Self::candidate().as_bytes(),
+                self.idle.as_bytes(),
+                id.as_bytes(),
+                user.as_str().as_bytes(),
+                tail.as_bytes(),
+                if counted { b"1" } else { b"0" },
+                len.as_bytes(),
+                age.as_bytes(),
+                cap.as_bytes(),
+                self.keys.room_channel(room).as_bytes(),
+                trace.as_bytes(),
+            ],
+        );
+        let answer = self.leaving.call(call, urgent).await.and_then(understood::<Vec<Value>>);
         let mut answer = answer.inspect_err(|error| span.fail(error.label()))?.into_iter();
         let duplicate = match field::<String>(answer.next())?.as_str() {
             "stored" => false,
@@ -150,7 +162,5 @@ impl RoomLog for RedisLog {
 }
 
 fn field<T: FromRedisValue>(value: Option<Value>) -> Result<T> {
-    let value = value.ok_or_else(|| StoreError::Corrupt("publish answered too little".into()))?;
-    // Without the error's own words, which quote the answer.
-    from_redis_value(value).map_err(|_| StoreError::Corrupt("publish answered something else".into()))
+    understood(value.ok_or_else(|| StoreError::Corrupt("publish answered too little".into()))?)
 }

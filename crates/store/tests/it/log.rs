@@ -1,5 +1,6 @@
 //! The contract of the room log.
 
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use std::time::Duration;
 
 use roomcast_protocol::{Epoch, Position};
@@ -26,6 +27,7 @@ pub(crate) async fn offsets_have_no_hole_and_every_node_hears_them_in_order(subj
                     user: &user,
                     tail: "}",
                     counted: true,
+                    urgent: false,
                 };
                 offsets.push(store.log.publish(request).await.unwrap().position.offset);
             }
@@ -48,6 +50,31 @@ pub(crate) async fn offsets_have_no_hole_and_every_node_hears_them_in_order(subj
         until("everything is heard", async || node.heard.messages(&room).len() == 200).await;
         assert_eq!(node.heard.messages(&room), kept.newest, "order in the log is order on the bus");
     }
+}
+
+pub(crate) async fn messages_that_leave_together_are_answered_each(subject: Subject) {
+    let node = subject.node().await;
+    node.publish(&room("left 0"), "first", "Ann").await.unwrap();
+    let sent = (0..1_000_usize).map(async |number| {
+        // Many rooms, and thus many slots. In the first all know the id, in the second all say the same.
+        let (room, fresh) = (room(&format!("left {}", number % 50)), format!("m{number}"));
+        let id = ["first", "same"].get(number % 50).copied().unwrap_or(&fresh);
+        (number, node.leave_together(&room, id, "Ann").await.unwrap())
+    });
+    let mut offsets = std::collections::HashMap::<usize, Vec<u64>>::new();
+    for (number, published) in sent.collect::<FuturesOrdered<_>>().collect::<Vec<_>>().await {
+        let known = number % 50 == 0;
+        assert!(!known || published.duplicate, "{number}");
+        if !published.duplicate {
+            offsets.entry(number % 50).or_default().push(published.position.offset);
+        }
+    }
+    for (place, mut given) in offsets {
+        given.sort_unstable();
+        let expected = if place == 1 { 1 } else { 20 };
+        assert_eq!(given, (1..=expected).collect::<Vec<_>>(), "room {place}");
+    }
+    assert!(matches!(node.leave_together(&room("left 0"), "first", "Bob").await, Err(StoreError::IdTaken)));
 }
 
 pub(crate) async fn an_id_is_stored_once(subject: Subject) {

@@ -41,6 +41,7 @@ macro_rules! contract {
 contract! {
     log:
         offsets_have_no_hole_and_every_node_hears_them_in_order
+        messages_that_leave_together_are_answered_each
         an_id_is_stored_once
         an_id_of_another_user_is_taken
         what_is_beyond_the_length_and_old_goes

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use roomcast_protocol::RoomName;
 use roomcast_store::{
     Health, Incarnation, NodeInfo, Reach, Replay, Retention, Secret, Settings, Store, StoreError, Unobserved,
@@ -89,6 +90,29 @@ async fn forgotten_scripts_are_loaded_again() {
     }
     server.say::<()>("SCRIPT FLUSH").await;
     assert_eq!(node.log.open(&room, 10).await.unwrap().newest.len(), 5);
+    server.say::<()>("SCRIPT FLUSH").await;
+    let together = (0..20).map(async |n| node.leave_together(&room, &format!("b{n}"), "Ann").await.unwrap());
+    let mut offsets: Vec<_> =
+        together.collect::<FuturesOrdered<_>>().map(|sent| sent.position.offset).collect().await;
+    offsets.sort_unstable();
+    assert_eq!(offsets, (6..=25).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_left_together_share_the_fate_of_their_connection() {
+    let server = Server::start(&[]).await;
+    let (node, room) = (Subject::at(&server.url()).node().await, room("fate"));
+    node.publish(&room, "first", "Ann").await.unwrap();
+    server.say::<()>("CLIENT PAUSE 2500 ALL").await;
+    let together = (0..20).map(async |n| node.leave_together(&room, &format!("b{n}"), "Ann").await);
+    for answer in together.collect::<FuturesOrdered<_>>().collect::<Vec<_>>().await {
+        assert!(matches!(answer, Err(StoreError::Unknown(_) | StoreError::Unavailable(_))), "{answer:?}");
+    }
+    assert!(node.health.wait_up(Duration::from_secs(10)).await);
+    for n in 0..20 {
+        let again = node.publish(&room, &format!("b{n}"), "Ann").await.unwrap();
+        assert!(again.position.offset <= 21, "each is stored once: {again:?}");
+    }
 }
 
 /// How often clients and scripts called a command.
@@ -129,8 +153,14 @@ async fn cut(subject: &Subject, servers: &[Server], rooms: usize) {
                 break;
             }
             let id = format!("noise {number}");
-            let request =
-                roomcast_store::SendRequest { room: &noise, id: &id, user: &user, tail: "}", counted: false };
+            let request = roomcast_store::SendRequest {
+                room: &noise,
+                id: &id,
+                user: &user,
+                tail: "}",
+                counted: false,
+                urgent: true,
+            };
             log.publish(request).await.unwrap();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -28,7 +28,11 @@ pub(crate) struct Subject {
 
 impl Subject {
     fn new(place: Place) -> Self {
-        let settings = Settings { prefix: format!("t{:08x}", rand::random::<u32>()), ..Settings::default() };
+        let settings = Settings {
+            prefix: format!("t{:08x}", rand::random::<u32>()),
+            gather: Duration::from_millis(5),
+            ..Settings::default()
+        };
         Self { place, memory: Memory::new(&settings), settings, lifecycle: Lifecycle::new() }
     }
 
@@ -84,8 +88,17 @@ impl Deref for Node {
 
 impl Node {
     pub(crate) async fn publish(&self, room: &RoomName, id: &str, user: &str) -> Result<Published> {
-        let tail = tail(id);
-        let request = SendRequest { room, id, user: &self::user(user), tail: &tail, counted: true };
+        self.publish_in(room, id, user, true).await
+    }
+
+    /// The same, with the others of its moment.
+    pub(crate) async fn leave_together(&self, room: &RoomName, id: &str, user: &str) -> Result<Published> {
+        self.publish_in(room, id, user, false).await
+    }
+
+    async fn publish_in(&self, room: &RoomName, id: &str, user: &str, urgent: bool) -> Result<Published> {
+        let (tail, user) = (tail(id), self::user(user));
+        let request = SendRequest { room, id, user: &user, tail: &tail, counted: true, urgent };
         self.log.publish(request).await
     }
 
