@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
 /// How long tasks that watch the hard token get to drop what they hold; the runtime drops the others.
@@ -74,10 +77,18 @@ impl Lifecycle {
         F::Output: Send + 'static,
     {
         let running = Running::enter(&self.0, name);
-        start(self.0.tracker.track_future(async move {
-            let _running = running;
-            fut.await
-        }))
+        start(self.0.tracker.track_future(Tracked { fut, _running: running }))
+    }
+
+    /// Like [`spawn`](Self::spawn) for work that the hard token drops unfinished.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn spawn_until_hard<F>(&self, name: &'static str, fut: F) -> JoinHandle<()>
+    where
+        F: Future + Send + 'static,
+    {
+        self.spawn(name, UntilHard { fut, hard: self.0.hard.clone().cancelled_owned() })
     }
 
     /// Like [`spawn`](Self::spawn) for a task without which the process is useless: if it ends or panics before
@@ -241,6 +252,42 @@ impl Drop for Running {
         if std::thread::panicking() {
             tracing::error!(task = self.name, "task panicked");
         }
+    }
+}
+
+pin_project! {
+    /// A task's work. No `async` block, which would hold what it awaits twice: the tasks of events are many.
+    struct Tracked<F> {
+        #[pin]
+        fut: F,
+        _running: Running,
+    }
+}
+
+impl<F: Future> Future for Tracked<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().fut.poll(cx)
+    }
+}
+
+pin_project! {
+    /// Work until it is done or the hard token is pulled.
+    struct UntilHard<F> {
+        #[pin]
+        fut: F,
+        #[pin]
+        hard: WaitForCancellationFutureOwned,
+    }
+}
+
+impl<F: Future> Future for UntilHard<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.fut.poll(cx).is_ready() { Poll::Ready(()) } else { this.hard.poll(cx) }
     }
 }
 

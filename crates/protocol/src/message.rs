@@ -59,9 +59,10 @@ pub struct Body<'a> {
 impl Body<'_> {
     /// The body as the end of a JSON object: its members and the closing brace, without the opening one.
     pub fn to_tail(&self) -> Result<String, serde_json::Error> {
-        let mut json = serde_json::to_string(self)?;
+        let mut json = Vec::with_capacity(128 + self.text.map_or(0, str::len));
+        serde_json::to_writer(&mut json, self)?;
         json.remove(0);
-        Ok(json)
+        String::from_utf8(json).map_err(serde::ser::Error::custom)
     }
 }
 
@@ -74,9 +75,19 @@ pub fn compose(
     ts: u64,
     tail: &str,
 ) -> Result<Box<RawValue>, serde_json::Error> {
-    let room = serde_json::to_string(room)?;
-    let epoch = serde_json::to_string(epoch)?;
-    RawValue::from_string(format!(r#"{{"room":{room},"epoch":{epoch},"offset":{offset},"ts":{ts},{tail}"#))
+    // Into one buffer that has room for it: every node does this for every message.
+    let mut json = Vec::with_capacity(128 + room.as_str().len() + tail.len());
+    json.extend_from_slice(br#"{"room":"#);
+    serde_json::to_writer(&mut json, room)?;
+    json.extend_from_slice(br#","epoch":"#);
+    serde_json::to_writer(&mut json, epoch)?;
+    json.extend_from_slice(br#","offset":"#);
+    serde_json::to_writer(&mut json, &offset)?;
+    json.extend_from_slice(br#","ts":"#);
+    serde_json::to_writer(&mut json, &ts)?;
+    json.push(b',');
+    json.extend_from_slice(tail.as_bytes());
+    RawValue::from_string(String::from_utf8(json).map_err(serde::de::Error::custom)?)
 }
 
 #[cfg(test)]

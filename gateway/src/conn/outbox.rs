@@ -283,7 +283,7 @@ impl Outbox {
 
     fn drain_later(self: &Arc<Self>, state: &mut State) {
         state.draining = true;
-        self.lifecycle.spawn("slow-reader", drain(Arc::clone(self)));
+        self.lifecycle.spawn_until_hard("slow-reader", drain(Arc::clone(self)));
     }
 
     /// One turn of [`drain`]: true when nothing is left.
@@ -304,24 +304,20 @@ impl Outbox {
 
 /// Writes on as the peer reads on; gives up a peer that does not.
 async fn drain(outbox: Arc<Outbox>) {
-    let hard = outbox.lifecycle.hard();
-    let work = async {
-        loop {
-            match tokio::time::timeout(outbox.bounds.stall, outbox.stream.writable()).await {
-                Ok(Ok(())) => match outbox.drained() {
-                    Ok(true) => return,
-                    Ok(false) => {}
-                    Err(_) => return outbox.close(),
-                },
-                Ok(Err(_)) => return outbox.close(),
-                Err(_) => {
-                    outbox.stalled.store(true, Ordering::Release);
-                    return outbox.close();
-                }
+    loop {
+        match tokio::time::timeout(outbox.bounds.stall, outbox.stream.writable()).await {
+            Ok(Ok(())) => match outbox.drained() {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(_) => return outbox.close(),
+            },
+            Ok(Err(_)) => return outbox.close(),
+            Err(_) => {
+                outbox.stalled.store(true, Ordering::Release);
+                return outbox.close();
             }
         }
-    };
-    hard.run_until_cancelled(work).await;
+    }
 }
 
 impl State {

@@ -94,9 +94,8 @@ impl Rooms {
         for ((receiver, gap), shard) in unstarted.0.into_iter().zip(self.0.iter()) {
             let (fanout, runner) = Fanout::new(&around.events);
             let worker = Worker::new(receiver, gap, shard.commands.downgrade(), fanout, around.clone());
-            let (hard, too) = (around.lifecycle.hard(), around.lifecycle.hard());
-            around.lifecycle.spawn("rooms", async move { hard.run_until_cancelled(worker.run()).await });
-            around.lifecycle.spawn("fanout", async move { too.run_until_cancelled(runner.run()).await });
+            around.lifecycle.spawn_until_hard("rooms", worker.run());
+            around.lifecycle.spawn_until_hard("fanout", runner.run());
         }
     }
 

@@ -54,7 +54,7 @@ impl Surroundings {
     where
         F: Future<Output = Command> + Send + 'static,
     {
-        let (at_once, hard) = (Arc::clone(&self.at_once), self.lifecycle.hard());
+        let at_once = Arc::clone(&self.at_once);
         // What follows from a request belongs to it.
         let trace = trace::here();
         let task = async move {
@@ -71,7 +71,7 @@ impl Surroundings {
                 tracing::debug!(what, "the rooms have stopped");
             }
         };
-        self.lifecycle.spawn(what, async move { hard.run_until_cancelled(task).await });
+        self.lifecycle.spawn_until_hard(what, task);
     }
 
     fn failed(&self, what: &'static str, error: &StoreError) {
@@ -208,14 +208,13 @@ impl Surroundings {
     /// Puts off the room's expiry.
     pub(super) fn touch(&self, room: RoomName) {
         let around = self.clone();
-        let hard = self.lifecycle.hard();
         let touching = async move {
             if let Err(error) = around.store.log.touch(&room).await {
                 // There are two more turns before anything expires.
                 around.failed("touch", &error);
             }
         };
-        self.lifecycle.spawn("room-touch", async move { hard.run_until_cancelled(touching).await });
+        self.lifecycle.spawn_until_hard("room-touch", touching);
     }
 
     /// Reads who is in the room.

@@ -274,8 +274,7 @@ fn depart(gateway: &Gateway, socket: &SocketRef, reason: DisconnectReason) {
 }
 
 fn take_turns(gateway: &Arc<Gateway>, connection: Arc<Connection>) {
-    let (gateway, hard) = (Arc::clone(gateway), gateway.lifecycle.hard());
-    let lifecycle = gateway.lifecycle.clone();
+    let (gateway, lifecycle) = (Arc::clone(gateway), gateway.lifecycle.clone());
     let turns = async move {
         let mut session = connection.session.lock().await;
         while let Some(item) = connection.queue.next(|| connection.client.pause(false)) {
@@ -289,7 +288,7 @@ fn take_turns(gateway: &Arc<Gateway>, connection: Arc<Connection>) {
             }
         }
     };
-    lifecycle.spawn("client-events", async move { hard.run_until_cancelled(turns).await });
+    lifecycle.spawn_until_hard("client-events", turns);
 }
 
 async fn gone(gateway: &Gateway, connection: &Connection, session: &Session, how: Departure) {

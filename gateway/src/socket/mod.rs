@@ -68,17 +68,24 @@ impl Gateway {
         let Incoming { event, payload, ack, ack_id } = incoming;
         let answer = client.answer(ack, ack_id);
         match event.as_str() {
-            event::client::JOIN => join::handle(self, client, session, &payload, answer).await,
-            event::client::LEAVE => answer.settle(leave::handle(self, client, session, &payload).await),
             event::client::SEND_MESSAGE => {
                 answer.settle(send_message::handle(self, session, &payload, pressed).await);
             }
-            event::client::TYPING => answer.settle(typing::handle(self, session, &payload).await),
+            // Those that turn to a room's worker are boxed: rarer, and larger than an allocator likes.
+            event::client::JOIN => {
+                Box::pin(join::handle(self, client, session, &payload, answer)).await;
+            }
+            event::client::LEAVE => {
+                answer.settle(Box::pin(leave::handle(self, client, session, &payload)).await);
+            }
+            event::client::TYPING => {
+                answer.settle(Box::pin(typing::handle(self, session, &payload)).await);
+            }
+            event::client::ONLINE_USERS => {
+                answer.settle(Box::pin(online_users::handle(self, session, &payload)).await);
+            }
             event::client::HISTORY => answer.settle(history::handle(self, session, &payload).await),
             event::client::ROOMS => answer.settle(rooms::handle(self, &payload).await),
-            event::client::ONLINE_USERS => {
-                answer.settle(online_users::handle(self, session, &payload).await);
-            }
             unknown => unknown_event(answer, unknown),
         }
     }

@@ -21,8 +21,10 @@ if redis.call('HSETNX', ids, id, string.format('%d %d %s %s', offset, now, epoch
   end
   return { 'known', e, tonumber(at), tonumber(ts) }
 end
-redis.call('HSET', meta, 'o', offset, 'n', n)
-redis.call('XADD', log, string.format('%d-0', offset), 'e', epoch, 't', now, 'n', n, 'i', id, 'd', tail)
+-- As text once: Redis would print each number with 17 digits, which is slow.
+local o, c = string.format('%d', offset), string.format('%d', n)
+redis.call('HSET', meta, 'o', o, 'n', c)
+redis.call('XADD', log, o .. '-0', 'e', epoch, 't', string.format('%d', now), 'n', c, 'i', id, 'd', tail)
 
 local length = redis.call('XLEN', log)
 if length == 1 or offset % 64 == 0 then
