@@ -1,7 +1,7 @@
 //! Who is in one room, as this node sees it: its own users (with their grace), what of that the store
 //! knows, the cluster's view, and the coalesced news of it. Pure. Called by `room/state.rs`.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use roomcast_protocol::UserName;
@@ -42,7 +42,7 @@ struct Local {
 
 pub(crate) struct Roster {
     grace: Duration,
-    local: HashMap<UserName, Local>,
+    local: BTreeMap<UserName, Local>,
     /// Ends of graces, oldest first; one whose user came back or went for good is stale.
     graces: VecDeque<(Instant, UserName)>,
     written: HashSet<UserName>,
@@ -69,7 +69,7 @@ impl Roster {
     pub(crate) fn begin(grace: Duration, state: RoomState) -> Self {
         let mut roster = Self {
             grace,
-            local: HashMap::new(),
+            local: BTreeMap::new(),
             graces: VecDeque::new(),
             written: HashSet::new(),
             unwritten: HashSet::new(),
@@ -299,13 +299,26 @@ impl Roster {
         let Some(users) = &self.users else {
             return Online { count: self.count.max(self.local.len()), users: Vec::new() };
         };
-        let own = self.local.keys().filter(|user| !users.contains(*user)).cloned();
-        let mut all: Vec<UserName> = users.iter().cloned().chain(own).collect();
+        // Both are sorted: a walk along both, for every join of a flock asks.
+        let mut all = Vec::with_capacity(users.len().max(self.local.len()));
+        let (mut told, mut own) = (users.iter().peekable(), self.local.keys().peekable());
+        loop {
+            let next = match (told.peek(), own.peek()) {
+                (None, None) => break,
+                (Some(a), Some(b)) if a == b => {
+                    own.next();
+                    told.next()
+                }
+                (Some(a), Some(b)) if a > b => own.next(),
+                (None, Some(_)) => own.next(),
+                _ => told.next(),
+            };
+            all.extend(next.cloned());
+        }
         let count = all.len();
         if count > MAX_LISTED_USERS {
             all.clear();
         }
-        all.sort();
         Online { count, users: all }
     }
 
