@@ -11,6 +11,8 @@ use roomcast_store::{Change, RoomState, Version};
 
 /// Differences are told at most so often.
 pub(crate) const COALESCE: Duration = Duration::from_secs(1);
+/// Arrivals are written at most so often: the first at once, those of a flock behind it together.
+const PACE: Duration = Duration::from_millis(100);
 /// A write that failed is tried again after so long.
 const RETRY: Duration = Duration::from_millis(500);
 /// News that may wait while the state is being read; more make it be read again.
@@ -50,6 +52,9 @@ pub(crate) struct Roster {
     /// changed and not what there is.
     unwritten: HashSet<UserName>,
     writing: Option<Change>,
+    paced_until: Option<Instant>,
+    /// Somebody left since the last write: that is written at once.
+    urgent: bool,
     whole: bool,
     not_before: Option<Instant>,
     version: Version,
@@ -74,6 +79,8 @@ impl Roster {
             written: HashSet::new(),
             unwritten: HashSet::new(),
             writing: None,
+            paced_until: None,
+            urgent: false,
             whole: false,
             not_before: None,
             version: Version::default(),
@@ -110,6 +117,7 @@ impl Roster {
         match how {
             Departure::Left => {
                 self.local.remove(user);
+                self.urgent = true;
                 self.compare(user);
             }
             Departure::Vanished => {
@@ -132,6 +140,9 @@ impl Roster {
             return None;
         }
         self.not_before = None;
+        if !self.whole && !self.urgent && self.paced_until.is_some_and(|at| at > now) {
+            return None;
+        }
         let change = if self.whole {
             Change { whole: true, here: self.local.keys().cloned().collect(), gone: Vec::new() }
         } else {
@@ -143,6 +154,8 @@ impl Roster {
             return None;
         }
         self.whole = false;
+        self.urgent = false;
+        self.paced_until = Some(now + PACE);
         self.writing = Some(change.clone());
         Some(change)
     }
@@ -351,6 +364,7 @@ impl Roster {
         while let Some((until, user)) = self.graces.pop_front_if(|(until, _)| *until <= now) {
             if self.local.get(&user).is_some_and(|local| local.grace_until == Some(until)) {
                 self.local.remove(&user);
+                self.urgent = true;
                 self.compare(&user);
             }
         }
@@ -360,7 +374,9 @@ impl Roster {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let grace = self.graces.front().map(|(until, _)| *until);
         let tell = self.told_at.filter(|_| self.has_untold()).map(|at| at + COALESCE);
-        [grace, tell, self.not_before].into_iter().flatten().min()
+        let idle = self.writing.is_none() && !self.unwritten.is_empty();
+        let write = self.paced_until.filter(|_| idle);
+        [grace, tell, write, self.not_before].into_iter().flatten().min()
     }
 }
 
