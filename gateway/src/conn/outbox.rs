@@ -375,10 +375,9 @@ impl State {
             events.written(&Written { writes: 1, frames, bytes: written });
         }
         self.answers = 0;
-        // An idle connection keeps no memory for what a busy moment needed.
-        if self.queue.capacity() > 8 {
-            self.queue = VecDeque::new();
-        }
+        // An idle connection keeps no memory for what a busy moment needed. What is sent to many does not
+        // come here but where the peer is slow.
+        self.queue = VecDeque::new();
         Ok(())
     }
 
