@@ -31,6 +31,8 @@ use crate::users::Users;
 
 /// Packets that may wait for one client; more, and it reads too slowly.
 const CLIENT_QUEUE: usize = 4_096;
+/// Bytes of each connection's buffer for what it reads. A connection's stream has room for more while it reads.
+const READ_BUFFER: usize = 128;
 /// How long a client may take from its connection to its first connect packet.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Clients that are closed at once when the node goes away, at most.
@@ -263,7 +265,7 @@ fn socket_io(config: &Config) -> (http::SocketIoHttp, SocketIo) {
         .max_payload(MAX_PACKET_BYTES as u64)
         .ws_max_message_size(MAX_PACKET_BYTES)
         .ws_max_frame_size(MAX_PACKET_BYTES)
-        .ws_read_buffer_size(512)
+        .ws_read_buffer_size(READ_BUFFER)
         .with_parser(parser)
         .build_with_inner_svc(Router::new())
 }

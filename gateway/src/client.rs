@@ -66,7 +66,7 @@ impl Client {
             Some(outbox) => {
                 let mut out = BytesMut::new();
                 frame::put_event(&mut out, self.namespace, event, &payload);
-                self.sent(&outbox.answer(self.namespace, &out.freeze()));
+                self.sent(&outbox.answer(self.namespace, &out.freeze(), 1));
             }
         }
     }
@@ -174,6 +174,25 @@ impl Answer {
         }
     }
 
+    /// `{status: "ok", …}`, and in the same write an event that only this client gets.
+    pub(crate) fn give_with<T: Serialize, E: Serialize>(self, fields: &T, event: &str, payload: &E) {
+        let (client, id) = (&self.client, self.id);
+        let (Some(outbox), Some(id)) = (&client.direct, id) else {
+            let client = Arc::clone(client);
+            self.give(fields);
+            return client.emit(event, payload);
+        };
+        let (ack, payload) = match (to_raw_value(&Acknowledgement::Ok(fields)), to_raw_value(payload)) {
+            (Ok(ack), Ok(payload)) => (ack, payload),
+            (Err(error), _) | (_, Err(error)) => {
+                return tracing::error!(event, %error, "an answer could not be encoded");
+            }
+        };
+        let mut out = BytesMut::from(frame::ack(client.namespace, id, &ack));
+        frame::put_event(&mut out, client.namespace, event, &payload);
+        client.sent(&outbox.answer(client.namespace, &out.freeze(), 2));
+    }
+
     fn send<T: Serialize>(self, answer: &Acknowledgement<T>) {
         let Some(id) = self.id else { return };
         let json: Box<RawValue> = match to_raw_value(answer) {
@@ -183,7 +202,7 @@ impl Answer {
         match &self.client.direct {
             Some(outbox) => {
                 let namespace = self.client.namespace;
-                self.client.sent(&outbox.answer(namespace, &frame::ack(namespace, id, &json)));
+                self.client.sent(&outbox.answer(namespace, &frame::ack(namespace, id, &json), 1));
             }
             None => self.client.settle(self.ack.send(&json)),
         }

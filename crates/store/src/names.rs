@@ -4,6 +4,7 @@
 
 pub(crate) mod memory;
 pub(crate) mod redis;
+mod together;
 
 use std::fmt;
 
@@ -17,7 +18,8 @@ use crate::nodes::Incarnation;
 /// A resume secret, reduced to what may be kept.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret {
-    hash: String,
+    /// Half of a SHA-256. As bytes: every connection keeps one or two.
+    hash: [u8; 16],
     chosen: bool,
 }
 
@@ -32,18 +34,14 @@ impl Secret {
         Self { hash: Self::hash(secret), chosen: false }
     }
 
-    fn hash(secret: &str) -> String {
-        use std::fmt::Write as _;
+    fn hash(secret: &str) -> [u8; 16] {
         let digest = Sha256::digest(secret.as_bytes());
-        digest.iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            write!(hex, "{byte:02x}").ok();
-            hex
-        })
+        digest.first_chunk().copied().unwrap_or_default()
     }
 
-    pub(crate) fn as_hash(&self) -> &str {
-        &self.hash
+    /// The hash in hexadecimal digits, as it is stored.
+    pub(crate) fn to_hex(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.hash))
     }
 
     pub(crate) fn is_chosen(&self) -> bool {

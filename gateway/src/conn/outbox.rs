@@ -70,6 +70,8 @@ struct State {
     /// Namespaces whose connect packet has left.
     connected: Connected,
     attachments: usize,
+    /// What waits is kept until [`Outbox::let_go`].
+    kept: bool,
     /// Bytes of answers that wait: whoever asked for them may wait for what comes behind them, too.
     answers: usize,
     /// A task waits until the peer reads on.
@@ -111,10 +113,25 @@ impl Outbox {
             waiting: VecDeque::new(),
             connected: Connected::default(),
             attachments: 0,
+            kept: false,
             answers: 0,
             draining: false,
         };
         Self { stream, bounds, lifecycle, events, state: Mutex::new(state), stalled: AtomicBool::new(false) }
+    }
+
+    /// These bytes are the first, and leave with what follows, at [`Outbox::let_go`].
+    pub(crate) fn begin_with(&self, bytes: Bytes) {
+        let mut state = self.state.lock();
+        state.bytes += bytes.len();
+        state.queue.push_back(bytes);
+        state.kept = true;
+    }
+
+    /// Writes what was kept, in one go, and from now on everything at once.
+    pub(super) fn let_go(self: &Arc<Self>) -> Result<(), Ended> {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.kept, false) { self.write(&mut state) } else { Ok(()) }
     }
 
     /// What it writes to, for whoever reads from it.
@@ -153,11 +170,16 @@ impl Outbox {
         self.put(namespace, frames, count, Kind::Broadcast)
     }
 
-    /// Sends a frame that this client asked for.
-    pub(crate) fn answer(self: &Arc<Self>, namespace: Namespace, frame: &Bytes) -> Result<(), Ended> {
-        let took = self.put(namespace, frame, 1, Kind::Answer)?;
+    /// Sends what this client asked for: so many frames.
+    pub(crate) fn answer(
+        self: &Arc<Self>,
+        namespace: Namespace,
+        frames: &Bytes,
+        count: usize,
+    ) -> Result<(), Ended> {
+        let took = self.put(namespace, frames, count, Kind::Answer)?;
         if took == Took::AtOnce {
-            self.events.written(&Written { writes: 1, frames: 1, bytes: frame.len() });
+            self.events.written(&Written { writes: 1, frames: count, bytes: frames.len() });
         }
         Ok(())
     }
@@ -257,7 +279,7 @@ impl Outbox {
 
     /// Writes what the peer takes; the rest is left to a task that waits for it.
     fn write(self: &Arc<Self>, state: &mut State) -> Result<(), Ended> {
-        if state.draining {
+        if state.draining || state.kept {
             self.tell(state);
             return Ok(());
         }
@@ -349,10 +371,9 @@ impl State {
             events.written(&Written { writes: 1, frames, bytes: written });
         }
         self.answers = 0;
-        // An idle connection keeps no memory for what a busy moment needed.
-        if self.queue.capacity() > 8 {
-            self.queue = VecDeque::new();
-        }
+        // An idle connection keeps no memory for what a busy moment needed. What is sent to many does not
+        // come here but where the peer is slow.
+        self.queue = VecDeque::new();
         Ok(())
     }
 

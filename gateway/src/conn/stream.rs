@@ -16,9 +16,18 @@ use super::Control;
 use super::gate::Scanner;
 use super::outbox::Ended;
 
-pub(crate) struct Conn {
+/// Bytes read at once. More than is handed up at once, for the buffers above live as long as their
+/// connections and are small.
+const CHUNK: usize = 4 * 1024;
+
+/// Boxed, as socketioxide's tasks have room for it several times.
+pub(crate) struct Conn(Box<Inner>);
+
+struct Inner {
     control: Arc<Control>,
     scanner: Scanner,
+    /// The first packets have left.
+    opened: bool,
     /// Read already, and not yet handed up: what came with the upgrade, or behind a connect packet.
     held: BytesMut,
 }
@@ -27,9 +36,12 @@ impl Conn {
     /// A connection after its upgrade; `early` are the bytes that came behind the request.
     pub(crate) fn new(early: &Bytes, control: Arc<Control>) -> Self {
         control.outbox.events().read(early.len());
-        Self { control, scanner: Scanner::default(), held: BytesMut::from(early.as_ref()) }
+        let (scanner, held) = (Scanner::default(), BytesMut::from(early.as_ref()));
+        Self(Box::new(Inner { control, scanner, opened: false, held }))
     }
+}
 
+impl Inner {
     fn check_cut(&self) -> io::Result<()> {
         if self.control.cut.load(Ordering::Acquire) {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut"));
@@ -37,10 +49,10 @@ impl Conn {
         Ok(())
     }
 
-    /// Hands up what was held, as far as the gate allows.
-    fn give_held(&mut self, out: &mut ReadBuf<'_>) {
-        let most = self.held.len().min(out.remaining());
-        let offered = self.held.get(..most).unwrap_or_default();
+    /// Hands up as much as there is room for and the gate allows; says how much that is.
+    fn give(&mut self, bytes: &[u8], out: &mut ReadBuf<'_>) -> usize {
+        let most = bytes.len().min(out.remaining());
+        let offered = bytes.get(..most).unwrap_or_default();
         let given = match self.scanner.connect_ends(offered) {
             Some(end) => {
                 self.control.hold();
@@ -48,20 +60,16 @@ impl Conn {
             }
             None => most,
         };
-        out.put_slice(self.held.get(..given).unwrap_or_default());
-        self.held.advance(given);
-        if self.held.is_empty() {
-            self.held = BytesMut::new();
-        }
+        out.put_slice(offered.get(..given).unwrap_or_default());
+        given
     }
 
-    fn poll_stream(&self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_stream(&self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
         let stream = self.control.outbox.stream();
         loop {
             ready!(stream.poll_read_ready(cx))?;
             let mut read = 0;
             let tried = stream.try_io(Interest::READABLE, || {
-                let space = out.initialize_unfilled();
                 read = (&*socket2::SockRef::from(stream)).read(space)?;
                 // Less than there was room for: nothing more is there, and the runtime need not ask the
                 // system once more to learn it. (tokio's own reads do the same.)
@@ -72,8 +80,7 @@ impl Conn {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
                 _ => {
                     self.control.outbox.events().read(read);
-                    out.advance(read);
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(read));
                 }
             }
         }
@@ -83,31 +90,36 @@ impl Conn {
 impl Drop for Conn {
     fn drop(&mut self) {
         // The outbox outlives us by its other handles; the socket must not.
-        self.control.outbox.close();
+        self.0.control.outbox.close();
     }
 }
 
 impl AsyncRead for Conn {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         // Before the checks: whoever acts in between wakes us.
         this.control.reader.register(cx.waker());
         this.check_cut()?;
+        if !std::mem::replace(&mut this.opened, true) {
+            // Whoever reads has said what comes first: it leaves with the answer to the upgrade.
+            this.control.outbox.let_go().map_err(|_| io::ErrorKind::BrokenPipe)?;
+        }
         if this.control.connecting.load(Ordering::Acquire) > 0 || this.control.paused.load(Ordering::Acquire)
         {
             return Poll::Pending;
         }
         if this.held.is_empty() {
-            let before = out.filled().len();
-            ready!(this.poll_stream(cx, out))?;
-            let fresh = out.filled().get(before..).unwrap_or_default();
-            if let Some(end) = this.scanner.connect_ends(fresh) {
-                this.control.hold();
-                this.held.extend_from_slice(fresh.get(end..).unwrap_or_default());
-                out.set_filled(before + end);
-            }
+            let mut space = [0; CHUNK];
+            let read = ready!(this.poll_stream(cx, &mut space))?;
+            let fresh = space.get(..read).unwrap_or_default();
+            let given = this.give(fresh, out);
+            this.held.extend_from_slice(fresh.get(given..).unwrap_or_default());
         } else {
-            this.give_held(out);
+            let mut held = std::mem::take(&mut this.held);
+            held.advance(this.give(&held, out));
+            if !held.is_empty() {
+                this.held = held;
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -115,7 +127,7 @@ impl AsyncRead for Conn {
 
 impl AsyncWrite for Conn {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
+        let this = &self.0;
         this.check_cut()?;
         // All of it, at once: what is not written yet waits in the outbox, whose bound holds for it too.
         Poll::Ready(match this.control.outbox.accept(bytes) {
@@ -125,7 +137,7 @@ impl AsyncWrite for Conn {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.check_cut())
+        Poll::Ready(self.0.check_cut())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -195,6 +207,33 @@ mod tests {
             conn.read_exact(&mut got).await.unwrap();
             assert_eq!(got, event);
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_connection_begins_with_leaves_when_the_client_is_to_speak() {
+        let (mut conn, control, mut far) = pair(b"").await;
+        control.outbox.begin_with(Bytes::from_static(b"101 "));
+        conn.write_all(b"\x81\x010").await.unwrap();
+        assert_eq!(far.try_read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let mut byte = [0];
+        assert!(futures_util::poll!(std::pin::pin!(conn.read(&mut byte))).is_pending());
+        conn.write_all(b"\x81\x012").await.unwrap();
+        let mut got = [0; 10];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"101 \x81\x010\x81\x012");
+    }
+
+    #[tokio::test]
+    async fn more_is_read_at_once_than_is_asked_for() {
+        let (mut conn, _control, mut far) = pair(b"").await;
+        let sent: Vec<u8> = frame(&"x".repeat(120)).repeat(100);
+        far.write_all(&sent).await.unwrap();
+        let (mut got, mut piece) = (Vec::new(), [0; 50]);
+        while got.len() < sent.len() {
+            let read = conn.read(&mut piece).await.unwrap();
+            got.extend_from_slice(&piece[..read]);
+        }
+        assert_eq!(got, sent);
     }
 
     #[tokio::test]
@@ -268,9 +307,13 @@ mod tests {
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         let answer = Bytes::from(vec![b'a'; 16 * 1024 * 1024]);
         let broadcast = Bytes::from(vec![b'b'; 1_024]);
-        control.outbox.answer(Namespace::Root, &answer).unwrap();
+        control.outbox.answer(Namespace::Root, &answer, 1).unwrap();
         control.outbox.send(Namespace::Root, &broadcast, 1).unwrap();
-        assert_eq!(control.outbox.answer(Namespace::Root, &answer), Err(Ended::SlowReader), "one at a time");
+        assert_eq!(
+            control.outbox.answer(Namespace::Root, &answer, 1),
+            Err(Ended::SlowReader),
+            "one at a time"
+        );
         let full = (0..1_000).find_map(|_| control.outbox.send(Namespace::Root, &broadcast, 1).err());
         assert_eq!(full, Some(Ended::SlowReader), "the bound holds behind it");
     }

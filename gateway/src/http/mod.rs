@@ -3,6 +3,7 @@
 //! `poll.rs`, and both to `peer/` where another gateway holds the session.
 
 mod assets;
+pub(crate) mod edge;
 mod origin;
 mod poll;
 pub(crate) mod server;

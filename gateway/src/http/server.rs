@@ -11,6 +11,8 @@ use roomcast_ops::Lifecycle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use super::edge::Edge;
+
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's head, at most.
@@ -23,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Accepts until the soft token is pulled.
 pub(crate) async fn serve(listener: TcpListener, routes: Router, lifecycle: Lifecycle) {
     let soft = lifecycle.soft();
+    answer_at_once(&listener);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -41,6 +44,13 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, lifecycle: Life
     }
 }
 
+/// Small packets do not wait for others. A connection has it from its listener, for no call of its own.
+pub(crate) fn answer_at_once(listener: &TcpListener) {
+    if let Err(error) = socket2::SockRef::from(listener).set_tcp_nodelay(true) {
+        tracing::warn!(%error, "connections will be answered late");
+    }
+}
+
 /// One connection, until it ends or, some time after `stop`, must.
 pub(crate) async fn connection(
     stream: TcpStream,
@@ -48,15 +58,11 @@ pub(crate) async fn connection(
     stop: CancellationToken,
     lifecycle: &Lifecycle,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection went at once");
-        return;
-    }
     let mut builder = http1::Builder::new();
     // Without the timer hyper drops the timeout silently.
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
-    let serving =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)).with_upgrades();
+    let stream = TokioIo::new(Edge::new(stream));
+    let serving = builder.serve_connection(stream, TowerToHyperService::new(routes)).with_upgrades();
     let mut serving = std::pin::pin!(serving);
     let hard = lifecycle.hard();
     let ended = tokio::select! {

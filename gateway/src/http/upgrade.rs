@@ -6,13 +6,12 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tower::Service as _;
 use tungstenite::handshake::derive_accept_key;
 
+use super::edge::{Edge, Switched};
 use super::{Web, detached, query, refuse};
 use crate::conn::{Conn, Control, Outbox};
 
@@ -47,8 +46,12 @@ pub(super) fn upgrade(web: &Arc<Web>, mut request: Request) -> Response {
 
     // Lives as long as the connection: nothing but what socketioxide asks of it is kept.
     let mut kept = http::Request::new(());
-    *kept.uri_mut() = detached(request.uri());
     let sid = query(&request, "sid").map(str::to_owned);
+    *kept.uri_mut() = match protocol {
+        // The rest of what a client says there is for Engine.IO 3, where its connect packet says nothing.
+        '4' if sid.is_none() => Uri::from_static("/socket.io/?EIO=4&transport=websocket"),
+        _ => detached(request.uri()),
+    };
 
     let upgraded = hyper::upgrade::on(&mut request);
     let handing = Arc::clone(web);
@@ -73,11 +76,12 @@ fn hand_over(
     sid: Option<&str>,
     protocol: char,
 ) {
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Some(Switched { stream, answer, early }) = Edge::leave(upgraded) else {
         tracing::error!("a connection is not the listener's own");
         return;
     };
-    let outbox = Outbox::new(parts.io.into_inner(), web.bounds, web.lifecycle.clone(), web.events.clone());
+    let outbox = Outbox::new(stream, web.bounds, web.lifecycle.clone(), web.events.clone());
+    outbox.begin_with(answer);
     let control = Arc::new(Control::new(Arc::new(outbox)));
     request.extensions_mut().insert(Arc::clone(&control));
     match sid {
@@ -86,7 +90,7 @@ fn hand_over(
         None if protocol == '3' => control.hold(),
         None => {}
     }
-    let conn = Conn::new(&parts.read_buf, control);
+    let conn = Conn::new(&early, control);
     // The answer is ready at once: socketioxide serves the connection in a task of its own.
     let handed = web.socket_io.clone().call((conn, request)).into_inner();
     if let Err(error) = handed {

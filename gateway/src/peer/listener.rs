@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn serve(listener: TcpListener, routes: Router, peers: &Arc<Inner>) {
     let strangers = Arc::new(Semaphore::new(STRANGERS));
+    server::answer_at_once(&listener);
     loop {
         let accepted = async {
             // Never closed.

@@ -155,7 +155,7 @@ impl Peers {
             self.0.lifecycle.spawn("tunnel", async move {
                 let _permit = permit;
                 match tokio::try_join!(near, far) {
-                    Ok((near, far)) => peers.tunnel(End::of(near), End::of(far)).await,
+                    Ok((near, far)) => peers.tunnel(End::client(near), End::owner(far)).await,
                     Err(error) => tracing::debug!(%error, "an upgrade was not finished"),
                 }
             });

@@ -11,29 +11,39 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use crate::http::edge::Edge;
+
 /// Bytes taken at once.
 const CHUNK: usize = 16 * 1024;
 /// How long the other direction may go on once one has ended: for the last words of a closing handshake.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// One end, and what it said already.
+/// One end, what it said already, and what it is still to be told before anything of the other.
 pub(super) struct End {
     stream: TcpStream,
     early: Bytes,
+    untold: Bytes,
 }
 
 impl End {
-    /// None where it is no TCP connection, which none of ours is.
-    pub(super) fn of(upgraded: Upgraded) -> Option<Self> {
+    /// A client. None where it is no connection of a listener.
+    pub(super) fn client(upgraded: Upgraded) -> Option<Self> {
+        let switched = Edge::leave(upgraded)?;
+        Some(Self { stream: switched.stream, early: switched.early, untold: switched.answer })
+    }
+
+    /// The gateway that holds its session. None where it is no TCP connection, which none of ours is.
+    pub(super) fn owner(upgraded: Upgraded) -> Option<Self> {
         let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-        Some(Self { stream: parts.io.into_inner(), early: parts.read_buf })
+        Some(Self { stream: parts.io.into_inner(), early: parts.read_buf, untold: Bytes::new() })
     }
 }
 
 /// Carries until both have said everything, or one is gone.
 pub(super) async fn join(near: End, far: End) -> io::Result<()> {
-    let mut out = std::pin::pin!(carry(&near.stream, &far.stream, near.early));
-    let mut back = std::pin::pin!(carry(&far.stream, &near.stream, far.early));
+    let first = |to: &End, from: &End| [&to.untold[..], &from.early[..]].concat().into();
+    let mut out = std::pin::pin!(carry(&near.stream, &far.stream, first(&far, &near)));
+    let mut back = std::pin::pin!(carry(&far.stream, &near.stream, first(&near, &far)));
     let last = tokio::select! {
         ended = &mut out => { ended?; tokio::time::timeout(LAST_WORDS, back).await }
         ended = &mut back => { ended?; tokio::time::timeout(LAST_WORDS, out).await }
@@ -93,15 +103,15 @@ mod tests {
         (listener.accept().await.unwrap().0, far)
     }
 
-    fn end(stream: TcpStream, early: &'static [u8]) -> End {
-        End { stream, early: Bytes::from_static(early) }
+    fn end(stream: TcpStream, early: &'static [u8], untold: &'static [u8]) -> End {
+        End { stream, early: Bytes::from_static(early), untold: Bytes::from_static(untold) }
     }
 
     #[tokio::test]
     async fn bytes_go_both_ways_in_order_and_an_end_is_passed_on() {
         let ((near, mut client), (far, mut owner)) = (pair().await, pair().await);
         let much: Vec<u8> = (0..3_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
-        let tunnel = join(end(near, b"early "), end(far, b"hello "));
+        let tunnel = join(end(near, b"early ", b"welcome "), end(far, b"hello ", b""));
         let talk = async {
             let (mut client_reads, mut client_writes) = client.split();
             let (mut owner_reads, mut owner_writes) = owner.split();
@@ -127,7 +137,7 @@ mod tests {
         let (tunnel, (heard, answer)) = tokio::join!(tunnel, talk);
         tunnel.unwrap();
         assert!(heard == [b"early ", &much[..]].concat());
-        assert!(answer == [b"hello ", &much[..]].concat());
+        assert!(answer == [b"welcome hello ", &much[..]].concat());
     }
 
     #[tokio::test]
@@ -144,7 +154,7 @@ mod tests {
             }
         };
         tokio::select! {
-            ended = join(end(near, b""), end(far, b"")) => panic!("{ended:?}"),
+            ended = join(end(near, b"", b""), end(far, b"", b"")) => panic!("{ended:?}"),
             () = flood => {}
         }
     }

@@ -1,7 +1,7 @@
 //! Who is in one room, as this node sees it: its own users (with their grace), what of that the store
 //! knows, the cluster's view, and the coalesced news of it. Pure. Called by `room/state.rs`.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use roomcast_protocol::UserName;
@@ -11,6 +11,8 @@ use roomcast_store::{Change, RoomState, Version};
 
 /// Differences are told at most so often.
 pub(crate) const COALESCE: Duration = Duration::from_secs(1);
+/// Arrivals are written at most so often: the first at once, those of a flock behind it together.
+const PACE: Duration = Duration::from_millis(100);
 /// A write that failed is tried again after so long.
 const RETRY: Duration = Duration::from_millis(500);
 /// News that may wait while the state is being read; more make it be read again.
@@ -42,7 +44,7 @@ struct Local {
 
 pub(crate) struct Roster {
     grace: Duration,
-    local: HashMap<UserName, Local>,
+    local: BTreeMap<UserName, Local>,
     /// Ends of graces, oldest first; one whose user came back or went for good is stale.
     graces: VecDeque<(Instant, UserName)>,
     written: HashSet<UserName>,
@@ -50,6 +52,9 @@ pub(crate) struct Roster {
     /// changed and not what there is.
     unwritten: HashSet<UserName>,
     writing: Option<Change>,
+    paced_until: Option<Instant>,
+    /// Somebody left since the last write: that is written at once.
+    urgent: bool,
     whole: bool,
     not_before: Option<Instant>,
     version: Version,
@@ -69,11 +74,13 @@ impl Roster {
     pub(crate) fn begin(grace: Duration, state: RoomState) -> Self {
         let mut roster = Self {
             grace,
-            local: HashMap::new(),
+            local: BTreeMap::new(),
             graces: VecDeque::new(),
             written: HashSet::new(),
             unwritten: HashSet::new(),
             writing: None,
+            paced_until: None,
+            urgent: false,
             whole: false,
             not_before: None,
             version: Version::default(),
@@ -110,6 +117,7 @@ impl Roster {
         match how {
             Departure::Left => {
                 self.local.remove(user);
+                self.urgent = true;
                 self.compare(user);
             }
             Departure::Vanished => {
@@ -132,6 +140,9 @@ impl Roster {
             return None;
         }
         self.not_before = None;
+        if !self.whole && !self.urgent && self.paced_until.is_some_and(|at| at > now) {
+            return None;
+        }
         let change = if self.whole {
             Change { whole: true, here: self.local.keys().cloned().collect(), gone: Vec::new() }
         } else {
@@ -143,6 +154,8 @@ impl Roster {
             return None;
         }
         self.whole = false;
+        self.urgent = false;
+        self.paced_until = Some(now + PACE);
         self.writing = Some(change.clone());
         Some(change)
     }
@@ -299,13 +312,26 @@ impl Roster {
         let Some(users) = &self.users else {
             return Online { count: self.count.max(self.local.len()), users: Vec::new() };
         };
-        let own = self.local.keys().filter(|user| !users.contains(*user)).cloned();
-        let mut all: Vec<UserName> = users.iter().cloned().chain(own).collect();
+        // Both are sorted: a walk along both, for every join of a flock asks.
+        let mut all = Vec::with_capacity(users.len().max(self.local.len()));
+        let (mut told, mut own) = (users.iter().peekable(), self.local.keys().peekable());
+        loop {
+            let next = match (told.peek(), own.peek()) {
+                (None, None) => break,
+                (Some(a), Some(b)) if a == b => {
+                    own.next();
+                    told.next()
+                }
+                (Some(a), Some(b)) if a > b => own.next(),
+                (None, Some(_)) => own.next(),
+                _ => told.next(),
+            };
+            all.extend(next.cloned());
+        }
         let count = all.len();
         if count > MAX_LISTED_USERS {
             all.clear();
         }
-        all.sort();
         Online { count, users: all }
     }
 
@@ -338,6 +364,7 @@ impl Roster {
         while let Some((until, user)) = self.graces.pop_front_if(|(until, _)| *until <= now) {
             if self.local.get(&user).is_some_and(|local| local.grace_until == Some(until)) {
                 self.local.remove(&user);
+                self.urgent = true;
                 self.compare(&user);
             }
         }
@@ -347,7 +374,9 @@ impl Roster {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let grace = self.graces.front().map(|(until, _)| *until);
         let tell = self.told_at.filter(|_| self.has_untold()).map(|at| at + COALESCE);
-        [grace, tell, self.not_before].into_iter().flatten().min()
+        let idle = self.writing.is_none() && !self.unwritten.is_empty();
+        let write = self.paced_until.filter(|_| idle);
+        [grace, tell, write, self.not_before].into_iter().flatten().min()
     }
 }
 

@@ -223,7 +223,7 @@ impl Worker {
                     // under way to a client that was here already.
                     self.reseat(room, |seats| seats.remove(client.id()));
                     self.write(room).await;
-                    admit(room, &client, ticket, &entered);
+                    admit(room, ticket, entered);
                     self.around.events.joined();
                     self.reseat(room, |seats| seats.add(client));
                 }
@@ -333,18 +333,18 @@ async fn until(at: Option<Instant>) {
 }
 
 /// Answers a join and lets the client's own events go on.
-fn admit(room: &RoomName, client: &Arc<Client>, ticket: Ticket, entered: &Entered) {
+fn admit(room: &RoomName, ticket: Ticket, entered: Entered) {
+    let Online { count, users } = entered.online.clone();
+    let snapshot = Snapshot { room: room.clone(), count, users };
     let joined = Joined {
         room: room.clone(),
-        epoch: entered.position.epoch.clone(),
+        epoch: entered.position.epoch,
         offset: entered.position.offset,
         recovered: entered.recovered,
         messages: entered.messages.iter().map(|message: &Arc<Message>| &message.json).collect(),
-        online: entered.online.clone(),
+        online: entered.online,
     };
-    ticket.answer.give(&joined);
-    let Online { count, users } = joined.online;
-    client.emit(event::server::ONLINE_USERS, &Snapshot { room: room.clone(), count, users });
+    ticket.answer.give_with(&joined, event::server::ONLINE_USERS, &snapshot);
     ticket.done.send(true).unwrap_or_default();
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Owners {
 }
 
 struct Owner {
-    hash: String,
+    hash: [u8; 16],
     chosen: bool,
     holders: BTreeMap<Incarnation, Hold>,
 }
@@ -35,8 +35,7 @@ enum Hold {
 impl Owners {
     fn claim(&mut self, user: &UserName, secret: &Secret, node: &Incarnation, dead: &[Incarnation]) -> Claim {
         self.of_node.entry(node.clone()).or_default().insert(user.clone());
-        let fresh =
-            || Owner { hash: secret.hash.clone(), chosen: secret.is_chosen(), holders: BTreeMap::new() };
+        let fresh = || Owner { hash: secret.hash, chosen: secret.is_chosen(), holders: BTreeMap::new() };
         let owner = self.names.entry(user.clone()).or_insert_with(fresh);
         owner.holders.retain(|holder, _| !dead.contains(holder));
         if owner.hash != secret.hash {

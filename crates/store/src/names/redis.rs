@@ -5,10 +5,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use async_trait::async_trait;
 use redis::cmd;
+use roomcast_ops::Lifecycle;
 use roomcast_protocol::UserName;
+use tokio_util::sync::CancellationToken;
 
+use super::together::Together;
 use super::{Claim, Names, Secret};
-use crate::error::{Result, StoreError};
+use crate::error::Result;
 use crate::keys::Keys;
 use crate::link::Link;
 use crate::nodes::Incarnation;
@@ -17,11 +20,20 @@ use crate::script;
 pub(crate) struct RedisNames {
     link: Link,
     keys: Keys,
+    together: Together,
 }
 
 impl RedisNames {
-    pub(crate) fn new(link: Link, keys: Keys) -> Self {
-        Self { link, keys }
+    /// `beneath` is the link as tasks of the store have it.
+    pub(crate) fn new(
+        link: Link,
+        keys: Keys,
+        beneath: Link,
+        lifecycle: &Lifecycle,
+        end: CancellationToken,
+    ) -> Self {
+        let together = Together::new(link.clone(), keys.clone(), beneath, lifecycle, end);
+        Self { link, keys, together }
     }
 
     async fn unindex(&self, user: &UserName, node: &Incarnation) -> Result<()> {
@@ -29,7 +41,8 @@ impl RedisNames {
     }
 
     async fn let_go(&self, user: &UserName, secret: &Secret, node: &Incarnation, how: &str) -> Result<()> {
-        let args = [secret.as_hash().as_bytes(), node.as_str().as_bytes(), how.as_bytes()];
+        let hash = secret.to_hex();
+        let args = [hash.as_bytes(), node.as_str().as_bytes(), how.as_bytes()];
         self.link.script(&script::NAME_RELEASE, &[self.keys.name(user)], &args).await
     }
 }
@@ -43,25 +56,7 @@ impl Names for RedisNames {
         node: &Incarnation,
         dead: &[Incarnation],
     ) -> Result<Claim> {
-        // Before the claim, so that the sweeper finds the name whatever happens in between.
-        let index = cmd("SADD").arg(self.keys.node_names(node)).arg(user.as_str()).take();
-        self.link.command::<()>(&index).await?;
-        let chosen: &[u8] = if secret.is_chosen() { b"1" } else { b"0" };
-        let mut args = vec![secret.as_hash().as_bytes(), chosen, node.as_str().as_bytes()];
-        args.extend(dead.iter().map(|node| node.as_str().as_bytes()));
-        let answer: Vec<String> =
-            self.link.script(&script::NAME_CLAIM, &[self.keys.name(user)], &args).await?;
-        match answer.split_first() {
-            Some((verdict, [])) if verdict == "granted" => Ok(Claim::Granted),
-            Some((verdict, holders)) if verdict == "taken" => {
-                let holders: Vec<_> = holders.iter().map(|node| Incarnation::new(node)).collect();
-                if !holders.contains(node) {
-                    self.unindex(user, node).await?;
-                }
-                Ok(Claim::Taken(holders))
-            }
-            _ => Err(StoreError::Corrupt(format!("a claim answered {answer:?}"))),
-        }
+        self.together.claim(user, secret, node, dead).await
     }
 
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {

@@ -68,7 +68,8 @@ contract! {
         users_are_counted_once
         a_name_in_grace
         the_dead_hold_nothing
-        a_former_owner_releases_nothing;
+        a_former_owner_releases_nothing
+        claims_that_come_together;
     nodes:
         a_lease_is_renewed_until_it_runs_out
         a_sweep_removes_what_the_dead_left

@@ -1,5 +1,6 @@
 //! The contract of names.
 
+use futures_util::stream::{self, StreamExt as _};
 use roomcast_store::{Claim, Incarnation, Secret};
 
 use crate::subject::{Subject, user};
@@ -142,4 +143,25 @@ pub(crate) async fn users_are_counted_once(subject: Subject) {
     assert_eq!(online(&[&a]).await, 50, "a user in grace is online");
     node.names.release(&user("user 49"), &mine, &a).await.unwrap();
     assert_eq!(online(&[&a, &b]).await, 49);
+}
+
+pub(crate) async fn claims_that_come_together(subject: Subject) {
+    let (node, [a, b]) = (subject.node().await, nodes());
+    let (mine, other) = (Secret::chosen("mine"), Secret::chosen("other"));
+    let users: Vec<_> = (0..200).map(|n| user(&format!("u{n}"))).collect();
+    node.names.claim(&users[7], &other, &b, &[]).await.unwrap();
+    let all = users.iter().map(|user| node.names.claim(user, &mine, &a, &[]));
+    let all = stream::iter(all.collect::<Vec<_>>()).buffered(users.len()).collect::<Vec<_>>();
+    let (mut claims, rival) = tokio::join!(all, node.names.claim(&users[3], &other, &a, &[]));
+    let (rival, first) = (rival.unwrap(), claims[3].clone().unwrap());
+    assert!((rival == Claim::Granted) != (first == Claim::Granted), "one of two: {rival:?}, {first:?}");
+    assert_eq!(taken_by(claims.swap_remove(7).unwrap()), in_order(&[&b]));
+    let refused = claims.iter().filter(|claim| *claim.as_ref().unwrap() != Claim::Granted).count();
+    assert_eq!(refused, usize::from(rival == Claim::Granted));
+    assert_eq!(
+        node.names.online(std::slice::from_ref(&a)).await.unwrap(),
+        199,
+        "what was not got is not kept"
+    );
+    assert_eq!(node.names.online(&[a, b]).await.unwrap(), 200);
 }

@@ -37,9 +37,23 @@ fn a_flock_is_written_in_two_writes() {
     ["b", "c", "d"].iter().for_each(|name| roster.arrive(&user(name)));
     assert_eq!(roster.next_write(now), None, "one write of a room at a time");
     roster.wrote(true, now);
-    assert_eq!(roster.next_write(now).unwrap().here.len(), 3);
+    assert_eq!(roster.next_write(now), None, "those behind the first are gathered");
+    assert_eq!(roster.deadline(), Some(now + PACE));
+    assert_eq!(roster.next_write(now + PACE).unwrap().here.len(), 3);
+    roster.wrote(true, now + PACE);
+    assert_eq!((roster.next_write(now + 2 * PACE), roster.deadline()), (None, None));
+}
+
+#[test]
+fn a_leave_takes_the_arrivals_that_are_gathered_with_it() {
+    let (mut roster, now) = (roster(&[]), Instant::now());
+    roster.arrive(&user("a"));
+    roster.next_write(now);
     roster.wrote(true, now);
-    assert_eq!(roster.next_write(now), None);
+    roster.arrive(&user("b"));
+    roster.depart(&user("a"), Departure::Left, now);
+    let change = roster.next_write(now).unwrap();
+    assert_eq!((change.here, change.gone), (users(&["b"]), users(&["a"])));
 }
 
 #[test]
