@@ -115,7 +115,7 @@ async fn claim(link: &Link, keys: &Keys, wishes: &[Wish]) -> Result<Vec<Claim>> 
         args.extend([hash.as_bytes(), chosen, count.as_bytes()]);
         args.extend(wish.dead.iter().map(|node| node.as_str().as_bytes()));
     }
-    let holders: Vec<Vec<String>> = link.evalsha(&script::NAME_CLAIM, &names, &args).await?;
+    let holders: Vec<Vec<String>> = link.script(&script::NAME_CLAIM, &names, &args).await?;
     if holders.len() != wishes.len() {
         return Err(StoreError::Corrupt(format!("{} claims had {} answers", wishes.len(), holders.len())));
     }
