@@ -374,9 +374,12 @@ impl Roster {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let grace = self.graces.front().map(|(until, _)| *until);
         let tell = self.told_at.filter(|_| self.has_untold()).map(|at| at + COALESCE);
-        let idle = self.writing.is_none() && !self.unwritten.is_empty();
-        let write = self.paced_until.filter(|_| idle);
-        [grace, tell, write, self.not_before].into_iter().flatten().min()
+        // Only what can be done once it is due: the room is woken then, and would be again at once.
+        let paced = self.paced_until.filter(|_| !self.whole && !self.urgent);
+        let writes = self.writing.is_none() && (self.whole || !self.unwritten.is_empty());
+        let write = paced.max(self.not_before).filter(|_| writes);
+        let read = self.not_before.filter(|_| self.missed && !self.reading);
+        [grace, tell, write, read].into_iter().flatten().min()
     }
 }
 

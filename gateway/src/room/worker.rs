@@ -185,7 +185,11 @@ impl Worker {
 
     async fn ring(&mut self) {
         let now = Instant::now();
-        while self.alarms.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+        // No more than there are now: what these set again, however soon, comes after the commands that wait.
+        for _ in 0..self.alarms.len() {
+            if self.alarms.peek().is_none_or(|Reverse((at, ..))| *at > now) {
+                return;
+            }
             let Some(Reverse((_, alarm, room))) = self.alarms.pop() else { return };
             match alarm {
                 Alarm::Timer => self.with(&room, |room| room.timer(now)).await,

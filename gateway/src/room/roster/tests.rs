@@ -1,5 +1,8 @@
 //! Tests of `room/roster.rs`: users, writes and news in, what is told out.
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(15);
@@ -54,6 +57,67 @@ fn a_leave_takes_the_arrivals_that_are_gathered_with_it() {
     roster.depart(&user("a"), Departure::Left, now);
     let change = roster.next_write(now).unwrap();
     assert_eq!((change.here, change.gone), (users(&["b"]), users(&["a"])));
+}
+
+/// What `Room::settle` does: after it, nothing is due that was due already, or the room would be woken for ever.
+fn settle(roster: &mut Roster, now: Instant) {
+    roster.expire(now);
+    roster.next_write(now);
+    roster.wants_read(now);
+    roster.tell(now);
+    assert!(roster.deadline().is_none_or(|at| at > now), "due again at once");
+}
+
+#[test]
+fn a_write_that_failed_is_due_when_it_may_be_repeated_and_not_before() {
+    let (mut roster, now) = (roster(&[]), Instant::now());
+    roster.arrive(&user("a"));
+    roster.next_write(now);
+    let failed = now + 3 * PACE;
+    roster.wrote(false, failed);
+    settle(&mut roster, failed);
+    assert_eq!(roster.deadline(), Some(failed + RETRY));
+    settle(&mut roster, failed + RETRY);
+    assert!(roster.writing.is_some() && roster.reading);
+}
+
+#[test]
+fn nothing_is_due_while_its_answer_is_awaited() {
+    let (mut roster, now) = (roster(&["a"]), Instant::now());
+    roster.gap();
+    settle(&mut roster, now);
+    roster.arrive(&user("b"));
+    settle(&mut roster, now);
+    assert!(roster.reading && roster.writing.is_some());
+    roster.read(None, now);
+    roster.gap();
+    settle(&mut roster, now + RETRY);
+    assert!(roster.reading && roster.writing.is_some());
+    assert_eq!(roster.deadline(), None);
+}
+
+#[test]
+fn whatever_happens_nothing_is_due_twice() {
+    let names = ["a", "b", "c", "d"].map(user);
+    for seed in 0..200 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (mut roster, mut now) = (roster(&["a"]), Instant::now());
+        for _ in 0..200 {
+            let user = &names[random.random_range(0..names.len())];
+            match random.random_range(0..9) {
+                0 => roster.arrive(user),
+                1 => roster.depart(user, Departure::Left, now),
+                2 => roster.depart(user, Departure::Vanished, now),
+                3 => roster.wrote(random.random(), now),
+                4 => drop(roster.read(random.random::<bool>().then(|| state(1, &["a", "b"])), now)),
+                5 => roster.news(version(random.random_range(1..5)), 1, vec![user.clone()], Vec::new()),
+                6 => roster.rewrite(),
+                7 => roster.gap(),
+                _ => now += PACE * random.random_range(0..20),
+            }
+            settle(&mut roster, now);
+        }
+    }
 }
 
 #[test]
