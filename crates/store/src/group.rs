@@ -2,6 +2,7 @@
 //! read of its answers for all of them. Called by `log/redis.rs`, calls `link.rs`. The first after a quiet
 //! moment leaves at once, so that a quiet node pays no latency.
 
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -57,8 +58,9 @@ impl Group {
     }
 
     async fn lead(&self, ends: Instant) -> Result<Value> {
+        let leader = Leader(self);
         sleep_until(ends).await;
-        let (calls, answers) = self.state.lock().depart(Instant::now(), self.window);
+        let (calls, answers) = leader.depart();
         let mut settled = self.link.calls(self.script, &calls).await.into_iter();
         let own = settled.next().unwrap_or_else(|| Err(abandoned()));
         for (answer, settled) in answers.into_iter().zip(settled) {
@@ -66,6 +68,22 @@ impl Group {
             answer.send(settled).unwrap_or_default();
         }
         own
+    }
+}
+
+/// Whoever leads a group that has not left. Without it nobody would: those who followed are told, if it goes.
+struct Leader<'a>(&'a Group);
+
+impl Leader<'_> {
+    fn depart(self) -> (Pipeline, Vec<oneshot::Sender<Result<Value>>>) {
+        let group = ManuallyDrop::new(self).0;
+        group.state.lock().depart(Instant::now(), group.window)
+    }
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        drop(self.0.state.lock().depart(Instant::now(), self.0.window));
     }
 }
 
@@ -102,7 +120,13 @@ fn abandoned() -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures_util::poll;
+
     use super::*;
+    use crate::link::Address;
+    use crate::observer::Unobserved;
 
     const WINDOW: Duration = Duration::from_millis(5);
 
@@ -140,6 +164,21 @@ mod tests {
         let followers = (1..MOST).filter(|_| matches!(place(&mut state, false, now), Place::Follows(_)));
         assert_eq!(followers.count(), MOST - 1);
         assert!(matches!(place(&mut state, false, now), Place::Alone(_)));
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_goes_leaves_nobody_waiting() {
+        let link = Link::new(Address::parse("redis://127.0.0.1:1").unwrap(), Arc::new(Unobserved));
+        let group = Group::new(link, &crate::script::LOG_PUBLISH, Duration::from_secs(3_600));
+        let call = |group| Group::call(group, redis::cmd("PING"), false);
+        assert!(matches!(call(&group).await, Err(StoreError::Unavailable(_))), "alone, and to nowhere");
+        let mut leader = Box::pin(call(&group));
+        assert!(poll!(&mut leader).is_pending());
+        let mut follower = Box::pin(call(&group));
+        assert!(poll!(&mut follower).is_pending());
+        drop(leader);
+        assert!(matches!(follower.await, Err(StoreError::Unknown(_))));
+        assert!(matches!(place(&mut group.state.lock(), false, Instant::now()), Place::Leads(_)));
     }
 
     #[test]

@@ -25,7 +25,7 @@ struct Args {
     #[arg(long, default_value_t = 100)]
     members: usize,
     /// Messages a second, all rooms together.
-    #[arg(long, default_value_t = 200.0)]
+    #[arg(long, default_value_t = 200.0, value_parser = rate)]
     rate: f64,
     /// Bytes of each text.
     #[arg(long, default_value_t = 256)]
@@ -36,6 +36,11 @@ struct Args {
     /// A room's members are on two servers only.
     #[arg(long)]
     pair: bool,
+}
+
+fn rate(given: &str) -> Result<f64, String> {
+    let rate = given.parse().ok().filter(|rate| (0.001..=1_000_000.0).contains(rate));
+    rate.ok_or_else(|| "must be a number from 0.001 to 1000000".to_owned())
 }
 
 fn main() -> anyhow::Result<()> {

@@ -1,47 +1,31 @@
--- Claims names, each for the holder of a secret.
--- KEYS  names
--- ARGV  1 incarnation  then, for each name:
---       secret's hash, chosen by the client: 0 or 1, how many incarnations are known dead, and these
--- Returns for each name the incarnations that hold it; none where it is granted
-local node = ARGV[1]
-
-local function claim(name, hash, chosen, dead)
-  local held = redis.call('HGET', name, 'h')
-  for i = 1, held and #dead or 0 do
-    redis.call('HDEL', name, 'i:' .. dead[i])
-  end
-  if held == hash then
-    redis.call('HSET', name, 'i:' .. node, 'live')
-    return {}
-  end
-  if held then
-    local guarded = redis.call('HGET', name, 'c') == '1'
-    local holders = {}
-    local fields = redis.call('HGETALL', name)
-    for i = 1, #fields, 2 do
-      local holder = string.match(fields[i], '^i:(.*)$')
-      -- An owner in grace who chose no secret cannot prove it was them: the name is free.
-      if holder and (fields[i + 1] == 'live' or guarded) then
-        holders[#holders + 1] = holder
-      end
-    end
-    if #holders > 0 then
-      return holders
-    end
-    redis.call('DEL', name)
-  end
-  redis.call('HSET', name, 'h', hash, 'c', chosen, 'i:' .. node, 'live')
+-- Claims a name for the holder of a secret.
+-- KEYS  1 name
+-- ARGV  1 secret's hash  2 chosen by the client: 0 or 1  3 incarnation  then incarnations known dead
+-- Returns the incarnations that hold it; none where it is granted
+local name, hash, owner = KEYS[1], ARGV[1], 'i:' .. ARGV[3]
+local held = redis.call('HGET', name, 'h')
+for i = 4, held and #ARGV or 0 do
+  redis.call('HDEL', name, 'i:' .. ARGV[i])
+end
+if held == hash then
+  redis.call('HSET', name, owner, 'live')
   return {}
 end
-
-local answers, at = {}, 2
-for n = 1, #KEYS do
-  local hash, chosen, dead = ARGV[at], ARGV[at + 1], {}
-  at = at + 3
-  for i = 1, tonumber(ARGV[at - 1]) do
-    dead[i] = ARGV[at]
-    at = at + 1
+if held then
+  local guarded = redis.call('HGET', name, 'c') == '1'
+  local holders = {}
+  local fields = redis.call('HGETALL', name)
+  for i = 1, #fields, 2 do
+    local holder = string.match(fields[i], '^i:(.*)$')
+    -- An owner in grace who chose no secret cannot prove it was them: the name is free.
+    if holder and (fields[i + 1] == 'live' or guarded) then
+      holders[#holders + 1] = holder
+    end
   end
-  answers[n] = claim(KEYS[n], hash, chosen, dead)
+  if #holders > 0 then
+    return holders
+  end
+  redis.call('DEL', name)
 end
-return answers
+redis.call('HSET', name, 'h', hash, 'c', ARGV[2], owner, 'live')
+return {}

@@ -32,7 +32,7 @@ impl RedisNames {
         lifecycle: &Lifecycle,
         end: CancellationToken,
     ) -> Self {
-        let together = Together::new(link.clone(), keys.clone(), beneath, lifecycle, end);
+        let together = Together::new(beneath, keys.clone(), lifecycle, end);
         Self { link, keys, together }
     }
 

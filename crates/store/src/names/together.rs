@@ -1,7 +1,7 @@
 //! Claims of names that come together, as one request to Redis: while one is under way, others gather for
-//! the next. A cluster keeps names in many slots: there each goes on its own. Called by `redis.rs`.
+//! the next. Called by `redis.rs`, calls `link.rs`.
 
-use redis::cmd;
+use redis::{Pipeline, cmd};
 use roomcast_ops::Lifecycle;
 use roomcast_ops::trace::{Kind, Span};
 use roomcast_protocol::UserName;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Claim, Secret};
 use crate::error::{Result, StoreError};
 use crate::keys::Keys;
-use crate::link::Link;
+use crate::link::{Link, understood};
 use crate::nodes::Incarnation;
 use crate::script;
 
@@ -30,30 +30,16 @@ struct Wish {
 
 type Answer = oneshot::Sender<Result<Claim>>;
 
-/// The way to have names claimed.
-pub(super) struct Together {
-    link: Link,
-    keys: Keys,
-    /// To the task that gathers; none on a cluster.
-    gathering: Option<mpsc::Sender<(Wish, Answer)>>,
-}
+/// The way to have names claimed: to the task that gathers.
+pub(super) struct Together(mpsc::Sender<(Wish, Answer)>);
 
 impl Together {
-    /// `beneath` is the link as tasks of the store have it. What gathers runs until `end`.
-    pub(super) fn new(
-        link: Link,
-        keys: Keys,
-        beneath: Link,
-        lifecycle: &Lifecycle,
-        end: CancellationToken,
-    ) -> Self {
-        let gathering = (!link.is_cluster()).then(|| {
-            let (gathering, gathered) = mpsc::channel(QUEUE);
-            let work = run(beneath, keys.clone(), gathered);
-            lifecycle.spawn("redis-names", async move { end.run_until_cancelled(work).await });
-            gathering
-        });
-        Self { link, keys, gathering }
+    /// `link` as tasks of the store have it. What gathers runs until `end`.
+    pub(super) fn new(link: Link, keys: Keys, lifecycle: &Lifecycle, end: CancellationToken) -> Self {
+        let (gathering, gathered) = mpsc::channel(QUEUE);
+        let work = run(link, keys, gathered);
+        lifecycle.spawn("redis-names", async move { end.run_until_cancelled(work).await });
+        Self(gathering)
     }
 
     pub(super) async fn claim(
@@ -69,12 +55,8 @@ impl Together {
         let wish = Wish { user, secret, node, dead: dead.to_vec() };
         let nothing = || StoreError::Unavailable("the store has ended".into());
         let claimed = async {
-            let Some(gathering) = &self.gathering else {
-                let claims = claim(&self.link, &self.keys, std::slice::from_ref(&wish)).await?;
-                return claims.into_iter().next().ok_or_else(nothing);
-            };
             let (answer, answered) = oneshot::channel();
-            gathering.send((wish, answer)).await.map_err(|_| nothing())?;
+            self.0.send((wish, answer)).await.map_err(|_| nothing())?;
             answered.await.map_err(|_| nothing())?
         };
         claimed.await.inspect_err(|error| span.fail(error.label()))
@@ -89,7 +71,7 @@ async fn run(link: Link, keys: Keys, mut gathered: mpsc::Receiver<(Wish, Answer)
             let same = batch.iter().take_while(|(wish, _)| wish.node == first.node).count();
             let (wishes, answers): (Vec<Wish>, Vec<Answer>) = batch.drain(..same).unzip();
             let claims = match claim(&link, &keys, &wishes).await {
-                Ok(claims) => claims.into_iter().map(Ok).collect(),
+                Ok(claims) => claims,
                 Err(error) => vec![Err(error); answers.len()],
             };
             // Whoever asked may have gone: the sweeper knows of the name.
@@ -100,44 +82,46 @@ async fn run(link: Link, keys: Keys, mut gathered: mpsc::Receiver<(Wish, Answer)
     }
 }
 
-/// Claims of one incarnation; as many answers.
-async fn claim(link: &Link, keys: &Keys, wishes: &[Wish]) -> Result<Vec<Claim>> {
+/// Claims of one incarnation; as many answers. A call each, for names are in many slots.
+async fn claim(link: &Link, keys: &Keys, wishes: &[Wish]) -> Result<Vec<Result<Claim>>> {
     let Some(node) = wishes.first().map(|wish| &wish.node) else { return Ok(Vec::new()) };
     // Before the claims, so that the sweeper finds the names whatever happens in between.
     link.command::<()>(cmd("SADD").arg(keys.node_names(node)).arg(users(wishes))).await?;
 
-    let names: Vec<String> = wishes.iter().map(|wish| keys.name(&wish.user)).collect();
-    let mut args = vec![node.as_str().as_bytes()];
-    let told: Vec<(String, String)> =
-        wishes.iter().map(|wish| (wish.secret.to_hex(), wish.dead.len().to_string())).collect();
-    for (wish, (hash, count)) in wishes.iter().zip(&told) {
-        let chosen: &[u8] = if wish.secret.is_chosen() { b"1" } else { b"0" };
-        args.extend([hash.as_bytes(), chosen, count.as_bytes()]);
+    let mut calls = Pipeline::with_capacity(wishes.len());
+    for wish in wishes {
+        let (hash, chosen): (_, &[u8]) =
+            (wish.secret.to_hex(), if wish.secret.is_chosen() { b"1" } else { b"0" });
+        let mut args = vec![hash.as_bytes(), chosen, node.as_str().as_bytes()];
         args.extend(wish.dead.iter().map(|node| node.as_str().as_bytes()));
+        calls.add_command(script::NAME_CLAIM.call(&[keys.name(&wish.user)], &args));
     }
-    let holders: Vec<Vec<String>> = link.script(&script::NAME_CLAIM, &names, &args).await?;
-    if holders.len() != wishes.len() {
-        return Err(StoreError::Corrupt(format!("{} claims had {} answers", wishes.len(), holders.len())));
-    }
-    let claims: Vec<Claim> = holders
-        .iter()
-        .map(|holders| match holders.as_slice() {
-            [] => Claim::Granted,
-            holders => Claim::Taken(holders.iter().map(|node| Incarnation::new(node)).collect()),
-        })
-        .collect();
+    let answers = link.calls(&script::NAME_CLAIM, &calls).await.into_iter();
+    let claims: Vec<Result<Claim>> =
+        answers.map(|answer| Ok(settled(&understood::<Vec<String>>(answer?)?))).collect();
 
     // Names that this node did not get, by another claim of these either, are none of its names.
     let got = |user: &UserName| {
-        wishes.iter().zip(&claims).any(|(wish, claim)| wish.user == *user && *claim == Claim::Granted)
+        wishes
+            .iter()
+            .zip(&claims)
+            .any(|(wish, claim)| wish.user == *user && matches!(claim, Ok(Claim::Granted)))
     };
-    let elsewhere = |claim: &Claim| matches!(claim, Claim::Taken(holders) if !holders.contains(node));
+    let elsewhere =
+        |claim: &Result<Claim>| matches!(claim, Ok(Claim::Taken(holders)) if !holders.contains(node));
     let refused = wishes.iter().zip(&claims).filter(|(wish, claim)| elsewhere(claim) && !got(&wish.user));
     let refused = users(refused.map(|(wish, _)| wish));
     if !refused.is_empty() {
         link.command::<()>(cmd("SREM").arg(keys.node_names(node)).arg(refused)).await?;
     }
     Ok(claims)
+}
+
+fn settled(holders: &[String]) -> Claim {
+    match holders {
+        [] => Claim::Granted,
+        holders => Claim::Taken(holders.iter().map(|node| Incarnation::new(node)).collect()),
+    }
 }
 
 fn users<'a>(wishes: impl IntoIterator<Item = &'a Wish>) -> Vec<&'a str> {

@@ -1,5 +1,6 @@
-//! The contract of the store: every case is written once and runs on the memory twins, on a redis-server
-//! and on a Redis Cluster of three nodes, which the tests start themselves. What only Redis can suffer
+//! The contract of the store: every case is written once and runs on the memory twins, on a redis-server,
+//! on a Redis Cluster of three nodes and on one of a single node that is taken for a plain server. The
+//! tests start these themselves. What only Redis can suffer
 //! stands in `outage.rs` and `failover.rs`.
 
 #![expect(
@@ -25,6 +26,7 @@ macro_rules! contract {
         contract!(@on memory, $($($area $case)+)+);
         contract!(@on redis, $($($area $case)+)+);
         contract!(@on cluster, $($($area $case)+)+);
+        contract!(@on shard, $($($area $case)+)+);
     };
     (@on $place:ident, $($area:ident $case:ident)+) => {
         mod $place {

@@ -77,6 +77,23 @@ impl Server {
         server
     }
 
+    /// A node of a cluster, with a range of the slots.
+    async fn shard(slots: &str) -> Self {
+        let node = Self::start(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]).await;
+        node.say::<()>(&format!("CLUSTER ADDSLOTSRANGE {slots}")).await;
+        node
+    }
+
+    /// Waits until its cluster of so many nodes has all slots.
+    async fn is_whole(&self, nodes: usize) {
+        let known = format!("cluster_known_nodes:{nodes}");
+        until("the cluster is whole", async || {
+            let info: String = self.say("CLUSTER INFO").await;
+            ["cluster_state:ok", "cluster_slots_ok:16384", &known].iter().all(|line| info.contains(line))
+        })
+        .await;
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -101,25 +118,17 @@ pub(crate) struct Cluster(pub(crate) Vec<Server>);
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
-        let options = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"];
         let mut nodes = Vec::new();
         for (epoch, slots) in ["0 5460", "5461 10922", "10923 16383"].into_iter().enumerate() {
-            let node = Server::start(&options).await;
+            let node = Server::shard(slots).await;
             node.say::<()>(&format!("CLUSTER SET-CONFIG-EPOCH {}", epoch + 1)).await;
-            node.say::<()>(&format!("CLUSTER ADDSLOTSRANGE {slots}")).await;
             nodes.push(node);
         }
         for other in &nodes[1..] {
             nodes[0].say::<()>(&format!("CLUSTER MEET 127.0.0.1 {}", other.port)).await;
         }
         for node in &nodes {
-            until("the cluster is whole", async || {
-                let info: String = node.say("CLUSTER INFO").await;
-                ["cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:3"]
-                    .iter()
-                    .all(|line| info.contains(line))
-            })
-            .await;
+            node.is_whole(nodes.len()).await;
         }
         Self(nodes)
     }
@@ -143,4 +152,15 @@ pub(crate) async fn shared_redis() -> &'static Server {
 pub(crate) async fn shared_cluster() -> &'static Cluster {
     static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
     CLUSTER.get_or_init(Cluster::start).await
+}
+
+/// A cluster of one node, likewise.
+pub(crate) async fn shared_shard() -> &'static Server {
+    static SHARD: OnceCell<Server> = OnceCell::const_new();
+    let start = async || {
+        let node = Server::shard("0 16383").await;
+        node.is_whole(1).await;
+        node
+    };
+    SHARD.get_or_init(start).await
 }

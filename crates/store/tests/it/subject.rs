@@ -12,7 +12,7 @@ use roomcast_store::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::server::{shared_cluster, shared_redis};
+use crate::server::{shared_cluster, shared_redis, shared_shard};
 
 enum Place {
     Memory,
@@ -46,6 +46,11 @@ impl Subject {
 
     pub(crate) async fn cluster() -> Self {
         Self::at(&shared_cluster().await.url())
+    }
+
+    /// As some providers offer it: a request whose keys are in several slots is refused.
+    pub(crate) async fn shard() -> Self {
+        Self::at(&shared_shard().await.url())
     }
 
     pub(crate) fn at(url: &str) -> Self {
