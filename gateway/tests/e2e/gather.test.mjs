@@ -40,9 +40,9 @@ async function hot({ staying, gather }) {
   await eachBounded(members, 20, (member) => member.join(room));
 
   const end = performance.now() + FOR;
-  const going = () => performance.now() < end;
   let said = 0;
   let turns = 0;
+  const going = () => performance.now() < end || turns <= CHURNING || said <= 20 * BURST;
   const speaking = speakers.map(async (speaker) => {
     while (going()) {
       const burst = Array.from({ length: BURST }, () => speaker.ok('send_message', { room, text: `${said++}` }));
@@ -54,7 +54,6 @@ async function hot({ staying, gather }) {
     for (let turn = n; going(); turn++, turns++) await HABITS[turn % HABITS.length](member, room);
   });
   await Promise.all([...speaking, ...moving]);
-  assert.ok(turns > CHURNING && said > 20 * BURST, `hot enough: ${said} messages, ${turns} turns`);
 
   const { offset } = await speakers[0].ok('send_message', { room, text: 'the last' });
   assert.equal(offset, said + 1);
