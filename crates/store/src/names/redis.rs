@@ -9,7 +9,7 @@ use roomcast_ops::Lifecycle;
 use roomcast_protocol::UserName;
 use tokio_util::sync::CancellationToken;
 
-use super::together::Together;
+use super::together::{Together, Wish};
 use super::{Claim, Names, Secret};
 use crate::error::Result;
 use crate::keys::Keys;
@@ -56,7 +56,8 @@ impl Names for RedisNames {
         node: &Incarnation,
         dead: &[Incarnation],
     ) -> Result<Claim> {
-        self.together.claim(user, secret, node, dead).await
+        let (user, secret, node) = (user.clone(), secret.clone(), node.clone());
+        self.together.claim(Wish { user, secret, node, dead: dead.to_vec() }).await
     }
 
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {

@@ -21,11 +21,11 @@ const QUEUE: usize = 1_024;
 const AT_ONCE: usize = 128;
 
 /// What somebody claims.
-struct Wish {
-    user: UserName,
-    secret: Secret,
-    node: Incarnation,
-    dead: Vec<Incarnation>,
+pub(super) struct Wish {
+    pub(super) user: UserName,
+    pub(super) secret: Secret,
+    pub(super) node: Incarnation,
+    pub(super) dead: Vec<Incarnation>,
 }
 
 type Answer = oneshot::Sender<Result<Claim>>;
@@ -42,17 +42,9 @@ impl Together {
         Self(gathering)
     }
 
-    pub(super) async fn claim(
-        &self,
-        user: &UserName,
-        secret: &Secret,
-        node: &Incarnation,
-        dead: &[Incarnation],
-    ) -> Result<Claim> {
+    pub(super) async fn claim(&self, wish: Wish) -> Result<Claim> {
         // Here, and not where others are gathered: it belongs to the request.
         let mut span = Span::redis(script::NAME_CLAIM.name(), Kind::Client, "EVALSHA");
-        let (user, secret, node) = (user.clone(), secret.clone(), node.clone());
-        let wish = Wish { user, secret, node, dead: dead.to_vec() };
         let nothing = || StoreError::Unavailable("the store has ended".into());
         let claimed = async {
             let (answer, answered) = oneshot::channel();
@@ -111,10 +103,13 @@ async fn claim(link: &Link, keys: &Keys, wishes: &[Wish]) -> Result<Vec<Result<C
         |claim: &Result<Claim>| matches!(claim, Ok(Claim::Taken(holders)) if !holders.contains(node));
     let refused = wishes.iter().zip(&claims).filter(|(wish, claim)| elsewhere(claim) && !got(&wish.user));
     let refused = users(refused.map(|(wish, _)| wish));
-    if !refused.is_empty() {
-        link.command::<()>(cmd("SREM").arg(keys.node_names(node)).arg(refused)).await?;
+    if refused.is_empty() {
+        return Ok(claims);
     }
-    Ok(claims)
+    // Where that fails it is the concern of those alone: others have their names.
+    let unlisted = link.command::<()>(cmd("SREM").arg(keys.node_names(node)).arg(refused)).await;
+    let told = |claim| if elsewhere(&claim) { unlisted.clone().and(claim) } else { claim };
+    Ok(claims.into_iter().map(told).collect())
 }
 
 fn settled(holders: &[String]) -> Claim {

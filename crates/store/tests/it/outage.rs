@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use roomcast_protocol::RoomName;
 use roomcast_store::{
-    Health, Incarnation, NodeInfo, Reach, Replay, Retention, Secret, Settings, Store, StoreError, Unobserved,
+    Claim, Health, Incarnation, NodeInfo, Reach, Replay, Retention, Secret, Settings, Store, StoreError,
+    Unobserved,
 };
 
 use crate::presence::{gone, here};
@@ -351,4 +352,21 @@ async fn memory_is_always_up() {
     let waited = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
     assert!(waited.is_err(), "there never is a change, and never an error");
     assert!(changes.borrow().up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_suffers_for_no_other() {
+    let server = Server::start(&[]).await;
+    let (node, [a, b]) = (Subject::at(&server.url()).node().await, [(); 2].map(|()| Incarnation::random()));
+    let (mine, other) = (Secret::chosen("mine"), Secret::chosen("other"));
+    let taken = user("taken");
+    node.names.claim(&taken, &other, &b, &[]).await.unwrap();
+    // What a claim of somebody else's name needs beyond the others.
+    server.say::<()>("ACL SETUSER default -srem").await;
+    let users: Vec<_> = (0..50).map(|n| user(&format!("u{n}"))).collect();
+    let all = users.iter().chain([&taken]).map(|user| node.names.claim(user, &mine, &a, &[]));
+    let mut granted: Vec<_> = all.collect::<FuturesOrdered<_>>().collect().await;
+    let refused = granted.pop().unwrap();
+    assert!(refused.is_err(), "{refused:?}");
+    assert!(granted.iter().all(|claim| matches!(claim, Ok(Claim::Granted))), "{granted:?}");
 }
