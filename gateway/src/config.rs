@@ -10,8 +10,8 @@ use roomcast_protocol::RoomName;
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_store::{Retention, Settings};
 
-use crate::conn::Bounds;
-use crate::peer::{Peering, Secret};
+use crate::edge::peer::{Peering, Secret};
+use crate::edge::socketio::Bounds;
 
 /// The edge of Roomcast: terminates Socket.IO, serves the web UI, exchanges room events through Redis.
 /// Without --redis it is a whole chat in one process.

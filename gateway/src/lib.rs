@@ -2,19 +2,13 @@
 //! it; tests do the same on port 0.
 
 mod app;
-mod client;
+mod chat;
 mod config;
-mod conn;
-mod debug;
-mod fanout;
-mod http;
+mod edge;
+mod hub;
 mod node;
-mod peer;
 mod room;
-mod session;
-mod socket;
 mod telemetry;
-mod trace;
 mod users;
 
 pub use app::App;

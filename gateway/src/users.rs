@@ -281,6 +281,11 @@ enum Holders {
 }
 
 impl Held {
+    /// Whose name it is.
+    pub(crate) fn user(&self) -> &UserName {
+        &self.user
+    }
+
     /// The connection went.
     pub(crate) async fn release(mut self, how: Departure) {
         self.released = true;

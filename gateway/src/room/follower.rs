@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use roomcast_ops::trace::Origin;
 use roomcast_protocol::{Epoch, Position, RoomName, message};
 use roomcast_store::log::Head;
 use roomcast_store::{Entry, Opened};
-use serde_json::value::RawValue;
+
+use crate::hub::Message;
+use crate::telemetry::HealOutcome;
 
 /// Messages kept on the node, so that joins and short absences are answered without asking the store.
 pub(crate) const RECENT: usize = 128;
@@ -16,17 +17,6 @@ pub(crate) const RECENT: usize = 128;
 const RECENT_BYTES: usize = 256 * 1024;
 /// Messages that may wait while a gap is being healed; more are read again.
 const STASH: usize = 1_024;
-
-/// A message, encoded for all who will receive it.
-#[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) offset: u64,
-    /// When it was stored, by the store's clock.
-    pub(crate) ts: u64,
-    pub(crate) json: Box<RawValue>,
-    /// Where it came by the bus, from a traced request.
-    pub(crate) trace: Option<Box<Origin>>,
-}
 
 /// What the follower wants done, in this order.
 #[derive(Debug)]
@@ -48,6 +38,17 @@ pub(crate) enum Healed {
     Lost(Opened),
     /// The store did not answer: try again.
     Failed,
+}
+
+impl Healed {
+    /// For telemetry.
+    pub(super) fn outcome(&self) -> HealOutcome {
+        match self {
+            Self::Whole(_) => HealOutcome::Whole,
+            Self::Lost(_) => HealOutcome::Lost,
+            Self::Failed => HealOutcome::Failed,
+        }
+    }
 }
 
 /// What came after a position, as far as this node remembers.

@@ -1,11 +1,11 @@
-//! Rooms on this node. `Rooms` is the handle that the client's events and the bus call; behind it a
-//! fixed number of workers, each owning the rooms that hash to it, turn what happens into effects
-//! (`state.rs`, pure) and carry them out (`worker.rs`).
+//! Rooms on this node. `Rooms` is the handle that `chat/` and the bus call; behind it a fixed number of workers,
+//! each owning the rooms that hash to it, turn what happens into effects (`state.rs`, pure) and carry them out
+//! (`worker.rs`): towards members through the hub, towards the store through tasks (`work.rs`).
 
 mod figures;
 mod follower;
 mod roster;
-pub(crate) mod state;
+mod state;
 mod work;
 mod worker;
 
@@ -15,39 +15,39 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use roomcast_ops::trace::{self, Trace};
 use roomcast_protocol::ack::Online;
-use roomcast_protocol::{Position, RoomName, UserName};
+use roomcast_protocol::{Position, Refusal, RoomName, UserName};
 use roomcast_store::{News, Sink};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use figures::{Figures, Order, Page, Rank, first};
-pub(crate) use follower::{Healed, Message};
 pub(crate) use roster::Departure;
-pub(crate) use state::Pace;
-use state::{ClientId, Entering};
+use state::Entering;
+pub(crate) use state::{Entered, Pace};
 pub(crate) use work::Surroundings;
 use worker::{Command, Worker};
 
-use crate::client::{Answer, Client};
-use crate::fanout::Fanout;
+use crate::hub::{Connection, ConnectionId, Fanout};
 
 /// Commands that may wait for a worker; news beyond it is a gap, which heals.
 const QUEUE: usize = 8_192;
 
-/// Where a join's answer goes, and the word to the client's own events that they may go on.
-pub(crate) struct Ticket {
-    pub(crate) answer: Answer,
-    pub(crate) done: oneshot::Sender<bool>,
-    /// The request that asks.
-    pub(crate) trace: Option<Trace>,
-}
+/// Answers a join. Called by the room's worker in the step that makes the connection a member, so that nothing of
+/// the room overtakes the answer: it must not block.
+pub(crate) type JoinResponder = Box<dyn FnOnce(Result<Entered, Refusal>) + Send>;
 
-/// A client's request to enter a room.
-pub(crate) struct EnterRequest {
+/// A connection's request to join a room.
+pub(crate) struct JoinRequest {
     pub(crate) room: RoomName,
-    pub(crate) client: Arc<Client>,
+    pub(crate) connection: Arc<Connection>,
     pub(crate) since: Option<Position>,
     pub(crate) limit: usize,
-    pub(crate) answer: Answer,
+    pub(crate) respond: JoinResponder,
+}
+
+/// A join that waits for its answer, and the request it belongs to.
+struct PendingJoin {
+    respond: JoinResponder,
+    trace: Option<Trace>,
 }
 
 struct Shard {
@@ -117,21 +117,19 @@ impl Rooms {
         }
     }
 
-    /// Lets a client in; answers it; true once it is in.
-    pub(crate) async fn enter(&self, request: EnterRequest) -> bool {
-        let EnterRequest { room, client, since, limit, answer } = request;
-        let (done, entered) = oneshot::channel();
-        let ticket = Ticket { answer, done, trace: trace::here() };
-        let (id, user) = (client.id(), client.user().clone());
-        let entering = Entering { id, client, user, since, limit, ticket };
+    /// Makes a connection a member, and answers it.
+    pub(crate) async fn join(&self, request: JoinRequest) {
+        let JoinRequest { room, connection, since, limit, respond } = request;
+        let ticket = PendingJoin { respond, trace: trace::here() };
+        let (id, user) = (connection.id(), connection.user().clone());
+        let entering = Entering { id, client: connection, user, since, limit, ticket };
         self.send(&room, Command::Enter { room: room.clone(), entering }).await;
-        entered.await.unwrap_or(false)
     }
 
-    /// Lets a client out; returns once nothing of the room will reach it any more.
-    pub(crate) async fn leave(&self, room: &RoomName, client: ClientId, how: Departure) {
+    /// Ends a connection's membership; returns once nothing of the room will reach it any more.
+    pub(crate) async fn leave(&self, room: &RoomName, connection: ConnectionId, how: Departure) {
         let (done, left) = oneshot::channel();
-        self.send(room, Command::Leave { room: room.clone(), client, how, done }).await;
+        self.send(room, Command::Leave { room: room.clone(), connection, how, done }).await;
         // An error means that the workers stopped, and nothing will reach anybody any more.
         left.await.unwrap_or_default();
     }

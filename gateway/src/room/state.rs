@@ -11,21 +11,19 @@ use roomcast_protocol::limits::MAX_REPLAY;
 use roomcast_protocol::{Epoch, Position, RoomName, UserName};
 use roomcast_store::{Change, News, Opened, Replay, RoomState};
 
-use super::follower::{Follower, Healed, Message, Since, Step};
+use super::follower::{Follower, Healed, Since, Step};
 use super::roster::{Departure, Roster, Told};
+use crate::hub::{ConnectionId, Message};
 
 /// How long a room stays subscribed after its last user went: joins come in flocks.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// News that may wait while a room is being opened; more are a gap, healed once it is.
 const STASH: usize = 1_024;
 
-/// A connection, on this node.
-pub(crate) type ClientId = u64;
-
 /// A client that wants to enter.
 #[derive(Debug)]
 pub(crate) struct Entering<C, T> {
-    pub(crate) id: ClientId,
+    pub(crate) id: ConnectionId,
     pub(crate) client: C,
     pub(crate) user: UserName,
     pub(crate) since: Option<Position>,
@@ -37,6 +35,7 @@ pub(crate) struct Entering<C, T> {
 /// The answer to a join.
 #[derive(Debug)]
 pub(crate) struct Entered {
+    pub(crate) room: RoomName,
     pub(crate) position: Position,
     pub(crate) recovered: bool,
     pub(crate) messages: Vec<Arc<Message>>,
@@ -61,7 +60,7 @@ pub(crate) enum Effect<C, T> {
     /// Answer a join: before anything else of this room reaches the client.
     Admit { client: C, ticket: T, entered: Entered },
     /// The client is no member any more.
-    Unseat(ClientId),
+    Unseat(ConnectionId),
     /// Refuse a join: the store cannot be reached.
     Refuse { ticket: T },
     /// Read what a join needs; answer with [`Room::past`].
@@ -119,7 +118,7 @@ pub(crate) struct Room<C, T> {
     name: RoomName,
     pace: Pace,
     phase: Phase<C, T>,
-    members: HashMap<ClientId, UserName>,
+    members: HashMap<ConnectionId, UserName>,
     woken_at: Option<Instant>,
 }
 
@@ -180,7 +179,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// A client leaves.
-    pub(crate) fn leave(&mut self, id: ClientId, how: Departure, now: Instant) -> Effects<C, T> {
+    pub(crate) fn leave(&mut self, id: ConnectionId, how: Departure, now: Instant) -> Effects<C, T> {
         if let Phase::Opening { waiting, .. } | Phase::Closing { waiting } = &mut self.phase {
             waiting.retain(|entering| entering.id != id);
         }
@@ -386,6 +385,7 @@ impl<C, T> Room<C, T> {
             live.roster.arrive(&user);
         }
         let entered = Entered {
+            room: self.name.clone(),
             position: live.follower.position().clone(),
             recovered,
             messages,

@@ -10,11 +10,11 @@ use roomcast_protocol::{Position, RoomName};
 use roomcast_store::{Change, Replay, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::Ticket;
+use super::PendingJoin;
 use super::follower::{Healed, RECENT};
 use super::state::{Entering, Pace, Past};
 use super::worker::Command;
-use crate::client::Client;
+use crate::hub::Connection;
 use crate::node::Node;
 use crate::telemetry::Events;
 
@@ -125,7 +125,7 @@ impl Surroundings {
     pub(super) fn read_after(
         &self,
         (results, room): Results,
-        entering: Entering<Arc<Client>, Ticket>,
+        entering: Entering<Arc<Connection>, PendingJoin>,
         position: Position,
     ) {
         let around = self.clone();
@@ -142,7 +142,11 @@ impl Surroundings {
     }
 
     /// Reads the newest messages for a client that wants more than the node remembers.
-    pub(super) fn read_newest(&self, (results, room): Results, entering: Entering<Arc<Client>, Ticket>) {
+    pub(super) fn read_newest(
+        &self,
+        (results, room): Results,
+        entering: Entering<Arc<Connection>, PendingJoin>,
+    ) {
         let around = self.clone();
         self.spawn("room-newest", results, async move {
             let past = match around.store.log.before(&room, None, entering.limit).await {
@@ -174,7 +178,7 @@ impl Surroundings {
                     Healed::Failed
                 }
             };
-            around.events.healed(&healed);
+            around.events.healed(healed.outcome());
             Command::Healed { room, healed }
         });
     }

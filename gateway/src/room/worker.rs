@@ -1,42 +1,43 @@
 //! Owns the rooms of one shard: takes commands in order, lets `state.rs` decide, and carries out the
-//! effects: to clients through `fanout.rs`, at once where the room is quiet and gathered where it is hot;
-//! to the store through `work.rs` in tasks whose results come back as commands. Never waits for the store.
+//! effects: to members through the hub, at once where the room is quiet and in batches where it is busy;
+//! to the store through `work.rs` in tasks whose results come back as commands. Never waits for either.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roomcast_ops::trace::{self, Trace};
-use roomcast_protocol::ack::{Joined, Online};
+use roomcast_protocol::ack::Online;
 use roomcast_protocol::server::{Presence, Resync, Snapshot, TypingNews};
-use roomcast_protocol::{Code, Refusal, RoomName, event};
+use roomcast_protocol::{Code, Refusal, RoomName};
 use roomcast_store::{News, Opened, RoomState};
 use tokio::sync::{mpsc, oneshot};
 
 use super::figures::{Activity, Figures, Order, Page, Rank, first, milliseconds};
-use super::follower::{Follower, Healed, Message};
+use super::follower::{Follower, Healed};
 use super::roster::{Departure, Told};
-use super::state::{ClientId, Effect, Entered, Entering, Past, Room};
+use super::state::{Effect, Entering, Past, Room};
 use super::work::Surroundings;
-use super::{Gap, Ticket};
-use crate::client::Client;
-use crate::fanout::{Batch, Fanout, Payload, Seats};
+use super::{Gap, PendingJoin};
+use crate::hub::{Batch, Connection, ConnectionId, Event, Fanout, Full, Members, Places};
 
-type Caller = Arc<Client>;
-type Effects = Vec<Effect<Caller, Ticket>>;
+/// How soon a batch that the fan-out had no place for is offered again.
+const FANOUT_RETRY: Duration = Duration::from_millis(1);
+
+type Effects = Vec<Effect<Arc<Connection>, PendingJoin>>;
 
 pub(super) enum Command {
-    Enter { room: RoomName, entering: Entering<Caller, Ticket> },
-    Leave { room: RoomName, client: ClientId, how: Departure, done: oneshot::Sender<()> },
+    Enter { room: RoomName, entering: Entering<Arc<Connection>, PendingJoin> },
+    Leave { room: RoomName, connection: ConnectionId, how: Departure, done: oneshot::Sender<()> },
     Online { room: RoomName, reply: oneshot::Sender<Option<Online>> },
     News { room: RoomName, news: News },
     Rewrite,
     Figures { page: Page, reply: oneshot::Sender<Vec<(Rank, Figures)>> },
     Opened { room: RoomName, opened: Option<(Opened, RoomState)>, trace: Option<Trace> },
     Closed { room: RoomName },
-    Past { room: RoomName, entering: Entering<Caller, Ticket>, past: Past },
+    Past { room: RoomName, entering: Entering<Arc<Connection>, PendingJoin>, past: Past },
     Healed { room: RoomName, healed: Healed },
     Wrote { room: RoomName, taken: bool },
     Presence { room: RoomName, state: Option<RoomState> },
@@ -56,10 +57,10 @@ impl Command {
     }
 }
 
-/// A room, and what is on its way to its members.
-struct Hall {
-    room: Room<Caller, Ticket>,
-    seats: Seats,
+/// A room, its members, and what is on its way to them.
+struct RoomEntry {
+    room: Room<Arc<Connection>, PendingJoin>,
+    members: Members,
     /// Gathered since the last write.
     pending: Batch,
     written_at: Option<Instant>,
@@ -70,7 +71,7 @@ struct Hall {
     alarmed: bool,
 }
 
-impl Hall {
+impl RoomEntry {
     fn figures(&self, room: RoomName, now: Instant) -> Figures {
         let follower = self.room.follower();
         let (state, since) = self.state;
@@ -81,7 +82,7 @@ impl Hall {
             state,
             state_ms: milliseconds(now.saturating_duration_since(since)),
             age_ms: milliseconds(self.activity.age(now)),
-            members: self.seats.len(),
+            members: self.members.len(),
             waiting: self.room.waiting(),
             messages: self.activity.total(),
             messages_per_second,
@@ -105,7 +106,9 @@ pub(super) struct Worker {
     results: mpsc::WeakSender<Command>,
     fanout: Fanout,
     around: Surroundings,
-    halls: HashMap<RoomName, Hall>,
+    rooms: HashMap<RoomName, RoomEntry>,
+    /// A batch waits until the fan-out has a place for it.
+    fanout_full: bool,
     alarms: BinaryHeap<Reverse<(Instant, Alarm, RoomName)>>,
 }
 
@@ -117,7 +120,16 @@ impl Worker {
         fanout: Fanout,
         around: Surroundings,
     ) -> Self {
-        Self { commands, gap, results, fanout, around, halls: HashMap::new(), alarms: BinaryHeap::new() }
+        Self {
+            commands,
+            gap,
+            results,
+            fanout,
+            around,
+            rooms: HashMap::new(),
+            fanout_full: false,
+            alarms: BinaryHeap::new(),
+        }
     }
 
     /// Runs until every handle is gone.
@@ -126,64 +138,65 @@ impl Worker {
             let alarm = self.alarms.peek().map(|Reverse((at, ..))| *at);
             let gap = Arc::clone(&self.gap);
             tokio::select! {
-                command = self.commands.recv() => match command {
+                // While the fan-out has no place, news waits in the queue, whose overflow is a gap that heals.
+                command = self.commands.recv(), if !self.fanout_full => match command {
                     Some(command) => match command.trace() {
-                        None => self.take(command).await,
-                        Some(trace) => Box::pin(trace::within(trace, self.take(command))).await,
+                        None => self.take(command),
+                        Some(trace) => Box::pin(trace::within(trace, async { self.take(command) })).await,
                     },
                     None => return,
                 },
                 () = gap.wake.notified() => {}
-                () = until(alarm) => self.ring().await,
+                () = until(alarm) => self.ring(),
             }
             if self.gap.noted.swap(false, Ordering::AcqRel) {
                 self.around.events.gap();
-                self.each_room(Room::gap).await;
+                self.each_room(Room::gap);
             }
         }
     }
 
-    async fn take(&mut self, command: Command) {
+    fn take(&mut self, command: Command) {
         let now = Instant::now();
         match command {
             Command::Enter { room, entering } => {
                 let pace = self.around.pace;
-                let hall = self.halls.entry(room.clone()).or_insert_with(|| Hall {
+                let entry = self.rooms.entry(room.clone()).or_insert_with(|| RoomEntry {
                     room: Room::new(room.clone(), pace),
-                    seats: Seats::default(),
+                    members: Members::default(),
                     pending: Batch::default(),
                     written_at: None,
                     activity: Activity::new(now),
                     state: ("opening", now),
                     alarmed: false,
                 });
-                let effects = hall.room.enter(entering, now);
-                self.carry_out(&room, effects).await;
+                let effects = entry.room.enter(entering, now);
+                self.carry_out(&room, effects);
             }
-            Command::Leave { room, client, how, done } => {
-                self.with(&room, |room| room.leave(client, how, now)).await;
+            Command::Leave { room, connection, how, done } => {
+                self.with(&room, |room| room.leave(connection, how, now));
                 // Nobody waits where the connection's own task was ended.
                 done.send(()).unwrap_or_default();
             }
             Command::Online { room, reply } => {
-                let online = self.halls.get(&room).and_then(|hall| hall.room.online());
+                let online = self.rooms.get(&room).and_then(|entry| entry.room.online());
                 reply.send(online).unwrap_or_default();
             }
-            Command::News { room, news } => self.with(&room, |room| room.news(news, now)).await,
+            Command::News { room, news } => self.with(&room, |room| room.news(news, now)),
             Command::Figures { page, reply } => reply.send(self.figures(&page, now)).unwrap_or_default(),
-            Command::Rewrite => self.each_room(Room::rewrite).await,
-            Command::Opened { room, opened, .. } => self.with(&room, |room| room.opened(opened, now)).await,
-            Command::Closed { room } => self.with(&room, Room::closed).await,
+            Command::Rewrite => self.each_room(Room::rewrite),
+            Command::Opened { room, opened, .. } => self.with(&room, |room| room.opened(opened, now)),
+            Command::Closed { room } => self.with(&room, Room::closed),
             Command::Past { room, entering, past } => {
-                self.with(&room, |room| room.past(entering, past, now)).await;
+                self.with(&room, |room| room.past(entering, past, now));
             }
-            Command::Healed { room, healed } => self.with(&room, |room| room.healed(healed, now)).await,
-            Command::Wrote { room, taken } => self.with(&room, |room| room.wrote(taken, now)).await,
-            Command::Presence { room, state } => self.with(&room, |room| room.presence(state, now)).await,
+            Command::Healed { room, healed } => self.with(&room, |room| room.healed(healed, now)),
+            Command::Wrote { room, taken } => self.with(&room, |room| room.wrote(taken, now)),
+            Command::Presence { room, state } => self.with(&room, |room| room.presence(state, now)),
         }
     }
 
-    async fn ring(&mut self) {
+    fn ring(&mut self) {
         let now = Instant::now();
         // No more than there are now: what these set again, however soon, comes after the commands that wait.
         for _ in 0..self.alarms.len() {
@@ -192,65 +205,66 @@ impl Worker {
             }
             let Some(Reverse((_, alarm, room))) = self.alarms.pop() else { return };
             match alarm {
-                Alarm::Timer => self.with(&room, |room| room.timer(now)).await,
+                Alarm::Timer => self.with(&room, |room| room.timer(now)),
                 Alarm::Write => {
-                    if let Some(hall) = self.halls.get_mut(&room) {
-                        hall.alarmed = false;
+                    if let Some(entry) = self.rooms.get_mut(&room) {
+                        entry.alarmed = false;
                     }
-                    self.write(&room).await;
+                    self.flush(&room, Places::Open);
                 }
             }
         }
     }
 
-    async fn each_room(&mut self, act: impl Fn(&mut Room<Caller, Ticket>, Instant) -> Effects) {
+    fn each_room(&mut self, act: impl Fn(&mut Room<Arc<Connection>, PendingJoin>, Instant) -> Effects) {
         let now = Instant::now();
-        let rooms: Vec<RoomName> = self.halls.keys().cloned().collect();
+        let rooms: Vec<RoomName> = self.rooms.keys().cloned().collect();
         for room in rooms {
-            self.with(&room, |room| act(room, now)).await;
+            self.with(&room, |room| act(room, now));
         }
     }
 
-    async fn with(&mut self, room: &RoomName, act: impl FnOnce(&mut Room<Caller, Ticket>) -> Effects) {
-        if let Some(hall) = self.halls.get_mut(room) {
-            let effects = act(&mut hall.room);
-            self.carry_out(room, effects).await;
+    fn with(
+        &mut self,
+        room: &RoomName,
+        act: impl FnOnce(&mut Room<Arc<Connection>, PendingJoin>) -> Effects,
+    ) {
+        if let Some(entry) = self.rooms.get_mut(room) {
+            let effects = act(&mut entry.room);
+            self.carry_out(room, effects);
         }
     }
 
-    async fn carry_out(&mut self, room: &RoomName, effects: Effects) {
+    fn carry_out(&mut self, room: &RoomName, effects: Effects) {
         for effect in effects {
             let results = || (self.results.clone(), room.clone());
             match effect {
                 Effect::Admit { client, ticket, entered } => {
-                    // What is pending belongs to the answer, and must not follow it; nor must what is
-                    // under way to a client that was here already.
-                    self.reseat(room, |seats| seats.remove(client.id()));
-                    self.write(room).await;
-                    admit(room, ticket, entered);
+                    // What is pending belongs to the answer, and must not follow it; nor must what is under way
+                    // to a connection that was a member already.
+                    self.change_members(room, |members| members.remove(client.id()));
+                    self.flush(room, Places::Reserved);
+                    (ticket.respond)(Ok(entered));
                     self.around.events.joined();
-                    self.reseat(room, |seats| seats.add(client));
+                    self.change_members(room, |members| members.add(room, &client));
                 }
-                Effect::Unseat(client) => self.reseat(room, |seats| seats.remove(client)),
+                Effect::Unseat(client) => self.change_members(room, |members| members.remove(client)),
                 Effect::Refuse { ticket } => {
                     let why = "the cluster's memory cannot be reached; try again";
-                    ticket.answer.refuse(Refusal::new(Code::Unavailable, why));
-                    ticket.done.send(false).unwrap_or_default();
+                    (ticket.respond)(Err(Refusal::new(Code::Unavailable, why)));
                 }
-                Effect::Deliver(message) => {
-                    self.gather(room, |batch| batch.push(event::server::MESSAGE, Payload::Message(message)));
-                }
+                Effect::Deliver(message) => self.push(room, Event::Message(message)),
                 Effect::Resync(epoch) => {
                     self.around.events.resync();
-                    let told = Resync { room: room.clone(), epoch };
-                    self.gather(room, |batch| batch.push_new(event::server::RESYNC, &told));
+                    self.push(room, Event::Resync(Resync { room: room.clone(), epoch }));
                 }
-                Effect::Tell(told) => self.gather(room, |batch| tell(room, batch, told)),
+                Effect::Tell(told) => self.push(room, presence_event(room, told)),
                 Effect::Typing { user, typing } => {
                     let told = TypingNews { room: room.clone(), user: user.clone(), typing };
-                    if let Some(hall) = self.halls.get(room) {
-                        let batch = Batch::volatile(event::server::TYPING, &told, user);
-                        self.fanout.send(&hall.seats, batch).await;
+                    if let Some(entry) = self.rooms.get(room) {
+                        let batch = Batch::volatile(Event::Typing(told), user);
+                        // Where the fan-out is full, nobody misses it.
+                        self.fanout.send(&entry.members, batch, Places::Open).unwrap_or_default();
                     }
                 }
                 Effect::Open => self.around.open(results()),
@@ -264,68 +278,83 @@ impl Worker {
                 Effect::ReadPresence => self.around.read_presence(results()),
                 Effect::Touch => self.around.touch(room.clone()),
                 Effect::WakeAt(at) => self.alarms.push(Reverse((at, Alarm::Timer, room.clone()))),
-                Effect::Drop => drop(self.halls.remove(room)),
+                Effect::Drop => drop(self.rooms.remove(room)),
             }
         }
-        if let Some(hall) = self.halls.get_mut(room)
-            && hall.state.0 != hall.room.state()
+        if let Some(entry) = self.rooms.get_mut(room)
+            && entry.state.0 != entry.room.state()
         {
-            hall.state = (hall.room.state(), Instant::now());
+            entry.state = (entry.room.state(), Instant::now());
         }
-        self.write_if_due(room).await;
+        self.flush_if_due(room);
     }
 
     fn figures(&self, page: &Page, now: Instant) -> Vec<(Rank, Figures)> {
-        let ranked = self.halls.iter().map(|(room, hall)| {
+        let ranked = self.rooms.iter().map(|(room, entry)| {
             let measure = match page.order {
-                Order::Members => hall.seats.len() as u64,
-                Order::Rate => hall.activity.rate(now),
-                Order::Messages => hall.activity.total(),
+                Order::Members => entry.members.len() as u64,
+                Order::Rate => entry.activity.rate(now),
+                Order::Messages => entry.activity.total(),
             };
-            ((Reverse(measure), room.as_str()), (room, hall))
+            ((Reverse(measure), room.as_str()), (room, entry))
         });
         let found = first(ranked, page.after.as_ref(), page.limit).into_iter();
         found
-            .map(|((measure, name), (room, hall))| {
-                ((measure, name.to_owned()), hall.figures(room.clone(), now))
+            .map(|((measure, name), (room, entry))| {
+                ((measure, name.to_owned()), entry.figures(room.clone(), now))
             })
             .collect()
     }
 
-    fn reseat(&mut self, room: &RoomName, act: impl FnOnce(&mut Seats)) {
-        if let Some(hall) = self.halls.get_mut(room) {
-            let before = hall.seats.len();
-            act(&mut hall.seats);
-            self.around.events.seated(before, hall.seats.len());
+    fn change_members(&mut self, room: &RoomName, change: impl FnOnce(&mut Members)) {
+        if let Some(entry) = self.rooms.get_mut(room) {
+            let before = entry.members.len();
+            change(&mut entry.members);
+            self.around.events.members_changed(before, entry.members.len());
         }
     }
 
-    fn gather(&mut self, room: &RoomName, add: impl FnOnce(&mut Batch)) {
-        if let Some(hall) = self.halls.get_mut(room) {
-            add(&mut hall.pending);
+    fn push(&mut self, room: &RoomName, event: Event) {
+        if let Some(entry) = self.rooms.get_mut(room) {
+            entry.pending.push(event);
         }
     }
 
     /// A quiet room is written at once; a hot one when its last write is long enough ago.
-    async fn write_if_due(&mut self, room: &RoomName) {
-        let Some(hall) = self.halls.get_mut(room).filter(|hall| !hall.pending.is_empty()) else { return };
-        let due = hall.written_at.map(|at| at + self.around.gather).filter(|due| *due > Instant::now());
+    fn flush_if_due(&mut self, room: &RoomName) {
+        let Some(entry) = self.rooms.get_mut(room).filter(|entry| !entry.pending.is_empty()) else { return };
+        let due = entry.written_at.map(|at| at + self.around.gather).filter(|due| *due > Instant::now());
         match due {
-            None => self.write(room).await,
-            Some(due) => {
-                if !std::mem::replace(&mut hall.alarmed, true) {
-                    self.alarms.push(Reverse((due, Alarm::Write, room.clone())));
-                }
+            None => self.flush(room, Places::Open),
+            Some(due) => self.alarm_write(room, due),
+        }
+    }
+
+    /// Hands what is pending over to the fan-out.
+    fn flush(&mut self, room: &RoomName, places: Places) {
+        let Some(entry) = self.rooms.get_mut(room).filter(|entry| !entry.pending.is_empty()) else { return };
+        let (batch, now) = (std::mem::take(&mut entry.pending), Instant::now());
+        let messages = batch.messages() as u64;
+        match self.fanout.send(&entry.members, batch, places) {
+            Ok(()) => {
+                entry.written_at = Some(now);
+                entry.activity.add(messages, now);
+                self.fanout_full = false;
+            }
+            Err(Full(batch)) => {
+                entry.pending = *batch;
+                self.fanout_full = true;
+                self.alarm_write(room, now + FANOUT_RETRY);
             }
         }
     }
 
-    async fn write(&mut self, room: &RoomName) {
-        let Some(hall) = self.halls.get_mut(room).filter(|hall| !hall.pending.is_empty()) else { return };
-        let (batch, now) = (std::mem::take(&mut hall.pending), Instant::now());
-        hall.written_at = Some(now);
-        hall.activity.add(batch.messages() as u64, now);
-        self.fanout.send(&hall.seats, batch).await;
+    fn alarm_write(&mut self, room: &RoomName, at: Instant) {
+        if let Some(entry) = self.rooms.get_mut(room)
+            && !std::mem::replace(&mut entry.alarmed, true)
+        {
+            self.alarms.push(Reverse((at, Alarm::Write, room.clone())));
+        }
     }
 }
 
@@ -336,30 +365,10 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// Answers a join and lets the client's own events go on.
-fn admit(room: &RoomName, ticket: Ticket, entered: Entered) {
-    let Online { count, users } = entered.online.clone();
-    let snapshot = Snapshot { room: room.clone(), count, users };
-    let joined = Joined {
-        room: room.clone(),
-        epoch: entered.position.epoch,
-        offset: entered.position.offset,
-        recovered: entered.recovered,
-        messages: entered.messages.iter().map(|message: &Arc<Message>| &message.json).collect(),
-        online: entered.online,
-    };
-    ticket.answer.give_with(&joined, event::server::ONLINE_USERS, &snapshot);
-    ticket.done.send(true).unwrap_or_default();
-}
-
-fn tell(room: &RoomName, batch: &mut Batch, told: Told) {
+fn presence_event(room: &RoomName, told: Told) -> Event {
     let room = room.clone();
     match told {
-        Told::Differences { joined, left, count } => {
-            batch.push_new(event::server::PRESENCE, &Presence { room, joined, left, count });
-        }
-        Told::Snapshot(Online { count, users }) => {
-            batch.push_new(event::server::ONLINE_USERS, &Snapshot { room, count, users });
-        }
+        Told::Differences { joined, left, count } => Event::Presence(Presence { room, joined, left, count }),
+        Told::Snapshot(Online { count, users }) => Event::OnlineUsers(Snapshot { room, count, users }),
     }
 }

@@ -1,4 +1,4 @@
-//! Clients: how they come, what they ask, how they go. Called by `socket/`, `client.rs`, `http/` and `app.rs`.
+//! Clients: how they come, what they ask, how they go. Called by the edge, `hub/` and `app.rs`.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::{Events, gauge};
 
 /// How a client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transport {
+pub(crate) enum TransportKind {
     WebSocket,
     Polling,
 }
 
-impl Transport {
+impl TransportKind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
@@ -103,7 +103,7 @@ impl Connections {
                 "roomcast_connections",
                 "Clients connected to a namespace.",
                 "transport",
-                &[Transport::WebSocket.name(), Transport::Polling.name()],
+                &[TransportKind::WebSocket.name(), TransportKind::Polling.name()],
             )?,
             connects: metrics.counter_set(
                 "roomcast_connects_total",
@@ -161,7 +161,7 @@ impl Connections {
 
 impl Events {
     /// A connect packet was answered with yes.
-    pub(crate) fn connected(&self, transport: Transport, took: Duration) {
+    pub(crate) fn connected(&self, transport: TransportKind, took: Duration) {
         let own = &self.0.connections;
         own.connections.add(transport.name(), 1);
         own.connects.inc("ok");
@@ -178,11 +178,11 @@ impl Events {
 
     /// A client that began with long-polling goes on by WebSocket.
     pub(crate) fn upgraded(&self) {
-        self.0.connections.connections.add(Transport::Polling.name(), -1);
-        self.0.connections.connections.add(Transport::WebSocket.name(), 1);
+        self.0.connections.connections.add(TransportKind::Polling.name(), -1);
+        self.0.connections.connections.add(TransportKind::WebSocket.name(), 1);
     }
 
-    pub(crate) fn disconnected(&self, transport: Transport, reason: &'static str) {
+    pub(crate) fn disconnected(&self, transport: TransportKind, reason: &'static str) {
         self.0.connections.connections.add(transport.name(), -1);
         self.0.connections.disconnects.inc(reason);
     }

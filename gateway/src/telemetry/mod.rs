@@ -12,9 +12,8 @@ use std::sync::Arc;
 
 use roomcast_ops::{Metrics, MetricsError, Readiness};
 
-pub(crate) use connections::Transport;
-pub(crate) use connections::{Forward, Forwarded};
-pub(crate) use rooms::Sums;
+pub(crate) use connections::{Forward, Forwarded, TransportKind};
+pub(crate) use rooms::{FanoutTotals, HealOutcome};
 pub(crate) use wire::Written;
 
 /// Every metric of this process, registered; called on the runtime that serves.

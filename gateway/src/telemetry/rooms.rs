@@ -1,5 +1,5 @@
 //! Rooms on this node: who is in them, what is said, how it reaches the members, and what had to be mended.
-//! Called by `room/`, `fanout.rs` and `socket/send_message.rs`; nothing here runs once per recipient.
+//! Called by `room/`, `hub/fanout.rs` and `chat/send_message.rs`; nothing here runs once per recipient.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,6 @@ use roomcast_ops::{Metrics, MetricsError};
 
 use super::wire::Written;
 use super::{Events, count, gauge};
-use crate::room::Healed;
 
 /// Bucket bounds for members of a room.
 const MEMBERS: &[f64] =
@@ -67,7 +66,7 @@ impl Rooms {
                 "Rooms read again after a gap: nothing is missing (whole), the log could not fill it (lost), it \
                  will be tried again (failed).",
                 "outcome",
-                &["whole", "lost", "failed"],
+                &HealOutcome::ALL.map(HealOutcome::name),
             )?,
             resyncs: metrics
                 .counter("roomcast_resyncs_total", "Times that members were told to read a room anew.")?,
@@ -75,10 +74,30 @@ impl Rooms {
     }
 }
 
-/// What one fan-out came to, summed up on its way from member to member.
+/// How reading a room again after a gap ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HealOutcome {
+    Whole,
+    Lost,
+    Failed,
+}
+
+impl HealOutcome {
+    const ALL: [Self; 3] = [Self::Whole, Self::Lost, Self::Failed];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Lost => "lost",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What one fan-out sent, summed up on its way from member to member.
 #[derive(Debug, Default)]
-pub(crate) struct Sums {
-    /// Members that it was given to.
+pub(crate) struct FanoutTotals {
+    /// Members that it was sent to.
     pub(crate) members: usize,
     /// What was written at once; what waits is counted when it leaves.
     pub(crate) written: Written,
@@ -86,7 +105,7 @@ pub(crate) struct Sums {
 
 impl Events {
     /// A room had so many members on this node, and has so many now.
-    pub(crate) fn seated(&self, before: usize, after: usize) {
+    pub(crate) fn members_changed(&self, before: usize, after: usize) {
         self.0.rooms.members.add(gauge(after) - gauge(before));
         self.0.rooms.rooms.add(i64::from(after > 0) - i64::from(before > 0));
     }
@@ -101,16 +120,22 @@ impl Events {
 
     /// A batch of so many events left for the members of a room; `oldest` is when its first message was
     /// stored, in milliseconds since 1970, where it has one.
-    pub(crate) fn fanned_out(&self, events: usize, oldest: Option<u64>, sums: &Sums, took: Duration) {
-        if sums.members == 0 {
+    pub(crate) fn fanned_out(
+        &self,
+        events: usize,
+        oldest: Option<u64>,
+        totals: &FanoutTotals,
+        took: Duration,
+    ) {
+        if totals.members == 0 {
             return;
         }
         let own = &self.0.rooms;
-        own.delivered.inc_by(count(events * sums.members));
+        own.delivered.inc_by(count(events * totals.members));
         #[expect(clippy::cast_precision_loss, reason = "a node has fewer members than that")]
-        own.fanout_members.observe(sums.members as f64);
+        own.fanout_members.observe(totals.members as f64);
         own.fanout_seconds.observe(took.as_secs_f64());
-        self.written(&sums.written);
+        self.written(&totals.written);
         if let Some(stored) = oldest {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             own.lag.observe(now.saturating_sub(Duration::from_millis(stored)).as_secs_f64());
@@ -121,12 +146,8 @@ impl Events {
         self.0.rooms.gaps.inc();
     }
 
-    pub(crate) fn healed(&self, healed: &Healed) {
-        self.0.rooms.heals.inc(match healed {
-            Healed::Whole(_) => "whole",
-            Healed::Lost(_) => "lost",
-            Healed::Failed => "failed",
-        });
+    pub(crate) fn healed(&self, outcome: HealOutcome) {
+        self.0.rooms.heals.inc(outcome.name());
     }
 
     pub(crate) fn resync(&self) {

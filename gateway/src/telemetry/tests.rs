@@ -69,9 +69,9 @@ async fn a_fan_out_is_counted_once_with_its_sums() {
     let events = &measured.events;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let milliseconds = |at: Duration| u64::try_from(at.as_millis()).unwrap();
-    let sums = Sums { members: 300, written: Written { writes: 290, frames: 580, bytes: 9_000 } };
+    let totals = FanoutTotals { members: 300, written: Written { writes: 290, frames: 580, bytes: 9_000 } };
     let stored = milliseconds(now.saturating_sub(Duration::from_secs(3)));
-    events.fanned_out(2, Some(stored), &sums, Duration::from_micros(40));
+    events.fanned_out(2, Some(stored), &totals, Duration::from_micros(40));
     measured.has(&[
         ("roomcast_deliveries_total", 600.0),
         ("roomcast_writes_total", 290.0),
@@ -84,13 +84,13 @@ async fn a_fan_out_is_counted_once_with_its_sums() {
         ("roomcast_delivery_lag_seconds_bucket{le=\"5\"}", 1.0),
     ]);
     let before = measured.value("roomcast_delivery_lag_seconds_sum");
-    events.fanned_out(1, Some(milliseconds(now) + 60_000), &sums, Duration::ZERO);
+    events.fanned_out(1, Some(milliseconds(now) + 60_000), &totals, Duration::ZERO);
     measured.has(&[
         ("roomcast_delivery_lag_seconds_count", 2.0),
         ("roomcast_delivery_lag_seconds_sum", before), // a clock that is ahead of ours is no lag
     ]);
-    events.fanned_out(1, None, &sums, Duration::ZERO);
-    events.fanned_out(1, Some(stored), &Sums::default(), Duration::ZERO);
+    events.fanned_out(1, None, &totals, Duration::ZERO);
+    events.fanned_out(1, Some(stored), &FanoutTotals::default(), Duration::ZERO);
     measured.has(&[
         ("roomcast_delivery_lag_seconds_count", 2.0),
         ("roomcast_fanout_members_count", 3.0),
@@ -102,14 +102,14 @@ async fn a_fan_out_is_counted_once_with_its_sums() {
 async fn gauges_follow_what_comes_and_goes() {
     let measured = Measured::new();
     let events = &measured.events;
-    events.connected(Transport::Polling, Duration::from_millis(3));
-    events.connected(Transport::WebSocket, Duration::from_millis(3));
+    events.connected(TransportKind::Polling, Duration::from_millis(3));
+    events.connected(TransportKind::WebSocket, Duration::from_millis(3));
     events.upgraded();
     events.connect_refused(Code::UsernameTaken, Duration::from_millis(700));
-    events.disconnected(Transport::WebSocket, "heartbeat");
+    events.disconnected(TransportKind::WebSocket, "heartbeat");
     [(0, 1), (1, 2), (2, 2), (2, 0), (0, 5)]
         .iter()
-        .for_each(|(before, after)| events.seated(*before, *after));
+        .for_each(|(before, after)| events.members_changed(*before, *after));
     events.queued(0, 700);
     events.queued(700, 200);
     events.received("join");

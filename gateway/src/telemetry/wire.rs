@@ -1,4 +1,5 @@
-//! Bytes of WebSockets. Called by `conn/`; by `fanout.rs` with what a whole fan-out wrote.
+//! Bytes of WebSockets. Called by the transports of `edge/socketio`; by `hub/fanout.rs` with what a whole fan-out
+//! wrote.
 
 use prometheus::{IntCounter, IntGauge};
 use roomcast_ops::{Metrics, MetricsError};
@@ -33,12 +34,20 @@ impl Wire {
     }
 }
 
-/// What went to the system.
+/// What was given to the system.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) writes: usize,
     pub(crate) frames: usize,
     pub(crate) bytes: usize,
+}
+
+impl Written {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.writes += other.writes;
+        self.frames += other.frames;
+        self.bytes += other.bytes;
+    }
 }
 
 impl Events {

@@ -16,7 +16,7 @@ fn room() -> TestRoom {
     Room::new(RoomName::parse("r").unwrap(), pace)
 }
 
-fn entering(id: ClientId, since: Option<(&str, u64)>) -> Entering<&'static str, u32> {
+fn entering(id: ConnectionId, since: Option<(&str, u64)>) -> Entering<&'static str, u32> {
     let since = since.map(|(epoch, offset)| Position { epoch: Epoch::new(epoch), offset });
     Entering { id, client: "c", user: user("ann"), since, limit: 50, ticket: u32::try_from(id).unwrap() }
 }

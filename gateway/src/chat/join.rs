@@ -1,0 +1,50 @@
+//! `join`: into a room, with what was missed, or with the newest messages.
+
+use std::sync::Arc;
+
+use roomcast_ops::trace;
+use roomcast_protocol::client::Join;
+use roomcast_protocol::limits::MAX_ROOMS;
+use roomcast_protocol::{Code, Refusal};
+use tokio::sync::oneshot;
+
+use super::limits::page;
+use super::{Actor, Chat, Reply};
+use crate::room::JoinRequest;
+
+impl Chat {
+    /// Answers by `respond`, which the room calls itself; returns once it has.
+    pub(super) async fn join<R>(&self, actor: &Actor, join: Join, respond: R)
+    where
+        R: FnOnce(Result<Reply, Refusal>) + Send + 'static,
+    {
+        let limit = match may_join(actor, &join) {
+            Ok(limit) => limit,
+            Err(refusal) => return respond(Err(refusal)),
+        };
+        let Join { room, since, .. } = join;
+        trace::note("roomcast.room", || room.to_string());
+        let (done, answered) = oneshot::channel();
+        let respond = Box::new(move |entered: Result<_, Refusal>| {
+            let refused = entered.is_err();
+            respond(entered.map(Reply::Joined));
+            // The connection's own task may have ended.
+            done.send(refused).unwrap_or_default();
+        });
+        let connection = Arc::clone(actor.device());
+        self.rooms.join(JoinRequest { room, connection, since, limit, respond }).await;
+        // An error means that the connection left while it was joining, or that the process ends.
+        if answered.await.unwrap_or(true) {
+            trace::fail("refused");
+        }
+    }
+}
+
+/// Whether one more room may be joined; answers with how many messages to begin with.
+fn may_join(actor: &Actor, join: &Join) -> Result<usize, Refusal> {
+    if actor.device().room_count() >= MAX_ROOMS && !actor.device().is_in(&join.room) {
+        let why = format!("a connection may be in {MAX_ROOMS} rooms at once");
+        return Err(Refusal::new(Code::TooManyRooms, why));
+    }
+    page(join.limit, 0)
+}

@@ -1,0 +1,86 @@
+//! Bounds of what actors may say and ask for. Pure. Called by the commands' files.
+
+use roomcast_protocol::limits::{DEFAULT_PAGE, MAX_ID_CHARS, MAX_PAGE, MAX_RESUME_BYTES, MAX_TEXT_BYTES};
+use roomcast_protocol::{Code, Refusal};
+
+/// The size of a page that was asked for: `least` to [`MAX_PAGE`].
+pub(super) fn page(limit: Option<usize>, least: usize) -> Result<usize, Refusal> {
+    match limit {
+        None => Ok(DEFAULT_PAGE),
+        Some(limit) if (least..=MAX_PAGE).contains(&limit) => Ok(limit),
+        Some(_) => Err(Refusal::new(Code::BadRequest, format!("limit must be {least} to {MAX_PAGE}"))),
+    }
+}
+
+/// What somebody says.
+pub(super) fn text(text: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() {
+        return Err(Refusal::new(Code::BadText, "the text is empty"));
+    }
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(Refusal::new(Code::BadText, format!("the text is longer than {MAX_TEXT_BYTES} bytes")));
+    }
+    Ok(())
+}
+
+/// A message's id: the client's, or a fresh one where it gave none.
+pub(super) fn message_id(id: Option<String>) -> Result<String, Refusal> {
+    match id {
+        Some(id) if id.is_empty() || id.chars().count() > MAX_ID_CHARS => {
+            Err(Refusal::new(Code::BadId, format!("an id has 1 to {MAX_ID_CHARS} characters")))
+        }
+        Some(id) => Ok(id),
+        None => Ok(random_word()),
+    }
+}
+
+/// A secret that a client chose.
+pub(super) fn resume(resume: &str) -> Result<(), Refusal> {
+    if resume.is_empty() || resume.len() > MAX_RESUME_BYTES {
+        return Err(Refusal::new(Code::BadRequest, format!("resume has 1 to {MAX_RESUME_BYTES} bytes")));
+    }
+    Ok(())
+}
+
+/// 128 random bits, in hexadecimal.
+pub(super) fn random_word() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_bounded() {
+        assert!(text("hi").is_ok());
+        assert_eq!(text(" \n").unwrap_err().code, Code::BadText);
+        assert!(text(&"x".repeat(MAX_TEXT_BYTES)).is_ok());
+        assert_eq!(text(&"x".repeat(MAX_TEXT_BYTES + 1)).unwrap_err().code, Code::BadText);
+    }
+
+    #[test]
+    fn a_message_always_has_an_id() {
+        assert_eq!(message_id(Some("a".into())).unwrap(), "a");
+        assert_eq!(message_id(None).unwrap().len(), 32);
+        assert_ne!(message_id(None), message_id(None));
+        assert_eq!(message_id(Some(String::new())).unwrap_err().code, Code::BadId);
+        assert!(message_id(Some("é".repeat(MAX_ID_CHARS))).is_ok());
+        assert_eq!(message_id(Some("x".repeat(MAX_ID_CHARS + 1))).unwrap_err().code, Code::BadId);
+    }
+
+    #[test]
+    fn pages_are_bounded() {
+        assert_eq!(page(None, 1).unwrap(), DEFAULT_PAGE);
+        assert_eq!(page(Some(0), 0).unwrap(), 0);
+        assert_eq!(page(Some(0), 1).unwrap_err().code, Code::BadRequest);
+        assert_eq!(page(Some(MAX_PAGE + 1), 0).unwrap_err().code, Code::BadRequest);
+    }
+
+    #[test]
+    fn secrets_are_bounded() {
+        assert!(resume("s").is_ok());
+        assert_eq!(resume("").unwrap_err().code, Code::BadRequest);
+        assert_eq!(resume(&"s".repeat(MAX_RESUME_BYTES + 1)).unwrap_err().code, Code::BadRequest);
+    }
+}

@@ -1,0 +1,58 @@
+//! `rooms`: a page of the rooms there are. The configured ones come first and are always there.
+
+use roomcast_protocol::ack::{RoomCount, RoomsPage};
+use roomcast_protocol::client::Rooms;
+use roomcast_protocol::{Code, Refusal};
+
+use super::Chat;
+use super::limits::page;
+
+impl Chat {
+    pub(super) async fn list_rooms(&self, rooms: Rooms) -> Result<RoomsPage, Refusal> {
+        let Rooms { cursor, limit } = rooms;
+        let limit = page(limit, 1)?;
+        match cursor.as_deref() {
+            None => self.listed(0, limit).await,
+            Some(cursor) => match (cursor.strip_prefix('l'), cursor.strip_prefix('s')) {
+                (Some(from), _) => match from.parse() {
+                    Ok(from) => self.listed(from, limit).await,
+                    Err(_) => Err(bad_cursor()),
+                },
+                (_, Some(store)) => self.used(Some(store), limit).await,
+                _ => Err(bad_cursor()),
+            },
+        }
+    }
+
+    async fn listed(&self, from: usize, limit: usize) -> Result<RoomsPage, Refusal> {
+        let mut rooms = Vec::new();
+        for room in self.listed.iter().skip(from).take(limit) {
+            let count = self.store.presence.read(room, 0).await?.count;
+            rooms.push(RoomCount { room: room.clone(), count });
+        }
+        let next = from + rooms.len();
+        if next < self.listed.len() {
+            return Ok(RoomsPage { rooms, cursor: Some(format!("l{next}")) });
+        }
+        if rooms.len() == limit {
+            return Ok(RoomsPage { rooms, cursor: Some("s".into()) });
+        }
+        let rest = self.used(None, limit - rooms.len()).await?;
+        rooms.extend(rest.rooms);
+        Ok(RoomsPage { rooms, cursor: rest.cursor })
+    }
+
+    async fn used(&self, cursor: Option<&str>, limit: usize) -> Result<RoomsPage, Refusal> {
+        let cursor = cursor.filter(|cursor| !cursor.is_empty());
+        let page = self.store.presence.rooms(cursor, limit).await?;
+        let others = page.rooms.into_iter().filter(|(room, _)| !self.listed.contains(room));
+        Ok(RoomsPage {
+            rooms: others.map(|(room, count)| RoomCount { room, count }).collect(),
+            cursor: page.cursor.map(|cursor| format!("s{cursor}")),
+        })
+    }
+}
+
+fn bad_cursor() -> Refusal {
+    Refusal::new(Code::BadRequest, "the cursor is none of ours")
+}

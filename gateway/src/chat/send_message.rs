@@ -1,0 +1,56 @@
+//! `send_message`: into the room's log, from where the bus takes it to every member. Answered once the log has it.
+
+use std::time::Duration;
+
+use roomcast_ops::trace;
+use roomcast_protocol::ack::Sent;
+use roomcast_protocol::client::SendMessage;
+use roomcast_protocol::message::Body;
+use roomcast_protocol::{Code, Kind, Refusal};
+use roomcast_store::{Published, SendRequest, StoreError};
+
+use super::limits::{message_id, text};
+use super::{Actor, Chat};
+
+/// How long a send whose answer was lost waits for the store before it is repeated.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Chat {
+    pub(super) async fn send_message(
+        &self,
+        actor: &Actor,
+        message: SendMessage,
+        urgent: bool,
+    ) -> Result<Sent, Refusal> {
+        let SendMessage { room, text: said, id } = message;
+        text(&said)?;
+        let id = message_id(id)?;
+        actor.must_be_in(&room)?;
+        trace::note("roomcast.room", || room.to_string());
+        let user = actor.user();
+        let body = Body { id: &id, kind: Kind::Text, user, text: Some(&said) };
+        let tail = body.to_tail().map_err(|error| Refusal::new(Code::BadText, error.to_string()))?;
+        let request = SendRequest { room: &room, id: &id, user, tail: &tail, counted: true, urgent };
+        let Published { position, ts, duplicate } = self.publish(request).await?;
+        if !duplicate {
+            self.events.stored();
+        }
+        Ok(Sent { id, room, epoch: position.epoch, offset: position.offset, ts })
+    }
+
+    /// Publishes; where the answer was lost, once more with the same id, so that a short interruption is
+    /// nobody's concern. What then is still unknown, the client is told.
+    async fn publish(&self, request: SendRequest<'_>) -> Result<Published, StoreError> {
+        let first = self.store.log.publish(request).await;
+        let Err(StoreError::Unknown(why)) = first else { return first };
+        self.events.store_failed("publish", &StoreError::Unknown(why.clone()));
+        if !self.store.health.wait_up(RETRY_TIMEOUT).await {
+            return Err(StoreError::Unknown(why));
+        }
+        self.store.log.publish(request).await.map_err(|error| match error {
+            // The first attempt may have been done all the same.
+            StoreError::Unavailable(why) => StoreError::Unknown(why),
+            other => other,
+        })
+    }
+}

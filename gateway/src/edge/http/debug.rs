@@ -1,0 +1,210 @@
+//! `/debug/…` on the admin listener: rooms, subscriptions and connections of this node, busiest first, in
+//! pages. Mounted by `app.rs`; asks the rooms' workers through their queues, with a bounded wait, and the hub's
+//! registry. Names are shown, but never what was said, nor a secret.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use roomcast_ops::Admin;
+use roomcast_store::Store;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::hub::{Connection, Registry};
+use crate::room::{Figures, Order, Page, Rank, Rooms, first};
+
+/// Items of a page, where nothing else is asked for, and at most.
+const LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1_000;
+/// How long the workers may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the pages show.
+#[derive(Clone)]
+pub(crate) struct Debug {
+    pub(crate) rooms: Rooms,
+    pub(crate) registry: Registry,
+    pub(crate) store: Store,
+}
+
+/// Adds the routes.
+pub(crate) fn mount(admin: Admin, debug: Debug) -> Admin {
+    let routes = Router::new()
+        .route("/debug/rooms", get(rooms))
+        .route("/debug/subscriptions", get(subscriptions))
+        .route("/debug/connections", get(connections))
+        .with_state(debug);
+    admin
+        .with_routes(routes)
+        .describe("GET", "/debug/rooms", "rooms of this node; ?sort=members|rate&limit=&cursor=")
+        .describe("GET", "/debug/subscriptions", "rooms subscribed to, and how; ?limit=&cursor=")
+        .describe("GET", "/debug/connections", "clients of this node; ?sort=queue|sent&limit=&cursor=")
+}
+
+#[derive(Debug, Deserialize)]
+struct PageQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+    sort: Option<String>,
+}
+
+type PageQueryResult = Result<Query<PageQuery>, QueryRejection>;
+
+/// A mistake in the query, said like any other of the admin listener's.
+struct QueryError(StatusCode, &'static str, String);
+
+impl IntoResponse for QueryError {
+    fn into_response(self) -> Response {
+        let Self(status, code, message) = self;
+        (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+    }
+}
+
+/// A query, checked; the sort is one of `sorts`, of which the first is the default.
+struct PageRequest {
+    limit: usize,
+    after: Option<Rank>,
+    sort: &'static str,
+}
+
+impl PageRequest {
+    fn of(asked: PageQueryResult, sorts: &[&'static str]) -> Result<Self, QueryError> {
+        let bad = |message: String| QueryError(StatusCode::BAD_REQUEST, "bad_request", message);
+        let Query(PageQuery { limit, cursor, sort }) =
+            asked.map_err(|rejection| bad(rejection.body_text()))?;
+        let limit = limit.unwrap_or(LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(bad(format!("limit is 1 to {MAX_LIMIT}")));
+        }
+        let after = match cursor {
+            Some(cursor) => Some(rank(&cursor).ok_or_else(|| bad("the cursor is none of ours".into()))?),
+            None => None,
+        };
+        let default = sorts.first().copied().unwrap_or_default();
+        let sort = match sort {
+            Some(sort) => sorts.iter().find(|known| **known == sort).copied(),
+            None => Some(default),
+        };
+        let sort = sort.ok_or_else(|| bad(format!("sort is one of: {}", sorts.join(", "))))?;
+        Ok(Self { limit, after, sort })
+    }
+}
+
+/// A cursor is the place of a page's last item: things move meanwhile, so one may be seen twice or missed.
+fn cursor((Reverse(measure), name): &Rank) -> String {
+    format!("{measure}:{name}")
+}
+
+fn rank(cursor: &str) -> Option<Rank> {
+    let (measure, name) = cursor.split_once(':')?;
+    Some((Reverse(measure.parse().ok()?), name.to_owned()))
+}
+
+/// The page's items and, unless it is the last, where the next one begins.
+fn page<T>(found: Vec<(Rank, T)>, limit: usize) -> (Vec<T>, Option<String>) {
+    let next = found.last().filter(|_| found.len() == limit).map(|(rank, _)| cursor(rank));
+    (found.into_iter().map(|(_, item)| item).collect(), next)
+}
+
+async fn rooms(State(debug): State<Debug>, asked: PageQueryResult) -> Result<Response, QueryError> {
+    let PageRequest { limit, after, sort } = PageRequest::of(asked, &["members", "rate"])?;
+    let order = if sort == "rate" { Order::Rate } else { Order::Members };
+    let (rooms, cursor) = room_page(&debug, Page { order, after, limit }).await?;
+    Ok(Json(json!({ "rooms": rooms, "cursor": cursor })).into_response())
+}
+
+async fn subscriptions(State(debug): State<Debug>, asked: PageQueryResult) -> Result<Response, QueryError> {
+    let PageRequest { limit, after, .. } = PageRequest::of(asked, &["messages"])?;
+    let (rooms, cursor) = room_page(&debug, Page { order: Order::Messages, after, limit }).await?;
+    let body = json!({
+        "subscribed": debug.store.bus.subscriptions(),
+        "redis_up": debug.store.health.now().up,
+        "subscriptions": rooms,
+        "cursor": cursor,
+    });
+    Ok(Json(body).into_response())
+}
+
+async fn room_page(debug: &Debug, asked: Page) -> Result<(Vec<Figures>, Option<String>), QueryError> {
+    let limit = asked.limit;
+    match tokio::time::timeout(ANSWER_TIMEOUT, debug.rooms.figures(asked)).await {
+        Ok(found) => Ok(page(found, limit)),
+        Err(_) => Err(QueryError(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "the rooms are too busy to answer; try again".into(),
+        )),
+    }
+}
+
+/// One connection, as operators see it.
+#[derive(Debug, Serialize)]
+struct ConnectionRow<'a> {
+    id: u64,
+    user: &'a str,
+    transport: &'static str,
+    namespace: &'a str,
+    connected_ms: u64,
+    /// Bytes that wait for it, and bytes that went to it; absent where socketioxide carries them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_bytes: Option<u64>,
+}
+
+async fn connections(State(debug): State<Debug>, asked: PageQueryResult) -> Result<Response, QueryError> {
+    let PageRequest { limit, after, sort } = PageRequest::of(asked, &["queue", "sent"])?;
+    let (connections, now) = (debug.registry.all(), Instant::now());
+    let items = connections.iter().map(|connection: &Arc<Connection>| {
+        let carried = connection.outbound().carried();
+        let (queue, sent) = carried.unwrap_or_default();
+        let measure = if sort == "sent" { sent } else { queue as u64 };
+        // Of the same length, so that they sort like the numbers.
+        ((Reverse(measure), format!("{:020}", connection.id())), (connection, carried))
+    });
+    let mut found = Vec::new();
+    for (rank, (connection, carried)) in first(items, after.as_ref(), limit) {
+        let connected = now.saturating_duration_since(connection.connected_at());
+        let row = ConnectionRow {
+            id: connection.id(),
+            user: connection.user().as_str(),
+            transport: connection.outbound().kind().name(),
+            namespace: connection.outbound().namespace(),
+            connected_ms: u64::try_from(connected.as_millis()).unwrap_or(u64::MAX),
+            queue_bytes: carried.map(|(queue, _)| queue),
+            sent_bytes: carried.map(|(_, sent)| sent),
+        };
+        found.push((rank, row));
+    }
+    let (connections, cursor) = page(found, limit);
+    Ok(Json(json!({ "connections": connections, "cursor": cursor })).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_as_the_place_it_was() {
+        for place in [(Reverse(0), String::new()), (Reverse(u64::MAX), "a:b:c ü".to_owned())] {
+            assert_eq!(rank(&cursor(&place)), Some(place));
+        }
+        assert_eq!(rank("x:y"), None);
+        assert_eq!(rank("7"), None);
+    }
+
+    #[test]
+    fn only_a_full_page_has_a_next_one() {
+        let item = |n: u64| ((Reverse(n), "r".to_owned()), n);
+        assert_eq!(page(vec![item(2), item(1)], 2), (vec![2, 1], Some("1:r".to_owned())));
+        assert_eq!(page(vec![item(2)], 2), (vec![2], None));
+        assert_eq!(page(Vec::<(Rank, u64)>::new(), 2), (vec![], None));
+    }
+}

@@ -1,0 +1,33 @@
+//! Takes what other gateways forward: each connection is authenticated, and served as the public listener serves
+//! its own. What comes here was judged by the gateway that it came to first (its origin above all), which is why
+//! nobody else may come. Called by `mod.rs`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::{Inner, handshake};
+use crate::edge::accept::{accept, serve_connection};
+
+/// Connections that have not yet proved anything, at most. Others wait before they are accepted: an honest
+/// one needs a millisecond, and a stranger loses its place after two seconds.
+const MAX_UNAUTHENTICATED: usize = 256;
+
+pub(super) async fn serve(listener: TcpListener, routes: Router, peers: &Arc<Inner>) {
+    let places = Arc::new(Semaphore::new(MAX_UNAUTHENTICATED));
+    accept(listener, &peers.closed, Some(&places), |mut stream, place| {
+        let (peers, routes) = (Arc::clone(peers), routes.clone());
+        let lifecycle = peers.lifecycle.clone();
+        lifecycle.spawn("peer", async move {
+            let authenticated = handshake::accept(&mut stream, &peers.secret, peers.tag).await;
+            drop(place);
+            match authenticated {
+                Ok(()) => serve_connection(stream, routes, peers.closed.clone(), &peers.lifecycle).await,
+                Err(error) => tracing::debug!(%error, "a connection did not authenticate as a gateway"),
+            }
+        });
+    })
+    .await;
+}

@@ -1,0 +1,84 @@
+//! Roomcast's own vocabulary (docs/PROTOCOL.md): a client event carries one object and is acknowledged with
+//! `{status, …}`. Named in the table of `namespace.rs`.
+
+use roomcast_protocol::ack::{Answer, Done, Joined};
+use roomcast_protocol::server::Snapshot;
+use roomcast_protocol::{Code, Refusal, event};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::dialect::{Dialect, EncodedReply};
+use super::packet::Payload;
+use crate::chat::{Command, Reply};
+use crate::hub::Event;
+use crate::room::Entered;
+
+pub(super) struct Native;
+
+impl Dialect for Native {
+    fn decode(&self, event: &str, payload: &Payload) -> Result<Command, Refusal> {
+        match event {
+            event::client::JOIN => payload.decode().map(Command::Join),
+            event::client::LEAVE => payload.decode().map(Command::Leave),
+            event::client::SEND_MESSAGE => payload.decode().map(Command::SendMessage),
+            event::client::TYPING => payload.decode().map(Command::Typing),
+            event::client::HISTORY => payload.decode().map(Command::History),
+            event::client::ROOMS => payload.decode_or_default().map(Command::Rooms),
+            event::client::ONLINE_USERS => payload.decode().map(Command::OnlineUsers),
+            unknown => {
+                let name: String = unknown.chars().take(64).collect();
+                Err(Refusal::new(Code::UnknownEvent, format!("there is no event {name:?}")))
+            }
+        }
+    }
+
+    fn encode_reply(&self, reply: Result<Reply, Refusal>) -> serde_json::Result<EncodedReply> {
+        match reply {
+            Ok(Reply::Joined(entered)) => joined(&entered),
+            Ok(Reply::Left(left)) => ok(&left),
+            Ok(Reply::Sent(sent)) => ok(&sent),
+            Ok(Reply::History(page)) => ok(&page),
+            Ok(Reply::Rooms(page)) => ok(&page),
+            Ok(Reply::OnlineUsers(page)) => ok(&page),
+            Ok(Reply::Done) => ok(&Done {}),
+            Err(refusal) => ack(&Answer::<()>::Error(refusal.into())),
+        }
+    }
+
+    fn encode_event(&self, event: &Event, emit: &mut dyn FnMut(&str, &RawValue)) -> serde_json::Result<()> {
+        match event {
+            Event::Message(message) => emit(event::server::MESSAGE, &message.json),
+            Event::Welcome(payload) => emit(event::server::WELCOME, &to_raw_value(payload)?),
+            Event::Presence(payload) => emit(event::server::PRESENCE, &to_raw_value(payload)?),
+            Event::OnlineUsers(payload) => emit(event::server::ONLINE_USERS, &to_raw_value(payload)?),
+            Event::Typing(payload) => emit(event::server::TYPING, &to_raw_value(payload)?),
+            Event::Resync(payload) => emit(event::server::RESYNC, &to_raw_value(payload)?),
+            Event::Restarting(payload) => emit(event::server::RESTARTING, &to_raw_value(payload)?),
+        }
+        Ok(())
+    }
+}
+
+/// The acknowledgement of a join, and in the same write who is there.
+fn joined(entered: &Entered) -> serde_json::Result<EncodedReply> {
+    let (room, online) = (entered.room.clone(), entered.online.clone());
+    let snapshot = Snapshot { room: room.clone(), count: online.count, users: online.users.clone() };
+    let reply = ok(&Joined {
+        room,
+        epoch: entered.position.epoch.clone(),
+        offset: entered.position.offset,
+        recovered: entered.recovered,
+        messages: entered.messages.iter().map(|message| &message.json).collect(),
+        online,
+    })?;
+    Ok(EncodedReply { events: vec![(event::server::ONLINE_USERS, to_raw_value(&snapshot)?)], ..reply })
+}
+
+/// `{status: "ok", …}`.
+fn ok<T: Serialize>(fields: &T) -> serde_json::Result<EncodedReply> {
+    ack(&Answer::Ok(fields))
+}
+
+fn ack<T: Serialize>(answer: &Answer<T>) -> serde_json::Result<EncodedReply> {
+    Ok(EncodedReply { ack: to_raw_value(answer)?, events: Vec::new() })
+}

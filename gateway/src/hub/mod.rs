@@ -1,0 +1,19 @@
+//! The hub: who is connected to this node, which rooms each connection is a member of, and the fan-out of a
+//! room's events to its members. Rooms call it; it calls each connection's transport through [`Outbound`], which
+//! the edge implements. A fan-out is handed over and never awaited, and nothing outside this folder holds a lock
+//! of it, so that the hub can become one data plane per core without a change above it.
+
+mod batch;
+mod connection;
+mod event;
+mod fanout;
+mod membership;
+mod registry;
+mod trace;
+
+pub(crate) use batch::{Batch, Encoding, Frames};
+pub(crate) use connection::{Connection, ConnectionId, Outbound, SendError};
+pub(crate) use event::{Event, Message};
+pub(crate) use fanout::{Fanout, Full, Places};
+pub(crate) use membership::Members;
+pub(crate) use registry::Registry;

@@ -1,0 +1,96 @@
+//! Every connection of this node, by id and by user. Called by the edge (which adds and removes), by `app.rs`
+//! (drain), by `users/` (whose name was lost) and by `/debug/connections`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use roomcast_protocol::UserName;
+
+use super::connection::{Connection, ConnectionId, Outbound};
+use crate::telemetry::{Events, TransportKind};
+
+/// A handle; clones share the connections.
+#[derive(Clone)]
+pub(crate) struct Registry(Arc<Inner>);
+
+struct Inner {
+    next: AtomicU64,
+    index: Mutex<Index>,
+    events: Events,
+}
+
+#[derive(Default)]
+struct Index {
+    by_id: HashMap<ConnectionId, Arc<Connection>>,
+    by_user: HashMap<UserName, Vec<ConnectionId>>,
+    /// Those that are counted as polling: nobody says when they upgrade.
+    polling: HashMap<ConnectionId, Arc<Connection>>,
+}
+
+impl Registry {
+    pub(crate) fn new(events: Events) -> Self {
+        Self(Arc::new(Inner { next: AtomicU64::new(0), index: Mutex::default(), events }))
+    }
+
+    /// Adds a connection of a user; answers as which kind it is counted, too.
+    pub(crate) fn add(
+        &self,
+        user: UserName,
+        outbound: Box<dyn Outbound>,
+    ) -> (Arc<Connection>, TransportKind) {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let kind = outbound.kind();
+        let connection = Connection::new(id, user.clone(), outbound, self.0.events.clone());
+        let mut index = self.0.index.lock();
+        index.by_id.insert(id, Arc::clone(&connection));
+        index.by_user.entry(user).or_default().push(id);
+        if kind == TransportKind::Polling {
+            index.polling.insert(id, Arc::clone(&connection));
+        }
+        (connection, kind)
+    }
+
+    /// Removes a connection; answers as which kind it was counted.
+    pub(crate) fn remove(&self, connection: &Connection) -> TransportKind {
+        let (id, user) = (connection.id(), connection.user());
+        let mut index = self.0.index.lock();
+        index.by_id.remove(&id);
+        if let Some(ids) = index.by_user.get_mut(user) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                index.by_user.remove(user);
+            }
+        }
+        if index.polling.remove(&id).is_some() { TransportKind::Polling } else { TransportKind::WebSocket }
+    }
+
+    /// All connections, as of now.
+    pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
+        self.0.index.lock().by_id.values().cloned().collect()
+    }
+
+    /// All connections of a user, as of now.
+    pub(crate) fn of_user(&self, user: &UserName) -> Vec<Arc<Connection>> {
+        let index = self.0.index.lock();
+        let ids = index.by_user.get(user).into_iter().flatten();
+        ids.filter_map(|id| index.by_id.get(id)).cloned().collect()
+    }
+
+    /// How many connections there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.index.lock().by_id.len()
+    }
+
+    /// Counts those that began with long-polling and have upgraded since.
+    pub(crate) fn count_upgrades(&self) {
+        self.0.index.lock().polling.retain(|_, connection| {
+            let polls = connection.outbound().kind() == TransportKind::Polling;
+            if !polls {
+                self.0.events.upgraded();
+            }
+            polls
+        });
+    }
+}
