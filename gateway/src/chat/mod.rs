@@ -76,3 +76,6 @@ impl Chat {
         respond(reply);
     }
 }
+
+#[cfg(test)]
+mod tests;

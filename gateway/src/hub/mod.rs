@@ -17,3 +17,6 @@ pub(crate) use event::{Event, Message};
 pub(crate) use fanout::{Fanout, Full, Places};
 pub(crate) use membership::Members;
 pub(crate) use registry::Registry;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! Tests of the chat layer in process: real rooms, users and hub on the memory store, devices that keep what they
+//! are sent. No socket, no port, no clock but the runtime's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use roomcast_ops::{Lifecycle, Metrics};
+use roomcast_protocol::client::{
+    ConnectAuth, History, Join, Leave, OnlineUsers, Rooms as ListRooms, SendMessage, Typing,
+};
+use roomcast_protocol::limits::{MAX_ROOMS, MAX_TEXT_BYTES};
+use roomcast_protocol::{Code, Position, Refusal, RoomName, UserName};
+use roomcast_store::{Settings, Store};
+use tokio::sync::{Notify, oneshot};
+
+use super::*;
+use crate::hub::{Batch, Event, Outbound, Registry, SendError};
+use crate::room::{Departure, Pace, Surroundings};
+use crate::telemetry::{TransportKind, Written};
+use crate::users::NotYours;
+
+/// A node with nothing on it.
+struct Node {
+    chat: Chat,
+    registry: Registry,
+}
+
+/// What a device was sent, in order: events as short words.
+#[derive(Default)]
+struct Received {
+    events: Mutex<Vec<String>>,
+    changed: Notify,
+}
+
+struct Device {
+    received: Arc<Received>,
+}
+
+/// Somebody with a device.
+struct Person {
+    actor: Actor,
+    received: Arc<Received>,
+    name: crate::users::Held,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let events = Events::new(&Metrics::new("test").unwrap()).unwrap();
+        let (rooms, unstarted) = Rooms::new(2);
+        let store = Store::in_memory(&Settings::default(), Arc::new(rooms.clone()));
+        let node = crate::node::Node::new("node".into(), Duration::from_secs(15), None);
+        let lifecycle = Lifecycle::new();
+        let registered = roomcast_ops::Readiness::new().latch("lease");
+        let mut reborn = node.reborn();
+        lifecycle.spawn("lease", node.clone().keep_lease(store.clone(), registered));
+        reborn.changed().await.unwrap();
+        let pace = Pace { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
+        let deps =
+            Surroundings::new(store.clone(), node.clone(), events.clone(), lifecycle, pace, Duration::ZERO);
+        rooms.start(unstarted, &deps);
+        let users = Users::new(store.clone(), node.clone(), Duration::from_secs(15));
+        let listed = Arc::from([room("general")]);
+        let registry = Registry::new(events.clone());
+        Self { chat: Chat { store, node, rooms, users, events, listed }, registry }
+    }
+
+    async fn sign_in(&self, name: &str, resume: &str) -> Result<Person, NotYours> {
+        let auth = ConnectAuth { username: user(name), resume: Some(resume.into()) };
+        let SignedIn { name, welcome } = self.chat.sign_in(auth).await?;
+        let received = Arc::<Received>::default();
+        let device = Device { received: Arc::clone(&received) };
+        let (connection, _) = self.registry.add(name.user().clone(), Box::new(device));
+        connection.send_own(&welcome);
+        Ok(Person { actor: Actor::new(connection), received, name })
+    }
+
+    async fn person(&self, name: &str) -> Person {
+        self.sign_in(name, name).await.unwrap()
+    }
+
+    async fn execute(&self, person: &Person, command: Command) -> Result<Reply, Refusal> {
+        let (sender, reply) = oneshot::channel();
+        let respond = move |reply| assert!(sender.send(reply).is_ok());
+        self.chat.execute(&person.actor, Request { command, urgent: false, respond }).await;
+        reply.await.unwrap()
+    }
+
+    async fn join(&self, person: &Person, name: &str, since: Option<Position>) -> Result<Entered, Refusal> {
+        let join = Join { room: room(name), since, limit: None };
+        match self.execute(person, Command::Join(join)).await? {
+            Reply::Joined(entered) => Ok(entered),
+            _ => panic!("a join has another answer"),
+        }
+    }
+
+    async fn send(&self, person: &Person, text: &str, id: Option<&str>) -> Result<u64, Refusal> {
+        let message = SendMessage { room: room("r"), text: text.into(), id: id.map(str::to_owned) };
+        match self.execute(person, Command::SendMessage(message)).await? {
+            Reply::Sent(sent) => Ok(sent.offset),
+            _ => panic!("a message has another answer"),
+        }
+    }
+
+    async fn code(&self, person: &Person, command: Command) -> Code {
+        self.execute(person, command).await.err().expect("it was not refused").code
+    }
+}
+
+use crate::room::Entered;
+
+impl Received {
+    /// Waits until the last events are these.
+    async fn ends_with(&self, expected: &[&str]) {
+        let arrived = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.events.lock().ends_with(&expected.iter().map(|e| (*e).to_owned()).collect::<Vec<_>>())
+                {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let arrived = tokio::time::timeout(Duration::from_secs(5), arrived).await;
+        assert!(arrived.is_ok(), "{expected:?} are not the end of {:?}", self.events.lock());
+    }
+}
+
+impl Outbound for Device {
+    fn send(&self, batch: &Batch) -> Result<Written, SendError> {
+        batch.events().iter().try_for_each(|event| self.send_own(event).map(drop))?;
+        Ok(Written::default())
+    }
+
+    fn send_own(&self, event: &Event) -> Result<Written, SendError> {
+        let word = match event {
+            Event::Welcome(welcome) => format!("welcome {}", welcome.user),
+            Event::Message(message) => format!("message {}", message.offset),
+            Event::Presence(presence) => format!("presence {}", presence.count),
+            Event::OnlineUsers(snapshot) => format!("online {}", snapshot.count),
+            Event::Typing(typing) => format!("typing {}", typing.user),
+            Event::Resync(_) => "resync".into(),
+            Event::Restarting(_) => "restarting".into(),
+        };
+        self.received.events.lock().push(word);
+        self.received.changed.notify_waiters();
+        Ok(Written::default())
+    }
+
+    fn close(&self) {}
+
+    fn pause(&self, _: bool) {}
+
+    fn kind(&self) -> TransportKind {
+        TransportKind::WebSocket
+    }
+
+    fn stalled(&self) -> bool {
+        false
+    }
+
+    fn carried(&self) -> Option<(usize, u64)> {
+        None
+    }
+
+    fn namespace(&self) -> &str {
+        "/"
+    }
+}
+
+fn room(name: &str) -> RoomName {
+    RoomName::parse(name).unwrap()
+}
+
+fn user(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+
+#[tokio::test]
+async fn a_message_is_acknowledged_and_reaches_every_member_once_in_order() {
+    let node = Node::start().await;
+    let (ann, ben) = (node.person("ann").await, node.person("ben").await);
+    node.join(&ann, "r", None).await.unwrap();
+    assert_eq!(node.join(&ben, "r", None).await.unwrap().online.count, 2);
+    assert_eq!(node.send(&ann, "one", None).await.unwrap(), 1);
+    assert_eq!(node.send(&ben, "two", Some("id")).await.unwrap(), 2);
+    assert_eq!(node.send(&ben, "two", Some("id")).await.unwrap(), 2, "the same id is stored once");
+    assert_eq!(node.send(&ann, "three", None).await.unwrap(), 3);
+    for person in [&ann, &ben] {
+        person.received.ends_with(&["message 3"]).await;
+        let events = person.received.events.lock();
+        let messages: Vec<_> = events.iter().filter(|event| event.starts_with("message")).collect();
+        assert_eq!(messages, ["message 1", "message 2", "message 3"]);
+        assert!(events[0].starts_with("welcome"));
+    }
+}
+
+#[tokio::test]
+async fn who_returns_gets_what_they_missed_and_who_left_gets_nothing() {
+    let node = Node::start().await;
+    let (ann, ben) = (node.person("ann").await, node.person("ben").await);
+    node.join(&ann, "r", None).await.unwrap();
+    let entered = node.join(&ben, "r", None).await.unwrap();
+    node.send(&ann, "one", None).await.unwrap();
+    ben.received.ends_with(&["message 1"]).await;
+    node.execute(&ben, Command::Leave(Leave { room: room("r") })).await.unwrap();
+    node.send(&ann, "two", None).await.unwrap();
+    ann.received.ends_with(&["message 2"]).await;
+    assert_eq!(node.code(&ben, Command::Leave(Leave { room: room("r") })).await, Code::NotJoined);
+    assert!(!ben.received.events.lock().contains(&"message 2".to_owned()));
+    let back = node.join(&ben, "r", Some(entered.position)).await.unwrap();
+    assert_eq!((back.recovered, back.messages.len(), back.position.offset), (true, 2, 2));
+}
+
+#[tokio::test]
+async fn commands_are_for_members() {
+    let node = Node::start().await;
+    let (ann, ben) = (node.person("ann").await, node.person("ben").await);
+    node.join(&ann, "r", None).await.unwrap();
+    let r = || room("r");
+    let refused = [
+        Command::SendMessage(SendMessage { room: r(), text: "hi".into(), id: None }),
+        Command::Typing(Typing { room: r(), typing: true }),
+        Command::History(History { room: r(), before: None, limit: None }),
+        Command::OnlineUsers(OnlineUsers { room: r(), cursor: None, limit: None }),
+        Command::Leave(Leave { room: r() }),
+    ];
+    for command in refused {
+        assert_eq!(node.code(&ben, command).await, Code::NotJoined);
+    }
+    let listed = node.execute(&ben, Command::Rooms(ListRooms::default())).await.unwrap();
+    let Reply::Rooms(page) = listed else { panic!("rooms have another answer") };
+    let rooms: Vec<_> = page.rooms.iter().map(|row| (row.room.as_str(), row.count)).collect();
+    assert_eq!(rooms, [("general", 0), ("r", 1)]);
+}
+
+#[tokio::test]
+async fn typing_reaches_others_only() {
+    let node = Node::start().await;
+    let (ann, ben) = (node.person("ann").await, node.person("ben").await);
+    node.join(&ann, "r", None).await.unwrap();
+    node.join(&ben, "r", None).await.unwrap();
+    node.execute(&ann, Command::Typing(Typing { room: room("r"), typing: true })).await.unwrap();
+    ben.received.ends_with(&["typing ann"]).await;
+    assert!(!ann.received.events.lock().contains(&"typing ann".to_owned()));
+}
+
+#[tokio::test]
+async fn rooms_and_texts_are_bounded() {
+    let node = Node::start().await;
+    let ann = node.person("ann").await;
+    for n in 0..MAX_ROOMS {
+        node.join(&ann, &n.to_string(), None).await.unwrap();
+    }
+    assert_eq!(node.join(&ann, "r", None).await.err().map(|refusal| refusal.code), Some(Code::TooManyRooms));
+    assert!(node.join(&ann, "0", None).await.is_ok(), "a room may be joined again");
+    node.execute(&ann, Command::Leave(Leave { room: room("0") })).await.unwrap();
+    node.join(&ann, "r", None).await.unwrap();
+    let long = "x".repeat(MAX_TEXT_BYTES + 1);
+    assert_eq!(node.send(&ann, &long, None).await.unwrap_err().code, Code::BadText);
+    assert_eq!(node.send(&ann, "hi", Some("")).await.unwrap_err().code, Code::BadId);
+}
+
+#[tokio::test]
+async fn an_id_belongs_to_whoever_used_it() {
+    let node = Node::start().await;
+    let (ann, ben) = (node.person("ann").await, node.person("ben").await);
+    node.join(&ann, "r", None).await.unwrap();
+    node.join(&ben, "r", None).await.unwrap();
+    node.send(&ann, "hi", Some("id")).await.unwrap();
+    assert_eq!(node.send(&ben, "hi", Some("id")).await.unwrap_err().code, Code::IdTaken);
+}
+
+#[tokio::test]
+async fn a_name_is_for_whoever_has_its_secret() {
+    let node = Node::start().await;
+    let ann = node.sign_in("ann", "secret").await.unwrap();
+    assert!(node.sign_in("ann", "secret").await.is_ok(), "another device");
+    let Err(NotYours::Refused(refusal)) = node.sign_in("ann", "guess").await else {
+        panic!("a stranger has the name");
+    };
+    assert_eq!(refusal.code, Code::UsernameTaken);
+    assert_eq!(node.registry.of_user(&user("ann")).len(), 2);
+    assert!(node.registry.of_user(&user("ben")).is_empty());
+    node.registry.remove(ann.actor.device());
+    assert_eq!(node.registry.of_user(&user("ann")).len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_disconnects_leaves_every_room() {
+    let node = Node::start().await;
+    let (ann, ben) = (node.person("ann").await, node.person("ben").await);
+    for name in ["r", "s"] {
+        node.join(&ann, name, None).await.unwrap();
+    }
+    node.join(&ben, "r", None).await.unwrap();
+    node.chat.leave_all(&ann.actor, Departure::Left).await;
+    ann.name.release(Departure::Left).await;
+    ben.received.ends_with(&["presence 1"]).await;
+    assert!(ann.actor.device().rooms().is_empty());
+    assert!(node.sign_in("ann", "another").await.is_ok(), "the name is free");
+}

@@ -1,0 +1,203 @@
+//! Tests of the hub: one encode per namespace, one membership, order across large and small fan-outs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use roomcast_ops::Metrics;
+use roomcast_protocol::server::Restarting;
+use roomcast_protocol::{RoomName, UserName};
+
+use super::*;
+use crate::telemetry::{Events, TransportKind, Written};
+
+/// What a transport was sent: the numbers of `restarting` events.
+type Log = Arc<Mutex<Vec<u32>>>;
+
+struct Transport {
+    log: Log,
+    encoding: Encoding,
+    encodes: Arc<AtomicUsize>,
+    fails: Option<SendError>,
+    closed: Arc<AtomicUsize>,
+}
+
+impl Outbound for Transport {
+    fn send(&self, batch: &Batch) -> Result<Written, SendError> {
+        if let Some(error) = self.fails {
+            return Err(error);
+        }
+        batch.frames(self.encoding, || {
+            self.encodes.fetch_add(1, Ordering::Relaxed);
+            Frames { bytes: bytes::Bytes::from_static(b"frame"), count: 1 }
+        });
+        for event in batch.events() {
+            self.send_own(event)?;
+        }
+        Ok(Written { writes: 1, frames: 1, bytes: 5 })
+    }
+
+    fn send_own(&self, event: &Event) -> Result<Written, SendError> {
+        if let Event::Restarting(restarting) = event {
+            self.log.lock().push(restarting.reconnect_in_ms);
+        }
+        Ok(Written::default())
+    }
+
+    fn close(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn pause(&self, _: bool) {}
+
+    fn kind(&self) -> TransportKind {
+        TransportKind::Polling
+    }
+
+    fn stalled(&self) -> bool {
+        false
+    }
+
+    fn carried(&self) -> Option<(usize, u64)> {
+        None
+    }
+
+    fn namespace(&self) -> &str {
+        "/"
+    }
+}
+
+struct Hub {
+    events: Events,
+    registry: Registry,
+    encodes: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
+}
+
+impl Hub {
+    fn new() -> Self {
+        let events = Events::new(&Metrics::new("test").unwrap()).unwrap();
+        let registry = Registry::new(events.clone());
+        Self { events, registry, encodes: Arc::default(), closed: Arc::default() }
+    }
+
+    fn connect(&self, user: &str, encoding: u8, fails: Option<SendError>) -> (Arc<Connection>, Log) {
+        let log = Log::default();
+        let transport = Transport {
+            log: Arc::clone(&log),
+            encoding: Encoding::new(encoding),
+            encodes: Arc::clone(&self.encodes),
+            fails,
+            closed: Arc::clone(&self.closed),
+        };
+        let (connection, _) = self.registry.add(UserName::parse(user).unwrap(), Box::new(transport));
+        (connection, log)
+    }
+}
+
+fn room() -> RoomName {
+    RoomName::parse("r").unwrap()
+}
+
+fn batch(numbers: impl IntoIterator<Item = u32>) -> Batch {
+    let mut batch = Batch::default();
+    for reconnect_in_ms in numbers {
+        batch.push(Event::Restarting(Restarting { reconnect_in_ms }));
+    }
+    batch
+}
+
+#[test]
+fn a_batch_is_encoded_once_for_each_namespace() {
+    let hub = Hub::new();
+    let mut members = Members::default();
+    for n in 0..100 {
+        let (connection, _) = hub.connect(&format!("u{n}"), n % 2, None);
+        members.add(&room(), &connection);
+    }
+    let (fanout, _task) = Fanout::new(&hub.events);
+    assert!(fanout.send(&members, batch([1, 2, 3]), Places::Open).is_ok());
+    assert_eq!(hub.encodes.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_membership_stands_once() {
+    let hub = Hub::new();
+    let (connection, _) = hub.connect("ann", 0, None);
+    let mut members = Members::default();
+    members.add(&room(), &connection);
+    members.add(&room(), &connection);
+    assert_eq!((members.len(), connection.is_in(&room()), connection.room_count()), (1, true, 1));
+    members.remove(connection.id());
+    assert_eq!((members.len(), connection.is_in(&room()), connection.rooms().len()), (0, false, 0));
+}
+
+#[tokio::test]
+async fn order_holds_when_a_room_grows_and_shrinks_across_the_bound() {
+    let hub = Hub::new();
+    let (fanout, task) = Fanout::new(&hub.events);
+    let mut members = Members::default();
+    let (first, log) = hub.connect("first", 0, None);
+    members.add(&room(), &first);
+    assert!(fanout.send(&members, batch([0]), Places::Open).is_ok());
+    let others: Vec<_> = (0..400).map(|n| hub.connect(&format!("u{n}"), 0, None).0).collect();
+    others.iter().for_each(|other| members.add(&room(), other));
+    assert!(fanout.send(&members, batch([1]), Places::Open).is_ok());
+    others.iter().for_each(|other| members.remove(other.id()));
+    // Small again, but what is under way must not be overtaken.
+    assert!(fanout.send(&members, batch([2, 3]), Places::Open).is_ok());
+    drop(fanout);
+    task.run().await;
+    assert_eq!(*log.lock(), [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn nothing_of_a_room_reaches_whoever_left_it_even_from_a_fan_out_under_way() {
+    let hub = Hub::new();
+    let (fanout, task) = Fanout::new(&hub.events);
+    let mut members = Members::default();
+    let connected: Vec<_> = (0..300).map(|n| hub.connect(&format!("u{n}"), 0, None)).collect();
+    connected.iter().for_each(|(connection, _)| members.add(&room(), connection));
+    assert!(fanout.send(&members, batch([1]), Places::Open).is_ok());
+    let (left, log) = &connected[299];
+    members.remove(left.id());
+    drop(fanout);
+    task.run().await;
+    assert!(log.lock().is_empty());
+    assert_eq!(*connected[0].1.lock(), [1]);
+}
+
+#[test]
+fn a_full_queue_hands_the_batch_back_and_keeps_places_for_joins() {
+    let hub = Hub::new();
+    let (fanout, _task) = Fanout::new(&hub.events);
+    let mut members = Members::default();
+    for n in 0..200 {
+        members.add(&room(), &hub.connect(&format!("u{n}"), 0, None).0);
+    }
+    let mut taken = 0;
+    let full = loop {
+        match fanout.send(&members, batch([taken, taken]), Places::Open) {
+            Ok(()) => taken += 1,
+            Err(Full(batch)) => break batch,
+        }
+    };
+    assert_eq!((full.len(), taken), (2, 256));
+    assert!(fanout.send(&members, *full, Places::Reserved).is_ok());
+    assert!(fanout.send(&members, batch([0]), Places::Open).is_err());
+}
+
+#[test]
+fn a_slow_reader_is_closed_once_and_others_are_not() {
+    let hub = Hub::new();
+    let (fanout, _task) = Fanout::new(&hub.events);
+    let mut members = Members::default();
+    let (slow, _) = hub.connect("slow", 0, Some(SendError::SlowReader));
+    let (skipped, _) = hub.connect("skipped", 0, Some(SendError::Skipped));
+    let (well, log) = hub.connect("well", 0, None);
+    [&slow, &skipped, &well].iter().for_each(|connection| members.add(&room(), connection));
+    for n in 0..3 {
+        assert!(fanout.send(&members, batch([n]), Places::Open).is_ok());
+    }
+    assert_eq!((hub.closed.load(Ordering::Relaxed), log.lock().len()), (1, 3));
+}
