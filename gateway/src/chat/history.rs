@@ -15,7 +15,7 @@ impl Chat {
         history: History,
     ) -> Result<HistoryPage<Box<RawValue>>, Refusal> {
         let History { room, before, limit } = history;
-        actor.must_be_in(&room)?;
+        actor.must_reach(&room)?;
         let past = self.store.log.before(&room, before, page(limit, 1)?).await?;
         let encode = |entry: roomcast_store::Entry| {
             let encoded = message::compose(&room, &entry.epoch, entry.offset, entry.ts, &entry.tail);

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::limits::page;
 use super::{Actor, Chat, Reply};
+use crate::hub::Connection;
 use crate::room::JoinRequest;
 
 impl Chat {
@@ -18,8 +19,8 @@ impl Chat {
     where
         R: FnOnce(Result<Reply, Refusal>) + Send + 'static,
     {
-        let limit = match may_join(actor, &join) {
-            Ok(limit) => limit,
+        let (connection, limit) = match may_join(actor, &join) {
+            Ok((connection, limit)) => (Arc::clone(connection), limit),
             Err(refusal) => return respond(Err(refusal)),
         };
         let Join { room, since, .. } = join;
@@ -31,7 +32,6 @@ impl Chat {
             // The connection's own task may have ended.
             done.send(refused).unwrap_or_default();
         });
-        let connection = Arc::clone(actor.device());
         self.rooms.join(JoinRequest { room, connection, since, limit, respond }).await;
         // An error means that the connection left while it was joining, or that the process ends.
         if answered.await.unwrap_or(true) {
@@ -40,11 +40,12 @@ impl Chat {
     }
 }
 
-/// Whether one more room may be joined; answers with how many messages to begin with.
-fn may_join(actor: &Actor, join: &Join) -> Result<usize, Refusal> {
-    if actor.device().room_count() >= MAX_ROOMS && !actor.device().is_in(&join.room) {
+/// Whether one more room may be joined: by which device, and with how many messages to begin.
+fn may_join<'a>(actor: &'a Actor, join: &Join) -> Result<(&'a Arc<Connection>, usize), Refusal> {
+    let device = actor.must_have_device()?;
+    if device.room_count() >= MAX_ROOMS && !device.is_in(&join.room) {
         let why = format!("a connection may be in {MAX_ROOMS} rooms at once");
         return Err(Refusal::new(Code::TooManyRooms, why));
     }
-    page(join.limit, 0)
+    Ok((device, page(join.limit, 0)?))
 }

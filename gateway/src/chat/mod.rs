@@ -21,7 +21,7 @@ use std::sync::Arc;
 use roomcast_protocol::{Refusal, RoomName};
 use roomcast_store::Store;
 
-pub(crate) use actor::Actor;
+pub(crate) use actor::{Actor, Rights};
 pub(crate) use command::Command;
 pub(crate) use reply::Reply;
 pub(crate) use sign_in::SignedIn;

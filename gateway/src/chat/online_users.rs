@@ -15,7 +15,7 @@ impl Chat {
         online_users: OnlineUsers,
     ) -> Result<UsersPage, Refusal> {
         let OnlineUsers { room, cursor, limit } = online_users;
-        actor.must_be_in(&room)?;
+        actor.must_reach(&room)?;
         let limit = page(limit, 1)?;
         if cursor.is_none()
             && let Some(online) = self.rooms.online(&room).await

@@ -25,7 +25,7 @@ impl Chat {
         let SendMessage { room, text: said, id } = message;
         text(&said)?;
         let id = message_id(id)?;
-        actor.must_be_in(&room)?;
+        actor.must_reach(&room)?;
         trace::note("roomcast.room", || room.to_string());
         let user = actor.user();
         let body = Body { id: &id, kind: Kind::Text, user, text: Some(&said) };

@@ -15,15 +15,17 @@ use roomcast_store::{Settings, Store};
 use tokio::sync::{Notify, oneshot};
 
 use super::*;
-use crate::hub::{Batch, Event, Outbound, Registry, SendError};
+use crate::hub::{Batch, Connection, Event, Outbound, Registry, SendError};
 use crate::room::{Departure, Pace, Surroundings};
 use crate::telemetry::{TransportKind, Written};
-use crate::users::NotYours;
+use crate::users::{Held, NotYours};
 
 /// A node with nothing on it.
 struct Node {
     chat: Chat,
     registry: Registry,
+    /// Held until the test ends.
+    names: Mutex<Vec<Held>>,
 }
 
 /// What a device was sent, in order: events as short words.
@@ -39,9 +41,9 @@ struct Device {
 
 /// Somebody with a device.
 struct Person {
+    connection: Arc<Connection>,
     actor: Actor,
     received: Arc<Received>,
-    name: crate::users::Held,
 }
 
 impl Node {
@@ -62,21 +64,25 @@ impl Node {
         let users = Users::new(store.clone(), node.clone(), Duration::from_secs(15));
         let listed = Arc::from([room("general")]);
         let registry = Registry::new(events.clone());
-        Self { chat: Chat { store, node, rooms, users, events, listed }, registry }
+        Self { chat: Chat { store, node, rooms, users, events, listed }, registry, names: Mutex::default() }
     }
 
-    async fn sign_in(&self, name: &str, resume: &str) -> Result<Person, NotYours> {
+    async fn sign_in(&self, name: &str, resume: &str) -> Result<(Person, Held), NotYours> {
         let auth = ConnectAuth { username: user(name), resume: Some(resume.into()) };
         let SignedIn { name, welcome } = self.chat.sign_in(auth).await?;
         let received = Arc::<Received>::default();
         let device = Device { received: Arc::clone(&received) };
         let (connection, _) = self.registry.add(name.user().clone(), Box::new(device));
         connection.send_own(&welcome);
-        Ok(Person { actor: Actor::new(connection), received, name })
+        let device = Some(Arc::clone(&connection));
+        let actor = Actor::new(connection.user().clone(), Rights::default(), device);
+        Ok((Person { connection, actor, received }, name))
     }
 
     async fn person(&self, name: &str) -> Person {
-        self.sign_in(name, name).await.unwrap()
+        let (person, name) = self.sign_in(name, name).await.unwrap();
+        self.names.lock().push(name);
+        person
     }
 
     async fn execute(&self, person: &Person, command: Command) -> Result<Reply, Refusal> {
@@ -275,7 +281,7 @@ async fn an_id_belongs_to_whoever_used_it() {
 #[tokio::test]
 async fn a_name_is_for_whoever_has_its_secret() {
     let node = Node::start().await;
-    let ann = node.sign_in("ann", "secret").await.unwrap();
+    let (ann, _name) = node.sign_in("ann", "secret").await.unwrap();
     assert!(node.sign_in("ann", "secret").await.is_ok(), "another device");
     let Err(NotYours::Refused(refusal)) = node.sign_in("ann", "guess").await else {
         panic!("a stranger has the name");
@@ -283,21 +289,39 @@ async fn a_name_is_for_whoever_has_its_secret() {
     assert_eq!(refusal.code, Code::UsernameTaken);
     assert_eq!(node.registry.of_user(&user("ann")).len(), 2);
     assert!(node.registry.of_user(&user("ben")).is_empty());
-    node.registry.remove(ann.actor.device());
+    node.registry.remove(&ann.connection);
     assert_eq!(node.registry.of_user(&user("ann")).len(), 1);
 }
 
 #[tokio::test]
 async fn whoever_disconnects_leaves_every_room() {
     let node = Node::start().await;
-    let (ann, ben) = (node.person("ann").await, node.person("ben").await);
-    for name in ["r", "s"] {
-        node.join(&ann, name, None).await.unwrap();
+    let ((ann, name), ben) = (node.sign_in("ann", "ann").await.unwrap(), node.person("ben").await);
+    for room in ["r", "s"] {
+        node.join(&ann, room, None).await.unwrap();
     }
     node.join(&ben, "r", None).await.unwrap();
-    node.chat.leave_all(&ann.actor, Departure::Left).await;
-    ann.name.release(Departure::Left).await;
+    node.chat.leave_all(&ann.connection, Departure::Left).await;
+    name.release(Departure::Left).await;
     ben.received.ends_with(&["presence 1"]).await;
-    assert!(ann.actor.device().rooms().is_empty());
+    assert!(ann.connection.rooms().is_empty());
     assert!(node.sign_in("ann", "another").await.is_ok(), "the name is free");
+}
+
+#[tokio::test]
+async fn an_actor_without_a_device_may_do_what_its_rights_say() {
+    let node = Node::start().await;
+    let ann = node.person("ann").await;
+    node.join(&ann, "r", None).await.unwrap();
+    let person = |any_room| Person {
+        connection: Arc::clone(&ann.connection),
+        actor: Actor::new(user("server"), Rights { any_room }, None),
+        received: Arc::default(),
+    };
+    assert_eq!(node.send(&person(false), "hi", None).await.unwrap_err().code, Code::NotJoined);
+    assert_eq!(node.send(&person(true), "hi", None).await.unwrap(), 1);
+    ann.received.ends_with(&["message 1"]).await;
+    assert_eq!(node.join(&person(true), "r", None).await.err().unwrap().code, Code::BadRequest);
+    let leave = Command::Leave(Leave { room: room("r") });
+    assert_eq!(node.code(&person(true), leave).await, Code::NotJoined);
 }

@@ -9,7 +9,7 @@ use super::{Actor, Chat};
 impl Chat {
     pub(super) async fn typing(&self, actor: &Actor, typing: Typing) -> Result<(), Refusal> {
         let Typing { room, typing } = typing;
-        actor.must_be_in(&room)?;
+        actor.must_reach(&room)?;
         if self.store.bus.whisper(&room, actor.user(), typing).await.is_err() {
             self.rooms.typing_here(&room, actor.user().clone(), typing).await;
         }

@@ -12,7 +12,7 @@ use socketioxide::extract::AckSender;
 use super::event_queue::{EventQueue, Pushed};
 use super::outbound::SocketOutbound;
 use super::packet::Packet;
-use crate::chat::{Actor, Chat, Reply, Request};
+use crate::chat::{Actor, Chat, Reply, Request, Rights};
 use crate::hub::{Connection, Outbound as _};
 use crate::room::Departure;
 use crate::telemetry::Events;
@@ -20,6 +20,7 @@ use crate::users::Held;
 
 /// A client, as its socket keeps it.
 pub(super) struct Client {
+    connection: Arc<Connection>,
     actor: Actor,
     outbound: SocketOutbound,
     queue: EventQueue<Item>,
@@ -34,12 +35,14 @@ enum Item {
 
 impl Client {
     pub(super) fn new(connection: Arc<Connection>, outbound: SocketOutbound, name: Held) -> Arc<Self> {
-        let (actor, queue) = (Actor::new(connection), EventQueue::new());
-        Arc::new(Self { actor, outbound, queue, name: Mutex::new(Some(name)) })
+        let device = Some(Arc::clone(&connection));
+        let actor = Actor::new(connection.user().clone(), Rights::default(), device);
+        let (queue, name) = (EventQueue::new(), Mutex::new(Some(name)));
+        Arc::new(Self { connection, actor, outbound, queue, name })
     }
 
-    pub(super) fn connection(&self) -> &Arc<Connection> {
-        self.actor.device()
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Takes an event. Runs on the connection's reader, one event after the other: that keeps their order.
@@ -97,7 +100,7 @@ impl Client {
     }
 
     async fn end(&self, chat: &Chat, how: Departure) {
-        chat.leave_all(&self.actor, how).await;
+        chat.leave_all(&self.connection, how).await;
         let name = self.name.lock().take();
         if let Some(name) = name {
             name.release(how).await;
@@ -135,7 +138,7 @@ impl Answer {
             Err(error) => return tracing::error!(%error, "an answer could not be encoded"),
         };
         let sent = outbound.answer(ack, ack_id, &encoded);
-        if let Some(written) = client.connection().on_sent(sent) {
+        if let Some(written) = client.connection.on_sent(sent) {
             events.written(&written);
         }
     }
