@@ -1,10 +1,11 @@
 //! Metrics with one label whose values are a closed set. All of them are there from the start, at zero, so
 //! that `rate()` sees the first event, and are resolved once, so that counting looks nothing up in a map.
 
-use super::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Metric, Metrics, MetricsError,
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
 };
-use prometheus::{HistogramOpts, Opts};
+
+use super::registry::{Metric, Metrics, MetricsError};
 
 /// A counter per value of a label.
 #[derive(Clone, Debug)]
