@@ -70,7 +70,7 @@ impl Mark {
 }
 
 /// Waits, at most so long, until nothing else keeps the machine busy; says whether that came.
-pub(super) fn quiet(patience: Duration) -> Result<bool> {
+pub(super) fn quiet(timeout: Duration) -> Result<bool> {
     const LOOK: Duration = Duration::from_millis(500);
     let began = Instant::now();
     let mut calm = 0;
@@ -79,7 +79,7 @@ pub(super) fn quiet(patience: Duration) -> Result<bool> {
         pause(LOOK);
         let busy = (proc::machine_seconds()? - before) / LOOK.as_secs_f64();
         calm = if busy < 0.15 { calm + 1 } else { 0 };
-        if calm == 0 && began.elapsed() > patience {
+        if calm == 0 && began.elapsed() > timeout {
             return Ok(false);
         }
     }

@@ -26,14 +26,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::cluster::Places;
 use self::measure::{Sample, measure, quiet};
-use self::results::{Document, Taken};
+use self::results::{DISTURBED, Document, Taken};
 use self::workload::{CPU, Entry, Workload, all};
 
 /// Files that one process may have to open: 10,000 connections and some.
 const FILES: u64 = 12_000;
-
-/// Cores that other programs may keep busy during a measurement before it is doubtful.
-const DISTURBED: f64 = 0.2;
 
 /// Measures Roomcast against the raw write and against its peers, on this machine.
 #[derive(Debug, Parser)]
@@ -41,18 +38,18 @@ pub struct Args {
     /// How often everything is measured
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long messages are sent in each measurement, in seconds; `slow` takes 30 at least
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
+    /// How long messages are sent in each measurement; `slow` takes 30s at least
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    duration: Duration,
     /// Which workloads, separated by commas [default: all]
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
     /// Which peers, separated by commas; `none` leaves all out [default: all]
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
-    /// How long to wait, in seconds, before each measurement, for other programs to leave the machine alone
-    #[arg(long, default_value_t = 60)]
-    patience: u64,
+    /// How long to wait, before each measurement, for other programs to leave the machine alone
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    quiet_timeout: Duration,
     /// The folder of the repository
     #[arg(long, default_value = ".")]
     root: PathBuf,
@@ -194,7 +191,7 @@ fn rounds(
         document.workloads.insert(
             workload.name.to_owned(),
             Taken {
-                seconds: args.seconds.max(workload.least_seconds),
+                seconds: args.duration.as_secs().max(workload.least_seconds),
                 missing: missing.get(workload.name).cloned().unwrap_or_default(),
                 ..Taken::default()
             },
@@ -240,8 +237,8 @@ fn undisturbed(
 ) -> Result<(BTreeMap<String, f64>, Option<String>)> {
     let others = |values: &BTreeMap<String, f64>| values.get("others_busy").copied().unwrap_or(0.0);
     let once = || -> Result<_> {
-        let calm = quiet(Duration::from_secs(args.patience))?;
-        let time = Duration::from_secs(args.seconds.max(workload.least_seconds));
+        let calm = quiet(args.quiet_timeout)?;
+        let time = args.duration.max(Duration::from_secs(workload.least_seconds));
         let measured = match measure(workload, entry, places, time) {
             Ok(measured) => measured,
             Err(error) => (BTreeMap::new(), Some(format!("{error:#}"))),

@@ -5,6 +5,7 @@
 //!
 //! Called by `bench`, by `bin/swarm.rs` and by the tests.
 
+mod counts;
 mod member;
 mod plan;
 mod window;
@@ -13,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use self::counts::Counts;
 use self::member::{Member, dial};
 pub use self::plan::{Plan, RoomAt};
 pub use self::window::Window;
 use crate::dialect::{Meaning, Who, acks_beside};
-use crate::histogram::Histogram;
 use crate::poll::{Poll, Ready};
 use crate::stamp::{Reader, Stamp};
 use crate::tally::{Delivery, Order};
@@ -31,24 +32,6 @@ const SILENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(2);
 /// Sends without a look at what came in.
 const BURST: u32 = 8;
-
-/// Counts since the last window began.
-#[derive(Default)]
-struct Counts {
-    sent: u64,
-    expected: u64,
-    delivered: u64,
-    repeated: u64,
-    disordered: u64,
-    disagreed: u64,
-    strays: u64,
-    acked: u64,
-    refused: u64,
-    bytes: u64,
-    latency: Histogram,
-    lateness: Histogram,
-    refusal: Option<String>,
-}
 
 /// A room, as its members' messages are numbered.
 #[derive(Default)]
@@ -96,7 +79,7 @@ impl Swarm {
             joined: 0,
             stopped: None,
             asked_again: 0,
-            counts: Counts::default(),
+            counts: Counts::new()?,
             began: Instant::now(),
             key: 0x2545_f491,
             turn: 0,
@@ -207,7 +190,7 @@ impl Swarm {
     /// its way; says what happened. Rooms take turns, and the members of a room.
     pub fn send(&mut self, rate: f64, time: Duration) -> Result<Window> {
         self.ready_to_send()?;
-        self.counts = Counts::default();
+        self.counts = Counts::new()?;
         let (start, cpu) = (Instant::now(), proc::own_seconds()?);
         let total = Duration::from_secs_f64(1.0 / rate);
         let due = |sent: u32| start + total * sent;
@@ -220,7 +203,7 @@ impl Swarm {
                 self.step(due(sent).saturating_duration_since(now))?;
                 continue;
             }
-            self.counts.lateness.record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+            self.counts.lateness.saturating_record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
             self.send_one()?;
             sent += 1;
             burst += 1;
@@ -372,7 +355,7 @@ fn deliver(member: &mut Member, rooms: &mut [Room], counts: &mut Counts, stamp: 
             counts.delivered += 1;
             counts.disordered += u64::from(!ordered);
             counts.disagreed += u64::from(!room.order.agrees(position, stamp.number));
-            counts.latency.record(arrived.saturating_sub(stamp.sent_ns));
+            counts.latency.saturating_record(arrived.saturating_sub(stamp.sent_ns));
         }
     }
 }
