@@ -14,10 +14,10 @@ pub mod telemetry;
 pub mod trace;
 
 pub use admin::{Admin, AdminHandle};
-pub use config::Problems;
+pub use config::{EXIT_CONFIG, Problems};
 pub use lifecycle::{Lifecycle, Outcome};
 pub use metrics::{Metrics, MetricsError};
 pub use ready::{Latch, Readiness, Report};
-pub use run::{EXIT_CONFIG, Process, run_main};
+pub use run::{Process, run_main};
 pub use telemetry::{LogFormat, LogLevel, TelemetryError};
 pub use tokio_util::sync::CancellationToken;

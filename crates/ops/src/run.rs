@@ -10,12 +10,9 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::config::{Problems, Refused, parse_from};
+use crate::config::{EXIT_CONFIG, ParseError, Problems, parse_from};
 use crate::trace::{self, Otlp};
 use crate::{Lifecycle, LogFormat, LogLevel, Outcome, healthcheck, telemetry};
-
-/// `EX_USAGE` of sysexits.h: the process did not start because its settings are wrong.
-pub const EXIT_CONFIG: u8 = 64;
 
 /// How long threads that block get to end after everything else has; nobody waits for them longer.
 const BLOCKED_THREADS: Duration = Duration::from_millis(500);
@@ -37,7 +34,8 @@ pub struct Process {
 /// Runs a process from its settings to its exit code; a `main` is little more than this call.
 ///
 /// - `name`: of the binary, for complaints and the first log line.
-/// - `check`: turns the parsed flags and environment `A` into a configuration `C`, or into every mistake.
+/// - `check`: turns the parsed flags and environment `A` into a configuration `C`, or into every mistake; it is given
+///   those that parsing found, and adds its own.
 /// - `run`: builds and runs the process until [`Lifecycle::finish`]; SIGINT and SIGTERM already pull the given
 ///   lifecycle. An error, typically one of building, is logged with its causes (`{:#}`).
 ///
@@ -45,7 +43,7 @@ pub struct Process {
 /// with all mistakes on standard error. Called as `name healthcheck`, it asks a running process instead.
 pub fn run_main<A, C, E, F, Fut>(
     name: &'static str,
-    check: impl FnOnce(A) -> Result<(Process, C), Problems>,
+    check: impl FnOnce(A, Problems) -> Result<(Process, C), Problems>,
     run: F,
 ) -> ExitCode
 where
@@ -64,7 +62,7 @@ fn run_from<A, C, E, F, Fut>(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
     name: &'static str,
-    check: impl FnOnce(A) -> Result<(Process, C), Problems>,
+    check: impl FnOnce(A, Problems) -> Result<(Process, C), Problems>,
     run: F,
 ) -> ExitCode
 where
@@ -81,10 +79,12 @@ where
         writeln!(stderr, "{name}: bad configuration\n{why}").unwrap_or_default();
         ExitCode::from(EXIT_CONFIG)
     };
-    let (process, config) = match parse_from(args).and_then(|args| check(args).map_err(Refused::Bad)) {
+    let parsed =
+        parse_from(args).and_then(|(args, problems)| check(args, problems).map_err(ParseError::Invalid));
+    let (process, config) = match parsed {
         Ok(checked) => checked,
-        Err(Refused::Bad(problems)) => return refuse(&problems),
-        Err(Refused::Shown(text)) => {
+        Err(ParseError::Invalid(problems)) => return refuse(&problems),
+        Err(ParseError::Help(text)) => {
             write!(stdout, "{text}").unwrap_or_default();
             return ExitCode::SUCCESS;
         }
@@ -144,8 +144,7 @@ mod tests {
         log: String,
     }
 
-    fn check(args: Args) -> Result<(Process, u8), Problems> {
-        let mut problems = Problems::new();
+    fn check(args: Args, mut problems: Problems) -> Result<(Process, u8), Problems> {
         problems.at_least("--workers", args.workers, 1);
         problems.check(!args.log.is_empty(), "--log", "must not be empty");
         problems.finish()?;
@@ -175,6 +174,8 @@ mod tests {
             text,
             "process: bad configuration\n--workers must be at least 1, not 0\n--log must not be empty\n"
         );
+        let (_, text) = process(&["--workers=x", "--log="], never);
+        assert_eq!(text.lines().count(), 3, "what does not parse hides nothing else: {text}");
         for args in [["--workers=x"], ["--nonsense"], ["--log=a=loud"]] {
             let (code, text) = process(&args, never);
             assert_eq!(code, ExitCode::from(64), "{args:?}");

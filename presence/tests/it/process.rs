@@ -53,7 +53,10 @@ async fn without_redis_it_refuses_and_says_every_mistake() {
     }
     let (code, text) = fails(&mut command(&["--redis=http://user:secret@host"])).await;
     assert_eq!(code, Some(64));
-    assert!(text.contains("--redis must start with redis://") && !text.contains("secret"), "{text}");
+    assert!(
+        text.contains("--redis (or ROOMCAST_REDIS): must start with redis://") && !text.contains("secret"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
