@@ -5,7 +5,8 @@
 // that fire: so each one also proves that nothing else does.
 import { fileURLToPath } from 'node:url';
 
-import { yaml } from '../yaml.mjs';
+import { yamlFile } from '../rules.mjs';
+
 
 const GATEWAYS = ['gw-a', 'gw-b', 'gw-c'];
 const PRESENCE = ['presence-1', 'presence-2'];
@@ -279,7 +280,7 @@ export const fired = new Set(
 
 /** The whole, for these rule files. */
 export const testFile = (ruleFiles) =>
-  yaml('promtool test rules THIS', { rule_files: ruleFiles, evaluation_interval: '1m', tests: [...scenarios, words] });
+  yamlFile('promtool test rules THIS', { rule_files: ruleFiles, evaluation_interval: '1m', tests: [...scenarios, words] });
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const rule = (name) => fileURLToPath(new URL(`../rules/${name}`, import.meta.url));
