@@ -1,4 +1,4 @@
-//! The settings: flags with their twins in the environment, all mistakes reported at once. Called by
+//! The settings: flags and environment variables, all mistakes reported at once. Called by
 //! `main.rs` through `ops::run_main`; tests make a [`Config`] without it.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use roomcast_ops::config::{parse_duration, parse_listen, redact_url, url_with_sc
 use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
 
-/// Below this a sweeper would do little but ask.
+/// Below this a sweeper would do little but ask Redis.
 const MIN_SWEEP_EVERY: Duration = Duration::from_millis(50);
 /// Below this a node's renewals could not keep up with a busy Redis.
 const MIN_LEASE: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub struct Args {
     traces: TraceArgs,
 }
 
-/// What the process runs by.
+/// Checked settings.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where the directory listens.

@@ -16,7 +16,7 @@ pub const HELP: &str = "Commands:
   healthcheck [--admin <ADMIN>]  ask the process on this machine whether it is ready; exit code 0 if so, else 1";
 
 const NAME: &str = "healthcheck";
-/// For the whole exchange; a process that is slower than this is not well.
+/// For the whole exchange; a process that is slower than this is not healthy.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of an answer that are read; readiness reports are far shorter.
 const MAX_ANSWER: u64 = 16 * 1024;
@@ -39,7 +39,7 @@ pub(crate) fn run<A: CommandFactory>(
     let (_, rest) = args.split_first()?;
     let (_, rest) = rest.split_first().filter(|(first, _)| *first == NAME)?;
     let own = std::iter::once(OsString::from(format!("{name} {NAME}"))).chain(rest.iter().cloned());
-    // The exit code tells it all even where nobody can read the text, so a failed write changes nothing.
+    // The exit code says the same, so a failed write is ignored.
     Some(match address::<A>(own.collect()) {
         Ok(admin) => match ask(admin, TIMEOUT) {
             Ok(()) => ExitCode::SUCCESS,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_1() {
+    fn no_listener_is_1() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let (code, text) = check(&["healthcheck", "--admin", &free]);
         assert_eq!(code, Some(ExitCode::FAILURE));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_and_help() {
+    fn bad_arguments_and_help() {
         let (code, text) = check(&["healthcheck", "--admin", "nowhere", "--nonsense"]);
         assert_eq!(code, Some(ExitCode::from(EXIT_CONFIG)));
         assert!(text.starts_with("process healthcheck: bad arguments\n"), "{text}");

@@ -1,4 +1,4 @@
-//! How a process lives: configuration, telemetry, metrics, admin listener, lifecycle.
+//! What every process needs: configuration, telemetry, metrics, admin listener, lifecycle.
 //!
 //! Both binaries call it and it calls none of our crates. It alone installs a tracing subscriber, reads the
 //! environment, catches signals and spawns tasks; clippy.toml bans those calls everywhere else.

@@ -1,4 +1,4 @@
-//! The frame of both mains: configuration → telemetry → runtime → run → flush. It calls `config`, `telemetry`
+//! What both mains share: configuration → telemetry → runtime → run → flush. It calls `config`, `telemetry`
 //! and `lifecycle`; the binary's closures check the settings, build the application, print its addresses and run it.
 
 use std::ffi::OsString;
@@ -14,8 +14,8 @@ use crate::config::{EXIT_CONFIG, ParseError, Problems, parse_from};
 use crate::trace::{self, Otlp};
 use crate::{Lifecycle, LogFormat, LogLevel, Outcome, healthcheck, telemetry};
 
-/// How long threads that block get to end after everything else has; nobody waits for them longer.
-const BLOCKED_THREADS: Duration = Duration::from_millis(500);
+/// How long blocked threads may take to end after everything else has.
+const BLOCKED_THREADS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What `run_main` must know before there is anything to run.
 #[derive(Clone, Debug)]
@@ -33,10 +33,10 @@ pub struct Process {
 
 /// Runs a process from its settings to its exit code; a `main` is little more than this call.
 ///
-/// - `name`: of the binary, for complaints and the first log line.
+/// - `name`: of the binary, for error messages and the first log line.
 /// - `check`: turns the parsed flags and environment `A` into a configuration `C`, or into every mistake; it is given
 ///   those that parsing found, and adds its own.
-/// - `run`: builds and runs the process until [`Lifecycle::finish`]; SIGINT and SIGTERM already pull the given
+/// - `run`: builds and runs the process until [`Lifecycle::finish`]; SIGINT and SIGTERM already stop the given
 ///   lifecycle. An error, typically one of building, is logged with its causes (`{:#}`).
 ///
 /// Exit codes: 0 graceful, `--help` or `--version`; 1 crashed or `run` failed; 2 gave up; 64 bad configuration,
@@ -74,8 +74,8 @@ where
     if let Some(code) = healthcheck::run::<A>(&args, name, stdout, stderr) {
         return code;
     }
-    // The exit code tells it all even where nobody can read the text, so a failed write changes nothing.
-    let mut refuse = |why: &dyn Display| {
+    // The exit code says the same, so a failed write is ignored.
+    let mut report = |why: &dyn Display| {
         writeln!(stderr, "{name}: bad configuration\n{why}").unwrap_or_default();
         ExitCode::from(EXIT_CONFIG)
     };
@@ -83,7 +83,7 @@ where
         parse_from(args).and_then(|(args, problems)| check(args, problems).map_err(ParseError::Invalid));
     let (process, config) = match parsed {
         Ok(checked) => checked,
-        Err(ParseError::Invalid(problems)) => return refuse(&problems),
+        Err(ParseError::Invalid(problems)) => return report(&problems),
         Err(ParseError::Help(text)) => {
             write!(stdout, "{text}").unwrap_or_default();
             return ExitCode::SUCCESS;
@@ -91,7 +91,7 @@ where
     };
     let log = match telemetry::init(process.format, &process.filter) {
         Ok(log) => log,
-        Err(error) => return refuse(&error),
+        Err(error) => return report(&error),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = process.workers.unwrap_or(cores / 2).max(1);
@@ -109,7 +109,7 @@ where
     };
     let traces = match traces {
         Ok(traces) => traces,
-        Err(error) => return refuse(&format_args!("--otlp: {error}")),
+        Err(error) => return report(&format_args!("--otlp: {error}")),
     };
     let outcome = runtime.block_on(async {
         let lifecycle = Lifecycle::new();
@@ -119,7 +119,7 @@ where
     });
     // The runtime carries the last spans.
     traces.into_iter().for_each(trace::Exporting::flush);
-    runtime.shutdown_timeout(BLOCKED_THREADS);
+    runtime.shutdown_timeout(BLOCKED_THREADS_TIMEOUT);
     let code = match outcome {
         Ok(outcome) => outcome.exit_code(),
         Err(error) => {
@@ -204,7 +204,7 @@ mod tests {
         });
         assert_eq!(code, ExitCode::FAILURE);
         let (code, _) = process(&[], |life| async move {
-            life.spawn("deaf", std::future::pending::<()>());
+            life.spawn("stuck", std::future::pending::<()>());
             life.stop();
             life.hard().cancel();
             Ok(life.finish(minute).await)

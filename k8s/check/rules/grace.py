@@ -6,7 +6,7 @@ import binaries
 from model import seconds
 
 # After the drain window, at most: requests in progress, last writes to Redis, threads that end (FLUSH and LAST_REQUEST in
-# gateway/src, DRAIN_TIMEOUT in presence/src, AFTER_HARD in crates/ops/src/lifecycle.rs).
+# gateway/src, DRAIN_TIMEOUT in presence/src, HARD_STOP_TIMEOUT in crates/ops/src/lifecycle.rs).
 FLUSH = {"gateway": 12, "presence": 7}
 MARGIN = 5
 # How long load balancers take to hear that a pod ends.

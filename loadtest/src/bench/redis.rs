@@ -92,7 +92,7 @@ pub(super) struct Monitor(BufReader<TcpStream>);
 
 impl Monitor {
     /// How many commands clients sent so far; those that scripts called are not counted.
-    pub(super) fn heard(mut self) -> Result<usize> {
+    pub(super) fn count(mut self) -> Result<usize> {
         let mut text = Vec::new();
         match self.0.read_to_end(&mut text) {
             Ok(_) => bail!("redis-server closed the connection"),

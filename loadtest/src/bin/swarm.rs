@@ -1,5 +1,5 @@
-//! The load generator alone, against servers that run already: brings members in, sends for a while,
-//! prints what came of it as JSON, and fails where anything was lost or came twice.
+//! The load generator alone, against servers that run already: connects members, sends for a while,
+//! prints the counts as JSON, and fails where anything was lost or came twice.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ fn main() -> anyhow::Result<()> {
         slow_reader: false,
     })?;
     swarm.connect(usize::MAX)?;
-    swarm.rest(Duration::from_secs(1))?;
+    swarm.idle(Duration::from_secs(1))?;
     let window = swarm.send(args.rate, args.duration)?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&window)?)?;
     match window.fault() {

@@ -1,4 +1,4 @@
-//! The load generator: raw sockets, one thread, one epoll. It brings members in, sends on a schedule that
+//! The load generator: raw sockets, one thread, one epoll. It connects members, sends on a schedule that
 //! no answer can delay, and counts every delivery for every member. One process has one clock, so latency
 //! is from just before the sender's `write` to just after the receiver's `read`. It knows what it costs
 //! itself, so that a result can say how near the generator was to being the bottleneck.
@@ -15,23 +15,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use self::counts::Counts;
-use self::member::{Member, dial};
+use self::member::{Member, connect};
 pub use self::plan::{Plan, RoomAt};
 pub use self::window::Window;
-use crate::dialect::{Meaning, Who, acks_beside};
+use crate::dialect::{FrameKind, MemberId, acks_in_batch};
 use crate::poll::{Poll, Ready};
 use crate::stamp::{Reader, Stamp};
 use crate::tally::{Delivery, Order};
 use crate::{proc, ws};
 
-/// Members that may be on their way in at once: fewer than any server's accept queue holds.
-const COMING_IN: usize = 32;
-/// No answer and no delivery for so long: what is missing is lost.
-const SILENCE: Duration = Duration::from_secs(5);
-/// Nobody came in for so long: those on their way ask again.
-const AGAIN: Duration = Duration::from_secs(2);
-/// Sends without a look at what came in.
-const BURST: u32 = 8;
+/// Members that may be joining at once: fewer than any server's accept queue holds.
+const MAX_JOINING: usize = 32;
+/// Without an answer or a delivery for so long, what is missing counts as lost.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// If no member joined for so long, those that are joining send their request again.
+const JOIN_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Messages sent before the sockets are read again.
+const MAX_BURST: u32 = 8;
 
 /// A room, as its members' messages are numbered.
 #[derive(Default)]
@@ -54,7 +54,7 @@ pub struct Swarm {
     rooms: Vec<Room>,
     joined: usize,
     stopped: Option<Member>,
-    asked_again: usize,
+    retried_joins: usize,
     counts: Counts,
     began: Instant,
     key: u32,
@@ -78,7 +78,7 @@ impl Swarm {
             rooms,
             joined: 0,
             stopped: None,
-            asked_again: 0,
+            retried_joins: 0,
             counts: Counts::new()?,
             began: Instant::now(),
             key: 0x2545_f491,
@@ -91,14 +91,14 @@ impl Swarm {
         self.joined
     }
 
-    /// Brings members in until there are so many, at most all of the plan. Members come room by room, so
+    /// Connects members until so many have joined, at most all of the plan. Members join room by room, so
     /// that the first ones are spread over as many rooms as there are.
     pub fn connect(&mut self, wanted: usize) -> Result<()> {
         let wanted = wanted.min(self.plan.members());
         let mut progress = (self.joined, Instant::now());
-        let mut asked_again = false;
+        let mut retried_joins = false;
         while self.joined < wanted {
-            while self.members.len() < wanted && self.members.len() - self.joined < COMING_IN {
+            while self.members.len() < wanted && self.members.len() - self.joined < MAX_JOINING {
                 self.open()?;
             }
             self.step(Duration::from_millis(10))?;
@@ -107,31 +107,32 @@ impl Swarm {
             }
             if self.joined > progress.0 {
                 progress = (self.joined, Instant::now());
-                asked_again = false;
-            } else if progress.1.elapsed() > AGAIN && !std::mem::replace(&mut asked_again, true) {
-                self.ask_again()?;
-            } else if progress.1.elapsed() > SILENCE * 3 {
-                bail!("{} of {wanted} members came in, then nobody for {:?}", self.joined, SILENCE * 3);
+                retried_joins = false;
+            } else if progress.1.elapsed() > JOIN_RETRY_AFTER && !std::mem::replace(&mut retried_joins, true)
+            {
+                self.retry_joins()?;
+            } else if progress.1.elapsed() > DELIVERY_TIMEOUT * 3 {
+                bail!("{} of {wanted} members joined, then none for {:?}", self.joined, DELIVERY_TIMEOUT * 3);
             }
         }
         Ok(())
     }
 
-    /// Servers that register a client's handlers after they let it in lose a join that comes at once: what
-    /// a client would do then is ask again.
-    fn ask_again(&mut self) -> Result<()> {
+    /// Servers that register a client's handlers after they accept it lose a join that arrives at once; a client
+    /// would then send it again.
+    fn retry_joins(&mut self) -> Result<()> {
         for member in self.members.iter_mut().filter(|member| !member.joined && !member.upgrading) {
             if let Some(join) = self.plan.dialect.join(member.who) {
-                member.say(&self.poll, &join)?;
-                self.asked_again += 1;
+                member.send_text(&self.poll, &join)?;
+                self.retried_joins += 1;
             }
         }
         Ok(())
     }
 
     /// How many joins had to be sent again.
-    pub fn asked_again(&self) -> usize {
-        self.asked_again
+    pub fn retried_joins(&self) -> usize {
+        self.retried_joins
     }
 
     fn open(&mut self) -> Result<()> {
@@ -139,11 +140,11 @@ impl Swarm {
         let (room, index) = (id % self.plan.rooms, id / self.plan.rooms);
         let address = self.plan.address(room, index)?;
         let slow_reader = self.plan.slow_reader && id + 1 == self.plan.members();
-        let stream = dial(address, slow_reader).with_context(|| format!("connecting to {address}"))?;
+        let stream = connect(address, slow_reader).with_context(|| format!("connecting to {address}"))?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         self.poll.add(&stream, id as u64)?;
-        let who = Who { id, room: u32::try_from(room)? };
+        let who = MemberId { id, room: u32::try_from(room)? };
         let mut member = Member::new(stream, who, u32::try_from(index)?, self.plan.dialect.upgrades());
         let opening = self.plan.dialect.opening(address, who);
         member.write(&self.poll, &opening)?;
@@ -158,7 +159,7 @@ impl Swarm {
     /// deliveries to the others count.
     pub fn stop_reading(&mut self) -> Result<()> {
         self.ready_to_send()?;
-        let member = self.members.pop().context("nobody")?;
+        let member = self.members.pop().context("no member")?;
         member.ignore(&self.poll)?;
         self.rooms.get_mut(member.who.room as usize).context("a room")?.members.pop();
         self.joined -= 1;
@@ -169,13 +170,13 @@ impl Swarm {
     fn ready_to_send(&self) -> Result<()> {
         let wanted = self.plan.members() - usize::from(self.stopped.is_some());
         if self.joined < wanted {
-            bail!("{} of {wanted} members are in", self.joined);
+            bail!("{} of {wanted} members have joined", self.joined);
         }
         Ok(())
     }
 
-    /// Looks after the connections, and does nothing else, for a while.
-    pub fn rest(&mut self, time: Duration) -> Result<()> {
+    /// Serves the connections, and sends nothing, for a while.
+    pub fn idle(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -186,8 +187,8 @@ impl Swarm {
         }
     }
 
-    /// Sends at this rate (messages a second, all rooms together) for a while, then waits for what is on
-    /// its way; says what happened. Rooms take turns, and the members of a room.
+    /// Sends at this rate (messages a second, all rooms together) for a while, then waits for the
+    /// outstanding deliveries; returns the counts. Rooms take turns, and the members of a room.
     pub fn send(&mut self, rate: f64, time: Duration) -> Result<Window> {
         self.ready_to_send()?;
         self.counts = Counts::new()?;
@@ -198,7 +199,7 @@ impl Swarm {
         while due(sent) < start + time {
             let now = Instant::now();
             let late = now.saturating_duration_since(due(sent));
-            if now < due(sent) || burst == BURST {
+            if now < due(sent) || burst == MAX_BURST {
                 burst = 0;
                 self.step(due(sent).saturating_duration_since(now))?;
                 continue;
@@ -210,7 +211,7 @@ impl Swarm {
         }
         let sending = start.elapsed();
         let busy = proc::own_seconds()? - cpu;
-        self.drain()?;
+        self.wait_for_deliveries()?;
         Ok(self.window(sending, busy))
     }
 
@@ -232,7 +233,7 @@ impl Swarm {
         Ok(())
     }
 
-    fn drain(&mut self) -> Result<()> {
+    fn wait_for_deliveries(&mut self) -> Result<()> {
         let done = |counts: &Counts| counts.delivered + counts.repeated + counts.acked + counts.refused;
         let acks = if self.plan.dialect.acks() { self.counts.sent } else { 0 };
         let mut progress = (done(&self.counts), Instant::now());
@@ -241,7 +242,7 @@ impl Swarm {
             let now = done(&self.counts);
             if now > progress.0 {
                 progress = (now, Instant::now());
-            } else if progress.1.elapsed() > SILENCE {
+            } else if progress.1.elapsed() > DELIVERY_TIMEOUT {
                 break;
             }
         }
@@ -290,7 +291,7 @@ impl Swarm {
             member.upgrading = false;
             at = from;
             if let Some(greeting) = dialect.greeting() {
-                member.say(poll, greeting)?;
+                member.send_text(poll, greeting)?;
             }
         }
         while !member.upgrading
@@ -306,23 +307,23 @@ impl Swarm {
                 ws::CLOSE => bail!("the server closed the connection"),
                 _ => continue,
             }
-            match dialect.heard(member.who, frame.payload, answers) {
-                Meaning::Nothing => {}
-                Meaning::Joined => *joined += usize::from(!std::mem::replace(&mut member.joined, true)),
-                Meaning::Acked => counts.acked += 1,
-                Meaning::Refused(why) => {
+            match dialect.read_frame(member.who, frame.payload, answers) {
+                FrameKind::Nothing => {}
+                FrameKind::Joined => *joined += usize::from(!std::mem::replace(&mut member.joined, true)),
+                FrameKind::Acked => counts.acked += 1,
+                FrameKind::Refused(why) => {
                     counts.refused += 1;
                     counts.refusal.get_or_insert(why);
                 }
-                Meaning::Messages => {
-                    counts.acked += acks_beside(dialect, frame.payload);
+                FrameKind::Messages => {
+                    counts.acked += acks_in_batch(dialect, frame.payload);
                     reader.each(frame.payload, |stamp| {
                         deliver(member, rooms, counts, stamp, arrived);
                     });
                 }
             }
             for answer in answers.drain(..) {
-                member.say(poll, &answer)?;
+                member.send_text(poll, &answer)?;
             }
         }
         let left = bytes.get(at..).unwrap_or_default().to_vec();

@@ -61,7 +61,7 @@ fn parse_with<T: Parser>(
         }
         match culprit(&error, &T::command()) {
             Some(arg) if !wrong.contains(arg.get_id()) => {
-                problems.add(&name_of(&arg), complaint(&error, &arg));
+                problems.add(&name_of(&arg), describe(&error, &arg));
                 let takes_value = arg.get_action().takes_values();
                 while remove_flag(&mut args, &name_of(&arg), takes_value) {}
                 wrong.push(arg.get_id().clone());
@@ -82,7 +82,7 @@ fn remove_unknown(error: &clap::Error, command: &Command, args: &mut Vec<OsStrin
     let (ErrorKind::UnknownArgument, Some(flag)) = (error.kind(), error.get(ContextKind::InvalidArg)) else {
         return false;
     };
-    // Whether it takes a value nobody knows: what follows is one where nothing else could take it.
+    // An unknown flag may have a value: what follows is taken for it where it can be nothing else.
     let takes_value = command.get_positionals().next().is_none() && !command.has_subcommands();
     remove_flag(args, &flag.to_string(), takes_value)
 }
@@ -116,7 +116,7 @@ fn name_of(arg: &Arg) -> String {
     arg.get_long().map_or_else(|| arg.to_string(), |long| format!("--{long}"))
 }
 
-fn complaint(error: &clap::Error, arg: &Arg) -> String {
+fn describe(error: &clap::Error, arg: &Arg) -> String {
     let mut text = match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(why), _) => why.to_string(),
         (None, Some(valid)) => format!("must be one of: {valid}"),

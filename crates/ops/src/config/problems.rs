@@ -1,4 +1,4 @@
-//! Collects every mistake in the settings before the first complaint. `parse` adds the values that do not parse, the
+//! Collects every mistake in the settings before any is reported. `parse` adds the values that do not parse, the
 //! `config` module of each binary what does not go together. `run_main` prints the result and exits 64.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     lines: Vec<String>,
-    /// Flags with a mistake: what follows from it is not worth a line.
+    /// Flags with a mistake: consequences of it are not reported.
     flags: BTreeSet<String>,
 }
 
@@ -59,7 +59,7 @@ impl Problems {
         self.lines.is_empty()
     }
 
-    /// The end of checking.
+    /// Ends the checks.
     ///
     /// # Errors
     /// With all of them, if there is any.

@@ -15,7 +15,7 @@ use prometheus::{
 /// What every metric of ours starts with.
 const PREFIX: &str = "roomcast_";
 
-/// Labels whose values nobody bounds: one series per user or room would take the metrics server down.
+/// Labels with unbounded values: one series per user or room would overload the metrics server.
 const UNBOUNDED_LABELS: &[&str] =
     &["room", "room_id", "user", "user_id", "socket", "socket_id", "session", "ip"];
 

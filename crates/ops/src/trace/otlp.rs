@@ -1,6 +1,6 @@
-//! Sends spans to an OTLP collector: the flags of both binaries, the exporter, and its end. Called by `run`. Spans
-//! wait in a bounded queue of a thread of its own; one that finds it full is dropped, and a collector that does not
-//! answer costs nothing but its spans.
+//! Exports spans to an OTLP collector: the flags of both binaries, the exporter, and its shutdown. Called by `run`. Spans
+//! wait in a bounded queue for a thread of its own; when it is full they are dropped, so a collector that does not
+//! answer slows nothing down.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ impl TraceArgs {
     pub fn check(&self, problems: &mut Problems, instance: Option<&str>) -> Option<Otlp> {
         problems.at_least("--trace-ratio", self.trace_ratio, 0.0);
         problems.at_most("--trace-ratio", self.trace_ratio, 1.0);
-        // Without TLS: a collector is a neighbour, and speaks TLS to the world itself.
+        // Without TLS: the collector runs beside the process, and uses TLS itself where it sends traces on.
         let url = self.otlp.clone()?;
         let instance = instance.map_or_else(this_process, str::to_owned);
         Some(Otlp { url, ratio: self.trace_ratio, instance })
