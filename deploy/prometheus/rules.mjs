@@ -61,7 +61,7 @@ export const SLOS = [
   },
 ];
 const WINDOWS = ['5m', '30m', '1h', '6h', '3d'];
-/** How fast the budget of 30 days burns, and who is told: 2 % in an hour, 5 % in six, 10 % in three days. */
+/** How fast the budget of 30 days burns, and who is notified: 2 % in an hour, 5 % in six, 10 % in three days. */
 const BURNS = [
   { times: 14.4, long: '1h', short: '5m', hold: '2m', severity: 'page', pace: 'an hour spends 2 %' },
   { times: 6, long: '6h', short: '30m', hold: '5m', severity: 'page', pace: 'six hours spend 5 %' },

@@ -153,7 +153,7 @@ scenario('no presence service is known', healthy().filter(({ labels }) => labels
   3: ['RoomcastPresenceDown'],
 });
 
-scenario('the bus of one gateway is deaf while Redis answers', [gw('roomcast_bus_up', during(20, 0, 1))], {
+scenario('the bus of one gateway is down while Redis answers', [gw('roomcast_bus_up', during(20, 0, 1))], {
   12: [],
   14: ['RoomcastBusDown'],
   31: [],

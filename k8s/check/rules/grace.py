@@ -9,7 +9,7 @@ from model import seconds
 # gateway/src, DRAIN_TIMEOUT in presence/src, HARD_STOP_TIMEOUT in crates/ops/src/lifecycle.rs).
 FLUSH = {"gateway": 12, "presence": 7}
 MARGIN = 5
-# How long load balancers take to hear that a pod ends.
+# How long load balancers take to stop sending to a pod that ends.
 ENDPOINTS = 5
 
 
@@ -21,7 +21,7 @@ def check(rendering):
         if pause < ENDPOINTS:
             yield rendering.finding(
                 container,
-                f"preStop sleeps {pause} s, and load balancers take about {ENDPOINTS} s to hear that a pod ends",
+                f"preStop sleeps {pause} s, and load balancers take about {ENDPOINTS} s to stop sending to a pod that ends",
                 f"set lifecycle.preStop.sleep.seconds to {ENDPOINTS} or more",
             )
         text = binaries.effective(container, "ROOMCAST_DRAIN") or "0s"

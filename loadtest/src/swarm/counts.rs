@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 
 /// Digits to which a recorded time is exact.
 const DIGITS: u8 = 3;
-/// Nanoseconds of the longest time that is told from longer ones: ten minutes.
+/// Nanoseconds of the longest time that is recorded as it is: ten minutes.
 const LONGEST: u64 = 600_000_000_000;
 
 /// Counts since the last window began.
