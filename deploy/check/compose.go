@@ -19,7 +19,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Published to this machine alone; everything else is reached by its neighbours only.
+// Published to this machine alone; everything else is reached by other services only.
 var published = map[string]bool{"balancer": true, "grafana": true, "prometheus": true}
 
 // Images without any program that could ask: nobody waits for their health.
@@ -47,7 +47,7 @@ func checkCompose(top string, project *types.Project) []string {
 			wrong = append(wrong, "no service "+name)
 		}
 	}
-	return append(wrong, checkNeighbours(top, project)...)
+	return append(wrong, checkAddresses(top, project)...)
 }
 
 func checkService(top string, project *types.Project, service types.ServiceConfig) []string {
@@ -118,7 +118,7 @@ func checkService(top string, project *types.Project, service types.ServiceConfi
 	return wrong
 }
 
-// Ours: built by the one Dockerfile, told nothing that the binary does not know.
+// Ours: built by the one Dockerfile, given no setting that the binary does not have.
 func checkBuild(top string, service types.ServiceConfig) []string {
 	var wrong []string
 	add := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
@@ -171,15 +171,15 @@ func settings(top, binary string) (map[string]bool, error) {
 	return known, nil
 }
 
-// Every address that one service is told of another leads somewhere: a name that exists, on a network that
+// Every address of another service in the settings of one leads somewhere: a name that exists, on a network that
 // both are on, at a port that is listened on.
-func checkNeighbours(top string, project *types.Project) []string {
+func checkAddresses(top string, project *types.Project) []string {
 	var wrong []string
-	told := map[string][]string{} // service: addresses
+	known := map[string][]string{} // service: addresses
 	for name, service := range project.Services {
 		for _, value := range service.Environment {
 			if value != nil {
-				told[name] = append(told[name], *value)
+				known[name] = append(known[name], *value)
 			}
 		}
 	}
@@ -193,20 +193,20 @@ func checkNeighbours(top string, project *types.Project) []string {
 		if err != nil {
 			wrong = append(wrong, err.Error())
 		}
-		told[service] = append(told[service], values...)
+		known[service] = append(known[service], values...)
 	}
-	// The health check's port is told apart from the address.
+	// The health check's port is a setting of its own.
 	if balancer, ok := project.Services["balancer"]; ok {
 		for _, n := range []string{"1", "2", "3"} {
 			address, port := balancer.Environment["GATEWAY_"+n], balancer.Environment["ADMIN_PORT_"+n]
 			if address != nil && port != nil && *address != "" {
 				host, _, _ := strings.Cut(*address, ":")
-				told["balancer"] = append(told["balancer"], host+":"+*port)
+				known["balancer"] = append(known["balancer"], host+":"+*port)
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(told)) {
-		for _, address := range told[name] {
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		for _, address := range known[name] {
 			host, port, ok := endpoint(address)
 			if !ok {
 				continue
@@ -214,11 +214,11 @@ func checkNeighbours(top string, project *types.Project) []string {
 			other, exists := project.Services[host]
 			switch {
 			case !exists:
-				wrong = append(wrong, fmt.Sprintf("service %s is told of %s, and there is no service %s", name, address, host))
+				wrong = append(wrong, fmt.Sprintf("service %s is given %s, and there is no service %s", name, address, host))
 			case name != host && !meet(project.Services[name], other):
-				wrong = append(wrong, fmt.Sprintf("service %s is told of %s, but shares no network with %s", name, address, host))
+				wrong = append(wrong, fmt.Sprintf("service %s is given %s, but shares no network with %s", name, address, host))
 			case !slices.Contains(listening(other), port):
-				wrong = append(wrong, fmt.Sprintf("service %s is told of %s, but %s listens on %q", name, address, host, listening(other)))
+				wrong = append(wrong, fmt.Sprintf("service %s is given %s, but %s listens on %q", name, address, host, listening(other)))
 			}
 		}
 	}

@@ -92,7 +92,7 @@ func TestMistakesAreFound(t *testing.T) {
 
 		{"an unknown key", composeFile, "stop_grace_period:", "stop_grace:", "stop_grace"},
 		{"a network that does not exist", composeFile, "networks: [edge, chat]", "networks: [edge, chta]", "chta"},
-		{"a neighbour that cannot be reached", composeFile, "networks: [edge, chat]", "networks: [edge]", "shares no network"},
+		{"a service that cannot be reached", composeFile, "networks: [edge, chat]", "networks: [edge]", "shares no network"},
 		{"a service that does not exist", composeFile, "GATEWAY_2: gateway-2:3000", "GATEWAY_2: gateway-4:3000", "no service gateway-4"},
 		{"a port that nobody listens on", composeFile, "GATEWAY_1: gateway-1:3000", "GATEWAY_1: gateway-1:3010", "gateway-1 listens on"},
 		{"a health port that nobody listens on", composeFile, `ADMIN_PORT_2: "9464"`, `ADMIN_PORT_2: "9465"`, "gateway-2 listens on"},

@@ -1,4 +1,4 @@
-// `make cluster`: a whole cluster on this machine, on loopback only. Starts everything, tells the
+// `make cluster`: a whole cluster on this machine, on loopback only. Starts everything, prints the
 // addresses, prefixes each process's log with its name, and stops everything together: on Ctrl-C, or
 // when any one of them ends. Nothing stays behind, also where this process itself is killed.
 //
@@ -20,8 +20,8 @@ const TOP = fileURLToPath(new URL('../..', import.meta.url));
 const BIN_DIR = process.env.ROOMCAST_BIN_DIR ?? join(process.env.CARGO_TARGET_DIR ?? join(TOP, 'target'), 'debug');
 const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => existsSync(path));
 const COLOURS = process.stdout.isTTY && !process.env.NO_COLOR ? [36, 32, 33, 35, 34, 96, 92, 93] : undefined;
-const READY_WITHIN = 30_000;
-const STOPPED_WITHIN = 30_000;
+const READY_TIMEOUT = 30_000;
+const STOP_TIMEOUT = 30_000;
 
 const port = (name, otherwise) => {
   const value = Number(process.env[name] ?? otherwise);
@@ -42,7 +42,7 @@ const PORTS = {
 const children = [];
 let stopping = false;
 
-function say(label, text) {
+function log(label, text) {
   const name = label.padEnd(10);
   const index = Math.max(0, children.findIndex((child) => child.label === label));
   console.log(COLOURS ? `\x1b[${COLOURS[index % COLOURS.length]}m${name}\x1b[0m ${text}` : `${name} ${text}`);
@@ -59,7 +59,7 @@ function start(label, command, args, env = {}) {
   const child = { label, process: proc, running: true };
   children.push(child);
   for (const stream of [proc.stdout, proc.stderr]) {
-    createInterface({ input: stream }).on('line', (line) => say(label, line));
+    createInterface({ input: stream }).on('line', (line) => log(label, line));
   }
   child.ended = new Promise((resolve) => {
     proc.once('error', (error) => resolve(String(error)));
@@ -72,15 +72,15 @@ function start(label, command, args, env = {}) {
   });
 }
 
-/** In the order in which nobody misses anybody: the door first, the memory last. */
+/** In the order in which no process loses another that it needs: the load balancer first, Redis last. */
 async function stop(status) {
   if (stopping) return;
   stopping = true;
   const order = [/^balancer/, /^gateway/, /^presence/, /^redis/];
   const late = setTimeout(() => {
-    console.error(`Not all ended within ${STOPPED_WITHIN} ms; killing the rest.`);
+    console.error(`Not all ended within ${STOP_TIMEOUT} ms; killing the rest.`);
     children.filter(({ running }) => running).forEach((child) => child.process.kill('SIGKILL'));
-  }, STOPPED_WITHIN);
+  }, STOP_TIMEOUT);
   for (const part of order) {
     const group = children.filter(({ label, running }) => running && part.test(label));
     group.forEach((child) => child.process.kill('SIGTERM'));
@@ -91,7 +91,7 @@ async function stop(status) {
   process.exit(status);
 }
 
-/** `status` of a GET, or undefined where nobody answers. */
+/** `status` of a GET, or undefined without an answer. */
 function get(url) {
   return new Promise((resolve) => {
     const sent = request(url, { agent: false, timeout: 2_000 }, (response) => {
@@ -112,10 +112,10 @@ const accepts = (number) =>
   });
 
 async function until(what, condition) {
-  const deadline = Date.now() + READY_WITHIN;
+  const deadline = Date.now() + READY_TIMEOUT;
   while (!stopping && !(await condition())) {
     if (Date.now() > deadline) {
-      console.error(`\n${what} was not ready within ${READY_WITHIN} ms; stopping the cluster.`);
+      console.error(`\n${what} was not ready within ${READY_TIMEOUT} ms; stopping the cluster.`);
       return stop(1);
     }
     await sleep(100);

@@ -180,7 +180,7 @@ const cluster = dashboard('roomcast-cluster', 'Roomcast / Cluster', 'Is the chat
     stat('Gateways up', 'Gateways that Prometheus reaches.', 'short', `sum(up{${GATEWAY}, ${NS}})`, { thresholds: steps([[null, 'red'], [1, 'orange'], [2, 'green']]) }),
     stat('Presence services up', 'Presence services that Prometheus reaches. Chat works without; dead gateways are then not swept.', 'short', `sum(up{${PRESENCE}, ${NS}})`, { thresholds: steps([[null, 'red'], [1, 'green']]) }),
     stat('Redis', 'Whether every process reaches Redis.', 'short', `min(roomcast_redis_up{${NS}})`, { mappings: UP_DOWN }),
-    stat('Bus', 'Whether every gateway hears its own heartbeat through Redis.', 'short', `min(roomcast_bus_up{${NS}})`, { mappings: UP_DOWN }),
+    stat('Bus', 'Whether every gateway receives its own heartbeat through Redis.', 'short', `min(roomcast_bus_up{${NS}})`, { mappings: UP_DOWN }),
     stat('Connections', 'Clients connected to all gateways.', 'short', `sum(roomcast_connections{${NS}})`),
     stat('Users online', 'Distinct users, as the presence service counts them.', 'short', `max(roomcast_presence_users{${NS}})`),
     stat('Messages a second', 'Messages stored by all gateways.', 'reqps', rate('roomcast_messages_stored_total'), { decimals: 1 }),
@@ -218,7 +218,7 @@ const cluster = dashboard('roomcast-cluster', 'Roomcast / Cluster', 'Is the chat
     lines('Bus lag', 'Heartbeat through Redis, sent to received.', 's', quantiles('roomcast_bus_lag_seconds'), { width: 6 }),
     lines('Redis latency', '99 of 100 requests are faster, by operation.', 's', [query(quantile(0.99, 'roomcast_redis_duration_seconds', { by: 'operation' }), '{{operation}}')], { width: 6 }),
     lines('Redis errors', 'Failed requests, by kind.', 'reqps', [query(rate('roomcast_redis_errors_total', { by: 'kind' }), '{{kind}}')], { width: 6 }),
-    lines('Gaps, heals, resyncs', 'News that may have been missed, rooms read again because of it, and members told to read anew: only the last lose anything.', 'reqps', [
+    lines('Gaps, heals, resyncs', 'News that may have been missed, rooms read again because of it, and members that had to read again: only the last lose anything.', 'reqps', [
       query(rate('roomcast_gaps_total'), 'gaps'),
       query(rate('roomcast_heals_total', { by: 'outcome' }), 'healed: {{outcome}}'),
       query(rate('roomcast_resyncs_total'), 'resyncs'),
@@ -306,7 +306,7 @@ const gateway = dashboard('roomcast-gateway', 'Roomcast / Gateway', 'One gateway
     lines('Bus lag', 'Heartbeat through Redis, sent to received.', 's', quantiles('roomcast_bus_lag_seconds', ONE), { width: 6 }),
     lines('Redis latency', '99 of 100 requests are faster, by operation.', 's', [query(quantile(0.99, 'roomcast_redis_duration_seconds', { by: 'operation', labels: `${ONE}, ${GATEWAY}` }), '{{operation}}')], { width: 6 }),
     lines('Redis errors', 'Failed requests, by kind.', 'reqps', [query(rate('roomcast_redis_errors_total', { by: 'kind', labels: `${ONE}, ${GATEWAY}` }), '{{kind}}')], { width: 6 }),
-    lines('Gaps, heals, resyncs', 'News that may have been missed, rooms read again because of it, members told to read anew.', 'reqps', [
+    lines('Gaps, heals, resyncs', 'News that may have been missed, rooms read again because of it, members that had to read again.', 'reqps', [
       query(rate('roomcast_gaps_total', { labels: ONE }), 'gaps'),
       query(rate('roomcast_heals_total', { by: 'outcome', labels: ONE }), 'healed: {{outcome}}'),
       query(rate('roomcast_resyncs_total', { labels: ONE }), 'resyncs'),

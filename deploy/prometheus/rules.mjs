@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-import { yaml } from './yaml.mjs';
+import { Document } from 'yaml';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const UNIT = { s: 1e3, m: 60e3, h: 3600e3, d: 86400e3 };
@@ -61,7 +61,7 @@ export const SLOS = [
   },
 ];
 const WINDOWS = ['5m', '30m', '1h', '6h', '3d'];
-/** How fast the budget of 30 days burns, and who is told: 2 % in an hour, 5 % in six, 10 % in three days. */
+/** How fast the budget of 30 days burns, and who is notified: 2 % in an hour, 5 % in six, 10 % in three days. */
 const BURNS = [
   { times: 14.4, long: '1h', short: '5m', hold: '2m', severity: 'page', pace: 'an hour spends 2 %' },
   { times: 6, long: '6h', short: '30m', hold: '5m', severity: 'page', pace: 'six hours spend 5 %' },
@@ -331,14 +331,21 @@ function causeAlerts(d) {
   ].map((each) => alert(d, each));
 }
 
+/** Plain data as a YAML file that begins with this comment. Long expressions stay on one line. */
+export const yamlFile = (comment, data) => {
+  const document = new Document(data, { aliasDuplicateObjects: false });
+  document.commentBefore = comment.replace(/^/gm, ' ');
+  return document.toString({ lineWidth: 0 });
+};
+
 /** Both files, by name. */
 export function rules(factor = 1) {
   const d = scaled(factor);
   const by = 'Written by deploy/prometheus/rules.mjs (make generate-observability); change that file.';
   const group = (name, list) => ({ groups: [{ name, rules: list }] });
   return {
-    'slo.yaml': yaml(`Shares of failed events by window, for burn rates and dashboards.\n${by}`, group('roomcast-slo', recordings(d))),
-    'alerts.yaml': yaml(`Alerts; each has a section in docs/OPERATIONS.md.\n${by}`, {
+    'slo.yaml': yamlFile(`Shares of failed events by window, for burn rates and dashboards.\n${by}`, group('roomcast-slo', recordings(d))),
+    'alerts.yaml': yamlFile(`Alerts; each has a section in docs/OPERATIONS.md.\n${by}`, {
       groups: [
         { name: 'roomcast-burn', rules: burnAlerts(d) },
         { name: 'roomcast-causes', rules: causeAlerts(d) },

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
+use roomcast_ops::config::{InvalidValue, parse_duration, parse_listen, parse_origin, url_with_scheme};
 use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
 use roomcast_protocol::RoomName;
@@ -19,15 +20,15 @@ use crate::edge::socketio::Bounds;
 #[command(name = "roomcast-gateway", version, after_help = roomcast_ops::healthcheck::HELP)]
 pub struct Args {
     /// Where clients connect: web UI and Socket.IO
-    #[arg(long, env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:3000")]
-    listen: String,
+    #[arg(long, env = "ROOMCAST_LISTEN", default_value = "127.0.0.1:3000", value_parser = parse_listen)]
+    listen: SocketAddr,
     /// Where operators connect: health, metrics, log level
-    #[arg(long, env = "ROOMCAST_ADMIN", default_value = "127.0.0.1:9464")]
-    admin: String,
+    #[arg(long, env = "ROOMCAST_ADMIN", default_value = "127.0.0.1:9464", value_parser = parse_listen)]
+    admin: SocketAddr,
     /// Where other gateways connect to pass on requests of sessions that this one holds, so that polling
     /// needs no sticky load balancer; without it nothing is passed on. Needs --redis and --peer-secret
-    #[arg(long, env = "ROOMCAST_PEER_LISTEN")]
-    peer_listen: Option<String>,
+    #[arg(long, env = "ROOMCAST_PEER_LISTEN", value_parser = parse_listen)]
+    peer_listen: Option<SocketAddr>,
     /// How other gateways reach that: host:port [default: what it is bound to]
     #[arg(long, env = "ROOMCAST_PEER_ADDRESS")]
     peer_address: Option<String>,
@@ -35,7 +36,7 @@ pub struct Args {
     #[arg(long, env = "ROOMCAST_PEER_SECRET", hide_env_values = true)]
     peer_secret: Option<String>,
     /// Redis that the nodes share: redis://… or redis-cluster://…; without it everything stays in this process
-    #[arg(long, env = "ROOMCAST_REDIS", hide_env_values = true)]
+    #[arg(long, env = "ROOMCAST_REDIS", hide_env_values = true, value_parser = url_with_scheme(&["redis", "redis-cluster"]))]
     redis: Option<String>,
     /// What stands before every key in Redis, so that several clusters may share one
     #[arg(long, env = "ROOMCAST_PREFIX", default_value = "rc1")]
@@ -44,47 +45,47 @@ pub struct Args {
     #[arg(long, env = "ROOMCAST_NODE")]
     node: Option<String>,
     /// A page of this origin may connect too: scheme://host[:port], or * for any (repeatable)
-    #[arg(long, env = "ROOMCAST_ALLOW_ORIGIN", value_delimiter = ',')]
+    #[arg(long, env = "ROOMCAST_ALLOW_ORIGIN", value_delimiter = ',', value_parser = parse_allowed_origin)]
     allow_origin: Vec<String>,
     /// Rooms that are always listed (repeatable)
-    #[arg(long, env = "ROOMCAST_ROOM", value_delimiter = ',', default_value = "general,help,random")]
-    room: Vec<String>,
+    #[arg(long, env = "ROOMCAST_ROOM", value_delimiter = ',', default_value = "general,help,random", value_parser = parse_room)]
+    room: Vec<RoomName>,
     /// Messages of a room that are kept however old they are
     #[arg(long, env = "ROOMCAST_HISTORY_LEN", default_value_t = 1_000)]
     history_len: usize,
     /// Messages this young are kept however many they are, up to --history-cap
-    #[arg(long, env = "ROOMCAST_HISTORY_TTL", default_value = "10m")]
-    history_ttl: String,
+    #[arg(long, env = "ROOMCAST_HISTORY_TTL", default_value = "10m", value_parser = parse_duration)]
+    history_ttl: Duration,
     /// Messages of a room that are ever kept
     #[arg(long, env = "ROOMCAST_HISTORY_CAP", default_value_t = 10_000)]
     history_cap: usize,
     /// A room that nobody uses for so long is forgotten whole
-    #[arg(long, env = "ROOMCAST_ROOM_TTL", default_value = "7d")]
-    room_ttl: String,
+    #[arg(long, env = "ROOMCAST_ROOM_TTL", default_value = "7d", value_parser = parse_duration)]
+    room_ttl: Duration,
     /// How often a connection is asked whether it is alive
-    #[arg(long, env = "ROOMCAST_PING_INTERVAL", default_value = "25s")]
-    ping_interval: String,
+    #[arg(long, env = "ROOMCAST_PING_INTERVAL", default_value = "25s", value_parser = parse_duration)]
+    ping_interval: Duration,
     /// How long its answer may take
-    #[arg(long, env = "ROOMCAST_PING_TIMEOUT", default_value = "20s")]
-    ping_timeout: String,
+    #[arg(long, env = "ROOMCAST_PING_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
+    ping_timeout: Duration,
     /// How long after its last sign of life a node's users are taken for gone; the same for all nodes
-    #[arg(long, env = "ROOMCAST_LEASE", default_value = "15s")]
-    lease: String,
+    #[arg(long, env = "ROOMCAST_LEASE", default_value = "15s", value_parser = parse_duration)]
+    lease: Duration,
     /// How long a user whose connection was lost stays online
-    #[arg(long, env = "ROOMCAST_GRACE", default_value = "15s")]
-    grace: String,
+    #[arg(long, env = "ROOMCAST_GRACE", default_value = "15s", value_parser = parse_duration)]
+    grace: Duration,
     /// Bytes that may wait for a client that reads slowly, before it is cut
     #[arg(long, env = "ROOMCAST_CLIENT_BUFFER", default_value_t = 1024 * 1024)]
     client_buffer: usize,
     /// How long a client may read nothing of what waits for it, before it is cut
-    #[arg(long, env = "ROOMCAST_CLIENT_STALL", default_value = "10s")]
-    client_stall: String,
+    #[arg(long, env = "ROOMCAST_CLIENT_STALL", default_value = "10s", value_parser = parse_duration)]
+    client_stall: Duration,
     /// How long messages of a busy room are gathered into one write, and a busy node's into one request to Redis; what is quiet goes at once
-    #[arg(long, env = "ROOMCAST_GATHER", default_value = "5ms")]
-    gather: String,
+    #[arg(long, env = "ROOMCAST_GATHER", default_value = "5ms", value_parser = parse_duration)]
+    gather: Duration,
     /// How long closing the connections may take at the end
-    #[arg(long, env = "ROOMCAST_DRAIN", default_value = "5s")]
-    drain: String,
+    #[arg(long, env = "ROOMCAST_DRAIN", default_value = "5s", value_parser = parse_duration)]
+    drain: Duration,
     /// Threads that serve [default: half of the cores, at least one]
     #[arg(long, env = "ROOMCAST_WORKERS")]
     workers: Option<usize>,
@@ -134,50 +135,40 @@ pub struct Config {
 }
 
 impl Args {
-    /// Checks everything before it complains.
+    /// Checks what the settings must be beyond what each flag parses. `problems` are the mistakes of parsing.
     ///
     /// # Errors
-    /// Every mistake there is.
-    pub fn check(self) -> Result<(Process, Config), Problems> {
-        let mut problems = Problems::new();
-        let any = |origin: &str| origin == "*";
-        let peering = self.peer_listen.as_deref().and_then(|listen| {
+    /// Every mistake there is, those included.
+    pub fn check(self, mut problems: Problems) -> Result<(Process, Config), Problems> {
+        let peering = self.peer_listen.and_then(|listen| {
             problems.check(self.redis.is_some(), "--peer-listen", "needs --redis: alone there are no others");
             peering(&mut problems, listen, self.peer_address, self.peer_secret.as_deref())
         });
-        let gather = problems.duration("--gather", &self.gather);
         let config = Config {
-            listen: problems.listen("--listen", &self.listen),
-            admin: problems.listen("--admin", &self.admin),
+            listen: self.listen,
+            admin: self.admin,
             peering,
-            redis: self.redis.map(|url| problems.url("--redis", &url, &["redis", "redis-cluster"])),
+            redis: self.redis,
             store: Settings {
                 retention: Retention {
                     len: self.history_len,
-                    age: problems.duration("--history-ttl", &self.history_ttl),
+                    age: self.history_ttl,
                     cap: self.history_cap,
-                    idle: problems.duration("--room-ttl", &self.room_ttl),
+                    idle: self.room_ttl,
                 },
                 prefix: self.prefix,
-                gather,
+                gather: self.gather,
             },
             node: self.node.unwrap_or_else(|| format!("node-{:06x}", rand::random::<u32>() & 0x00ff_ffff)),
-            allow_origin: self
-                .allow_origin
-                .iter()
-                .map(|text| if any(text) { text.clone() } else { problems.origin("--allow-origin", text) })
-                .collect(),
-            rooms: self.room.iter().filter_map(|name| room(&mut problems, name)).collect(),
-            ping_interval: problems.duration("--ping-interval", &self.ping_interval),
-            ping_timeout: problems.duration("--ping-timeout", &self.ping_timeout),
-            lease: problems.duration("--lease", &self.lease),
-            grace: problems.duration("--grace", &self.grace),
-            bounds: Bounds {
-                bytes: self.client_buffer,
-                stall: problems.duration("--client-stall", &self.client_stall),
-            },
-            gather,
-            drain: problems.duration("--drain", &self.drain),
+            allow_origin: self.allow_origin,
+            rooms: self.room,
+            ping_interval: self.ping_interval,
+            ping_timeout: self.ping_timeout,
+            lease: self.lease,
+            grace: self.grace,
+            bounds: Bounds { bytes: self.client_buffer, stall: self.client_stall },
+            gather: self.gather,
+            drain: self.drain,
         };
         let braces = config.store.prefix.contains(['{', '}', ':']) || config.store.prefix.is_empty();
         problems.check(!braces, "--prefix", "must be a word without braces and colons");
@@ -199,23 +190,20 @@ impl Args {
     }
 }
 
-fn room(problems: &mut Problems, name: &str) -> Option<RoomName> {
-    match RoomName::parse(name) {
-        Ok(room) => Some(room),
-        Err(refusal) => {
-            problems.add("--room", refusal.message);
-            None
-        }
-    }
+fn parse_room(name: &str) -> Result<RoomName, String> {
+    RoomName::parse(name).map_err(|refusal| refusal.message)
+}
+
+fn parse_allowed_origin(text: &str) -> Result<String, InvalidValue> {
+    if text == "*" { Ok(text.to_owned()) } else { parse_origin(text) }
 }
 
 fn peering(
     problems: &mut Problems,
-    listen: &str,
+    listen: SocketAddr,
     address: Option<String>,
     secret: Option<&str>,
 ) -> Option<Peering> {
-    let listen = problems.listen("--peer-listen", listen);
     if let Some(address) = &address {
         let reachable = address.rsplit_once(':').is_some_and(|(host, port)| {
             let host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
@@ -236,11 +224,14 @@ fn peering(
 
 #[cfg(test)]
 mod tests {
+    use roomcast_ops::config::parse_from;
+
     use super::*;
 
     fn complaints(args: &[&str]) -> String {
         let args = std::iter::once("roomcast-gateway").chain(args.iter().copied());
-        let checked = Args::try_parse_from(args).unwrap().check();
+        let (args, problems) = parse_from::<Args>(args).unwrap();
+        let checked = args.check(problems);
         checked.map_or_else(|problems| problems.to_string(), |_| String::new())
     }
 
@@ -265,5 +256,37 @@ mod tests {
         assert_eq!(said.lines().count(), 2, "{said}");
         assert!(said.contains("--peer-listen needs --redis") && said.contains("at least 32"), "{said}");
         assert!(!said.contains("short"), "it is a secret");
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let said = complaints(&[
+            "--lease=15",
+            "--gather",
+            "1s",
+            "--redis=http://:secret@h",
+            "--room",
+            "general,",
+            "--allow-origin=*,https://a.b/",
+            "--history-len=x",
+            "--history-cap=0",
+            "--client-buffer=1",
+        ]);
+        let mut lines: Vec<&str> = said.lines().collect();
+        lines.sort_unstable();
+        let expected = [
+            "--allow-origin (or ROOMCAST_ALLOW_ORIGIN): must end after the host",
+            "--client-buffer must be at least ",
+            "--gather must be at most 100ms, not 1s",
+            "--history-len (or ROOMCAST_HISTORY_LEN): invalid digit",
+            "--lease (or ROOMCAST_LEASE): needs a unit: 15s for seconds",
+            "--redis (or ROOMCAST_REDIS): must start with redis:// or redis-cluster://",
+            "--room (or ROOMCAST_ROOM): ",
+        ];
+        assert_eq!(lines.len(), expected.len(), "{said}");
+        for (line, begin) in lines.iter().zip(expected) {
+            assert!(line.starts_with(begin), "{line} does not start with {begin}");
+        }
+        assert!(!said.contains("secret"), "{said}");
     }
 }

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 20
+TIMEOUT = 20
 # Children die with this process even where it is killed itself.
 _WITH_US = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 _children = []
@@ -46,7 +46,7 @@ class Setting:
 
 @functools.cache
 def settings(program):
-    """Every setting of a program by its variable, as --help tells."""
+    """Every setting of a program by its variable, as --help lists it."""
     said = subprocess.run([_file(program), "--help"], capture_output=True, text=True, check=True).stdout
     found = {}
     # A setting begins with its flag, and goes on in lines that are indented more.
@@ -91,7 +91,7 @@ class Running:
 
     def ready(self):
         """Whether it gets ready in time."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TIMEOUT
         while self.get("/readyz")[0] != 200:
             if time.monotonic() > until or self.process.poll() is not None:
                 return False
@@ -184,7 +184,7 @@ def _run(program, env):
 
 
 def _drain(process):
-    """Nobody reads its log any more, and a full pipe must not stop it."""
+    """Reads and drops its log from here on: a full pipe would stop it."""
     threading.Thread(target=lambda: [None for _ in process.stdout], daemon=True).start()
 
 

@@ -18,7 +18,7 @@ import render
 from model import called
 from schema import own_schemas
 
-PATIENCE = 120
+TIMEOUT = 120
 
 
 class ControlPlane:
@@ -83,7 +83,7 @@ class ControlPlane:
             f"--cache-dir={self.folder / 'cache'}",
         ]
         if not self.wait(lambda: self.kubectl("get", "--raw=/readyz").returncode == 0):
-            raise SystemExit(f"the API server does not get ready within {PATIENCE} s")
+            raise SystemExit(f"the API server is not ready within {TIMEOUT} s")
         self._start(
             "kube-controller-manager",
             self.program,
@@ -105,7 +105,7 @@ class ControlPlane:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=2 * PATIENCE,
+            timeout=2 * TIMEOUT,
         )
 
     def get(self, *arguments):
@@ -114,7 +114,7 @@ class ControlPlane:
 
     def wait(self, condition):
         """Whether it came true in time."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TIMEOUT
         while not condition():
             for name, process in self.processes.items():
                 if process.poll() is not None:
@@ -207,7 +207,7 @@ def apply_all(plane, objects):
     done = plane.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(list(objects)))
     if done.returncode:
         raise SystemExit(f"the CRDs of k8s/check/schemas are refused: {done.stderr}")
-    plane.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={PATIENCE}s")
+    plane.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={TIMEOUT}s")
 
 
 def live(plane, rendering):
@@ -224,7 +224,7 @@ def live(plane, rendering):
         yield from _enforced(plane, rendering, spaces[0])
         yield from _deleted(plane, rendering, spaces[0])
     # The next one may have the same namespace.
-    plane.kubectl("delete", "namespace", spaces[0], "--ignore-not-found", f"--timeout={PATIENCE}s")
+    plane.kubectl("delete", "namespace", spaces[0], "--ignore-not-found", f"--timeout={TIMEOUT}s")
 
 
 def _apply(plane, rendering):
@@ -288,7 +288,7 @@ def _differences(before, after, path=""):
 
 
 def _deleted(plane, rendering, space):
-    done = plane.kubectl("delete", "--filename=-", f"--timeout={PATIENCE}s", stdin=rendering.text)
+    done = plane.kubectl("delete", "--filename=-", f"--timeout={TIMEOUT}s", stdin=rendering.text)
     if done.returncode:
         yield rendering.finding("kubectl delete", done.stderr.strip(), "see what holds it back")
     elif plane.get("namespaces", f"--field-selector=metadata.name={space}"):

@@ -44,7 +44,7 @@ def outside(tree):
 
 
 def merged(findings):
-    """The same mistake in several renderings is told once."""
+    """The same mistake in several renderings is reported once."""
     places = {}
     for finding in findings:
         places.setdefault((finding.thing, finding.wrong, finding.todo), []).append(finding.where)

@@ -65,12 +65,28 @@ def matches(selector, labels):
     return True
 
 
+UNITS = {
+    1e-9: "ns nsec nanos",
+    1e-6: "us usec µs",
+    1e-3: "ms msec millis",
+    1: "s sec secs second seconds",
+    60: "m min mins minute minutes",
+    3_600: "h hr hrs hour hours",
+    86_400: "d day days",
+    604_800: "w wk wks week weeks",
+    2_630_016: "M month months",
+    31_557_600: "y yr yrs year years",
+}
+SECONDS_OF = {name: size for size, names in UNITS.items() for name in names.split()}
+
+
 def seconds(text):
-    """A duration as the programs take it: 250ms, 15s, 10m, 24h, 7d."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(text))
-    if not found:
-        raise ValueError(f"{text!r} is no duration such as 250ms, 15s or 10m")
-    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    """A duration in the grammar of the programs (humantime's): 250ms, 15s, 1h 30m; a bare number is none."""
+    parts = re.findall(r"([\d.]+)\s*([A-Za-zµ]+)\s*", str(text))
+    read = re.fullmatch(r"\s*(?:\d+(?:\.\d+)?\s*[A-Za-zµ]+\s*)+", str(text))
+    if not read or any(unit not in SECONDS_OF for _, unit in parts):
+        raise ValueError(f"{text!r} is no duration such as 250ms, 15s or 1h 30m")
+    return sum(float(number) * SECONDS_OF[unit] for number, unit in parts)
 
 
 def image_name(image):

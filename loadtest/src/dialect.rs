@@ -23,7 +23,7 @@ pub enum Dialect {
 
 /// A member, as far as a dialect needs to know it.
 #[derive(Debug, Clone, Copy)]
-pub struct Who {
+pub struct MemberId {
     /// Its number in the swarm.
     pub id: usize,
     /// The room it is in.
@@ -32,7 +32,7 @@ pub struct Who {
 
 /// What a frame of the server means.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum FrameKind {
     /// Nothing that is counted.
     Nothing,
     /// The member is in its room.
@@ -59,7 +59,7 @@ impl Dialect {
     }
 
     /// The first bytes of a connection.
-    pub fn opening(self, address: SocketAddr, who: Who) -> Vec<u8> {
+    pub fn opening(self, address: SocketAddr, who: MemberId) -> Vec<u8> {
         let path = match self {
             Self::Roomcast | Self::SocketioPeer => "/socket.io/?EIO=4&transport=websocket",
             Self::Centrifuge => "/connection/websocket",
@@ -78,17 +78,17 @@ impl Dialect {
     }
 
     /// What a text frame means, and what has to be said in return (appended to `answers`, one each).
-    pub fn heard(self, who: Who, frame: &[u8], answers: &mut Vec<String>) -> Meaning {
+    pub fn read_frame(self, who: MemberId, frame: &[u8], answers: &mut Vec<String>) -> FrameKind {
         match self {
             Self::Roomcast | Self::SocketioPeer => self.socketio(who, frame, answers),
             Self::Centrifuge => centrifuge(who, frame, answers),
-            Self::Floor if frame == b"ok" => Meaning::Joined,
-            Self::Floor => Meaning::Messages,
+            Self::Floor if frame == b"ok" => FrameKind::Joined,
+            Self::Floor => FrameKind::Messages,
         }
     }
 
     /// Asks for the member's room, where a frame of its own does that.
-    pub fn join(self, who: Who) -> Option<String> {
+    pub fn join(self, who: MemberId) -> Option<String> {
         let room = room(who.room);
         match self {
             Self::Roomcast => Some(format!(r#"420["join",{{"room":"{room}","limit":0}}]"#)),
@@ -97,9 +97,9 @@ impl Dialect {
         }
     }
 
-    fn socketio(self, who: Who, frame: &[u8], answers: &mut Vec<String>) -> Meaning {
+    fn socketio(self, who: MemberId, frame: &[u8], answers: &mut Vec<String>) -> FrameKind {
         match frame {
-            [b'4', b'2', rest @ ..] if rest.starts_with(br#"["message","#) => return Meaning::Messages,
+            [b'4', b'2', rest @ ..] if rest.starts_with(br#"["message","#) => return FrameKind::Messages,
             [b'0', ..] if self == Self::Roomcast => {
                 // The secret of its own choice, so that a name is claimed as a returning client claims it.
                 answers.push(format!(r#"40{{"username":"m{0:05}","resume":"swarm-secret-{0:05}"}}"#, who.id));
@@ -110,16 +110,16 @@ impl Dialect {
             [b'4', b'3', ..] if memchr::memmem::find(frame, br#""status":"error""#).is_some() => {
                 return refused(frame);
             }
-            [b'4', b'3', ..] if frame.starts_with(JOIN_ACK) => return Meaning::Joined,
-            [b'4', b'3', ..] => return Meaning::Acked,
+            [b'4', b'3', ..] if frame.starts_with(JOIN_ACK) => return FrameKind::Joined,
+            [b'4', b'3', ..] => return FrameKind::Acked,
             [b'4', b'1' | b'4', ..] | [b'1', ..] => return refused(frame),
             _ => {}
         }
-        Meaning::Nothing
+        FrameKind::Nothing
     }
 
     /// Appends the bytes of a send, framed and masked. `call` is from 1 on, fresh for each of the member.
-    pub fn send(self, out: &mut Vec<u8>, who: Who, call: u32, number: u32, text: &str, key: [u8; 4]) {
+    pub fn send(self, out: &mut Vec<u8>, who: MemberId, call: u32, number: u32, text: &str, key: [u8; 4]) {
         let room = room(who.room);
         let frame = match self {
             Self::Roomcast | Self::SocketioPeer => {
@@ -150,18 +150,18 @@ pub fn room(number: u32) -> String {
     format!("bench-{number}")
 }
 
-fn refused(frame: &[u8]) -> Meaning {
-    Meaning::Refused(
+fn refused(frame: &[u8]) -> FrameKind {
+    FrameKind::Refused(
         String::from_utf8_lossy(frame.get(..frame.len().min(200)).unwrap_or_default()).into_owned(),
     )
 }
 
 /// A frame holds one JSON value a line. `{}` asks whether we are there.
-fn centrifuge(who: Who, frame: &[u8], answers: &mut Vec<String>) -> Meaning {
-    let mut meaning = Meaning::Nothing;
+fn centrifuge(who: MemberId, frame: &[u8], answers: &mut Vec<String>) -> FrameKind {
+    let mut meaning = FrameKind::Nothing;
     for line in frame.split(|byte| *byte == b'\n') {
         if line.starts_with(br#"{"push""#) {
-            meaning = Meaning::Messages;
+            meaning = FrameKind::Messages;
         } else if line == b"{}" {
             answers.push("{}".into());
         } else if memchr::memmem::find(line, br#""error":"#).is_some()
@@ -171,16 +171,16 @@ fn centrifuge(who: Who, frame: &[u8], answers: &mut Vec<String>) -> Meaning {
         } else if line.starts_with(br#"{"id":1,"#) {
             answers.push(format!(r#"{{"id":2,"subscribe":{{"channel":"{}"}}}}"#, room(who.room)));
         } else if line.starts_with(br#"{"id":2,"#) {
-            return Meaning::Joined;
-        } else if line.starts_with(br#"{"id":"#) && meaning == Meaning::Nothing {
-            meaning = Meaning::Acked;
+            return FrameKind::Joined;
+        } else if line.starts_with(br#"{"id":"#) && meaning == FrameKind::Nothing {
+            meaning = FrameKind::Acked;
         }
     }
     meaning
 }
 
 /// How many acknowledgements a frame with messages also holds: only Centrifuge puts both into one.
-pub fn acks_beside(dialect: Dialect, frame: &[u8]) -> u64 {
+pub fn acks_in_batch(dialect: Dialect, frame: &[u8]) -> u64 {
     if dialect != Dialect::Centrifuge {
         return 0;
     }
@@ -191,43 +191,43 @@ pub fn acks_beside(dialect: Dialect, frame: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    const WHO: Who = Who { id: 12, room: 3 };
+    const MEMBER: MemberId = MemberId { id: 12, room: 3 };
 
-    fn heard(dialect: Dialect, frame: &str) -> (Meaning, Vec<String>) {
+    fn read(dialect: Dialect, frame: &str) -> (FrameKind, Vec<String>) {
         let mut answers = Vec::new();
-        (dialect.heard(WHO, frame.as_bytes(), &mut answers), answers)
+        (dialect.read_frame(MEMBER, frame.as_bytes(), &mut answers), answers)
     }
 
     #[test]
     fn a_member_of_roomcast_comes_in() {
-        let said = |frame| heard(Dialect::Roomcast, frame).1;
+        let said = |frame| read(Dialect::Roomcast, frame).1;
         assert_eq!(said(r#"0{"sid":"x"}"#), [r#"40{"username":"m00012","resume":"swarm-secret-00012"}"#]);
         assert_eq!(said(r#"40{"sid":"x"}"#), [r#"420["join",{"room":"bench-3","limit":0}]"#]);
-        assert_eq!(heard(Dialect::Roomcast, r#"430[{"status":"ok"}]"#).0, Meaning::Joined);
+        assert_eq!(read(Dialect::Roomcast, r#"430[{"status":"ok"}]"#).0, FrameKind::Joined);
         assert_eq!(said("2"), ["3"]);
     }
 
     #[test]
     fn frames_are_told_apart() {
-        let meaning = |frame| heard(Dialect::SocketioPeer, frame).0;
-        assert_eq!(meaning(r#"42["message",{"text":"x"}]"#), Meaning::Messages);
-        assert_eq!(meaning(r#"42["presence",{"text":"x"}]"#), Meaning::Nothing);
-        assert_eq!(meaning(r#"4317[{"status":"ok"}]"#), Meaning::Acked);
-        assert!(matches!(meaning(r#"4317[{"status":"error","code":"busy"}]"#), Meaning::Refused(_)));
-        assert!(matches!(meaning(r#"44{"message":"username_taken"}"#), Meaning::Refused(_)));
+        let meaning = |frame| read(Dialect::SocketioPeer, frame).0;
+        assert_eq!(meaning(r#"42["message",{"text":"x"}]"#), FrameKind::Messages);
+        assert_eq!(meaning(r#"42["presence",{"text":"x"}]"#), FrameKind::Nothing);
+        assert_eq!(meaning(r#"4317[{"status":"ok"}]"#), FrameKind::Acked);
+        assert!(matches!(meaning(r#"4317[{"status":"error","code":"busy"}]"#), FrameKind::Refused(_)));
+        assert!(matches!(meaning(r#"44{"message":"username_taken"}"#), FrameKind::Refused(_)));
     }
 
     #[test]
     fn lines_of_centrifuge_are_told_apart() {
-        let (meaning, answers) = heard(Dialect::Centrifuge, "{}");
-        assert_eq!((meaning, answers), (Meaning::Nothing, vec!["{}".to_owned()]));
+        let (meaning, answers) = read(Dialect::Centrifuge, "{}");
+        assert_eq!((meaning, answers), (FrameKind::Nothing, vec!["{}".to_owned()]));
         let both = "{\"id\":7,\"publish\":{}}\n{\"push\":{\"channel\":\"bench-3\"}}";
-        assert_eq!(heard(Dialect::Centrifuge, both).0, Meaning::Messages);
-        assert_eq!(acks_beside(Dialect::Centrifuge, both.as_bytes()), 1);
-        assert_eq!(heard(Dialect::Centrifuge, r#"{"id":2,"subscribe":{}}"#).0, Meaning::Joined);
+        assert_eq!(read(Dialect::Centrifuge, both).0, FrameKind::Messages);
+        assert_eq!(acks_in_batch(Dialect::Centrifuge, both.as_bytes()), 1);
+        assert_eq!(read(Dialect::Centrifuge, r#"{"id":2,"subscribe":{}}"#).0, FrameKind::Joined);
         assert!(matches!(
-            heard(Dialect::Centrifuge, r#"{"id":2,"error":{"code":1}}"#).0,
-            Meaning::Refused(_)
+            read(Dialect::Centrifuge, r#"{"id":2,"error":{"code":1}}"#).0,
+            FrameKind::Refused(_)
         ));
     }
 }

@@ -51,7 +51,7 @@ struct Members {
     rooms: Vec<Vec<usize>>,
 }
 
-/// Serves until told to stop.
+/// Serves until `stop` is set.
 pub fn serve(listener: &TcpListener, stop: &AtomicBool) -> Result<()> {
     listener.set_nonblocking(true)?;
     let mut poll = Poll::new()?;

@@ -1,11 +1,10 @@
 //! Proof: what Roomcast costs, measured against the raw write and against its peers. The load generator
 //! (`swarm`), the floor that everything is divided by (`floor`), the operating system's accounts (`proc`)
-//! and the benchmark that ties them together (`bench`). The binaries in `bin/` are thin doors to these.
+//! and the benchmark that ties them together (`bench`). The binaries in `bin/` do little more than call these.
 
 pub mod bench;
 pub mod dialect;
 pub mod floor;
-pub mod histogram;
 pub mod poll;
 pub mod proc;
 pub mod stamp;

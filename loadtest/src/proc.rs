@@ -2,66 +2,52 @@
 //! holds, read from /proc. Called around everything that is measured; the swarm reads its own here too.
 
 use std::collections::HashMap;
-use std::fs;
 
 use anyhow::{Context as _, Result};
+use procfs::process::{Process, Schedstat, all_processes};
+use procfs::{CurrentSI as _, FromRead as _, KernelStats};
 
-/// What one line of /proc/PID/stat says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stat {
+/// What is wanted of a process.
+#[derive(Debug, Clone, Copy)]
+struct Stat {
     /// Who started it.
-    pub parent: u32,
+    parent: u32,
     /// User and system time, in ticks, of itself and of children that ended and were waited for.
-    pub ticks: u64,
+    ticks: u64,
 }
 
-/// Parses /proc/PID/stat. The name of the program may hold spaces and parentheses.
-pub fn parse_stat(line: &str) -> Option<Stat> {
-    let (_, rest) = line.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    // The first one here is the third of proc(5).
-    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-    Some(Stat {
-        parent: u32::try_from(number(4)?).ok()?,
-        ticks: number(14)? + number(15)? + number(16)? + number(17)?,
-    })
+impl Stat {
+    fn of(process: &Process) -> Option<Self> {
+        let stat = process.stat().ok()?;
+        let of_children = u64::try_from(stat.cutime.saturating_add(stat.cstime)).ok()?;
+        Some(Self { parent: u32::try_from(stat.ppid).ok()?, ticks: stat.utime + stat.stime + of_children })
+    }
 }
 
 /// Seconds of a number of ticks.
-pub fn seconds(ticks: u64) -> f64 {
-    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / procfs::ticks_per_second() as f64
 }
 
 /// Seconds of processor time that this process, whose work is done by one thread, used.
 pub fn own_seconds() -> Result<f64> {
-    let line = fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(parse_schedstat(&line).context("/proc/thread-self/schedstat cannot be read")? as f64 / 1e9)
+    Ok(Schedstat::from_file("/proc/thread-self/schedstat")?.sum_exec_runtime as f64 / 1e9)
 }
 
-/// Parses the first line of /proc/stat: ticks that all processes of the machine used.
-pub fn parse_machine(table: &str) -> Option<u64> {
-    let line = table.lines().next()?.strip_prefix("cpu ")?;
-    // User, nice, system.
-    line.split_ascii_whitespace().take(3).map(|ticks| ticks.parse::<u64>().ok()).sum()
-}
-
-/// Seconds of processor time that all processes of the machine used.
+/// Seconds of processor time that all processes of the machine used: user, nice and system.
 pub fn machine_seconds() -> Result<f64> {
-    let table = fs::read_to_string("/proc/stat")?;
-    Ok(seconds(parse_machine(&table).context("/proc/stat cannot be read")?))
+    let total = KernelStats::current()?.total;
+    Ok(seconds(total.user + total.nice + total.system))
 }
 
 fn all() -> HashMap<u32, Stat> {
-    let mut found = HashMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // One that ended meanwhile is not there to be counted; its parent has its time.
-        let Ok(line) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        if let Some(stat) = parse_stat(&line) {
-            found.insert(pid, stat);
-        }
-    }
-    found
+    // One that ended meanwhile is not there to be counted; its parent has its time.
+    let processes = all_processes().into_iter().flatten().flatten();
+    processes.filter_map(|process| Some((u32::try_from(process.pid).ok()?, Stat::of(&process)?))).collect()
+}
+
+fn process(pid: u32) -> Result<Process> {
+    Ok(Process::new(i32::try_from(pid)?)?)
 }
 
 fn family_in(root: u32, all: &HashMap<u32, Stat>) -> Vec<u32> {
@@ -94,11 +80,11 @@ impl Usage {
         let mut usage = Self::default();
         for pid in roots.iter().flat_map(|root| family_in(*root, &all)) {
             usage.ticks += all.get(&pid).with_context(|| format!("process {pid} is gone"))?.ticks;
-            for entry in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-                let thread = entry.file_name().to_str().and_then(|name| name.parse().ok());
-                let line = fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
-                if let (Some(thread), Some(spent)) = (thread, parse_schedstat(&line)) {
-                    usage.threads.insert((pid, thread), spent);
+            for task in process(pid).and_then(|process| Ok(process.tasks()?)).into_iter().flatten().flatten()
+            {
+                // Where a kernel keeps no such accounts, none of the threads has one.
+                if let (Ok(thread), Ok(spent)) = (u32::try_from(task.tid), task.schedstat()) {
+                    usage.threads.insert((pid, thread), spent.sum_exec_runtime);
                 }
             }
         }
@@ -119,25 +105,15 @@ impl Usage {
     }
 }
 
-/// Parses /proc/PID/task/TID/schedstat: nanoseconds of processor time, user and system.
-pub fn parse_schedstat(line: &str) -> Option<u64> {
-    line.split_ascii_whitespace().next()?.parse().ok()
-}
-
-/// The figure of a line like `Pss:   1234 kB`.
-pub fn parse_kib(table: &str, name: &str) -> Option<u64> {
-    let line = table.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
-}
-
 /// KiB of memory that processes and their descendants hold, shared pages divided among their sharers.
 pub fn resident_kib(roots: &[u32]) -> Result<u64> {
     let all = all();
     let mut sum = 0;
     for pid in roots.iter().flat_map(|root| family_in(*root, &all)) {
-        let table = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
-            .with_context(|| format!("the memory of process {pid}"))?;
-        sum += parse_kib(&table, "Pss").with_context(|| format!("no Pss for process {pid}"))?;
+        let maps = process(pid)?.smaps_rollup().with_context(|| format!("the memory of process {pid}"))?;
+        let shares = maps.memory_map_rollup.0.iter().filter_map(|map| map.extension.map.get("Pss"));
+        sum +=
+            shares.copied().reduce(|a, b| a + b).with_context(|| format!("no Pss for process {pid}"))? / 1024;
     }
     Ok(sum)
 }
@@ -147,32 +123,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stat_line_with_a_difficult_name() {
-        let line = "4242 (no de) (x)) S 17 4242 4242 0 -1 4194560 1 2 3 4 111 22 3000 400 20 0 7 0 99 1 2";
-        assert_eq!(parse_stat(line), Some(Stat { parent: 17, ticks: 3533 }));
-        assert_eq!(parse_stat("4242 (cut"), None);
-    }
-
-    #[test]
-    fn the_machine_is_the_first_line() {
-        assert_eq!(parse_machine("cpu  10 2 30 400 5 6 7 0 0 0\ncpu0 1 1 1\n"), Some(42));
-        assert_eq!(parse_machine("intr 1"), None);
-    }
-
-    #[test]
     fn descendants_are_found_over_generations() {
         let of = |parent| Stat { parent, ticks: 1 };
         let all = HashMap::from([(1, of(0)), (5, of(1)), (6, of(5)), (7, of(6)), (8, of(1))]);
         let mut family = family_in(5, &all);
         family.sort_unstable();
         assert_eq!(family, [5, 6, 7]);
-    }
-
-    #[test]
-    fn memory_tables_are_read_by_name() {
-        let table = "55 - 77 ---p [rollup]\nRss:    2000 kB\nPss:    1234 kB\nPss_Dirty: 7 kB\n";
-        assert_eq!(parse_kib(table, "Pss"), Some(1234));
-        assert_eq!(parse_kib(table, "Swap"), None);
     }
 
     #[test]
@@ -186,7 +142,6 @@ mod tests {
         assert!((with_a_new_one.since(&before) - 0.175).abs() < 1e-9);
         let without_one = usage(117, &[(1, 1_100_000_000)]);
         assert!((without_one.since(&before) - seconds(17)).abs() < 1e-9);
-        assert_eq!(parse_schedstat("12345 67 8\n"), Some(12345));
     }
 
     #[test]
@@ -200,6 +155,8 @@ mod tests {
             }
         }
         assert_ne!(std::hint::black_box(value), 1);
-        assert!(resident_kib(&[pid]).unwrap() > 100);
+        let resident = resident_kib(&[pid]).unwrap();
+        assert!((100..10_000_000).contains(&resident), "{resident} KiB");
+        assert!(own_seconds().unwrap() > 0.0 && machine_seconds().unwrap() >= own_seconds().unwrap());
     }
 }

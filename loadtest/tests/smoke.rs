@@ -22,8 +22,8 @@ impl Floor {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || floor::serve(&listener, &told).unwrap());
+        let stopping = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || floor::serve(&listener, &stopping).unwrap());
         Self { address, stop, thread: Some(thread) }
     }
 }

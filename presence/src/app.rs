@@ -12,20 +12,20 @@ use roomcast_ops::{Admin, AdminHandle, CancellationToken, Latch, Lifecycle, LogL
 use roomcast_protocol::RoomName;
 use roomcast_store::{Health, News, Settings, Sink, Store};
 
-use crate::census;
 use crate::config::Config;
 use crate::directory;
 use crate::listener::Listener;
+use crate::online_count;
 use crate::sweeper::Sweeper;
 use crate::telemetry::{self, Telemetry};
 
-/// What requests under way get to finish after the listener has closed.
-const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// How long requests in progress may take after the listener has closed.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A process that is bound and connected (or connecting), and serves once [`run`](Self::run) is called.
 pub struct App {
     lifecycle: Lifecycle,
-    store_life: Lifecycle,
+    store_lifecycle: Lifecycle,
     readiness: Readiness,
     redis: Latch,
     store: Store,
@@ -43,7 +43,7 @@ impl App {
     /// # Errors
     /// An address that cannot be had, or a URL of Redis that the store does not understand.
     pub async fn build(config: &Config, lifecycle: Lifecycle, log: LogLevel) -> anyhow::Result<Self> {
-        let (metrics, telemetry, readiness) = telemetry::begin()?;
+        let (metrics, telemetry, readiness) = telemetry::register()?;
         let (redis, swept) = (readiness.latch("redis"), readiness.latch("first-sweep"));
 
         let listener = Listener::bind(config.listen)
@@ -52,20 +52,20 @@ impl App {
         let admin = Admin::bind(config.admin, readiness.clone(), metrics.clone(), log)
             .with_context(|| format!("cannot listen on {}, the admin address", config.admin))?;
 
-        // A life of its own: what connects to Redis runs until the last request has been answered, so it
-        // must not be among the tasks whose end the shutdown waits for.
-        let store_life = Lifecycle::new();
+        // A lifecycle of its own: the connections to Redis are needed until the last request has been answered,
+        // so the shutdown must not wait for them to end.
+        let store_lifecycle = Lifecycle::new();
         let settings = Settings { prefix: config.prefix.clone(), ..Settings::default() };
         let store = Store::on_redis(
             &config.redis,
             &settings,
-            Arc::new(Deaf),
-            Arc::new(telemetry.clone()),
-            &store_life,
+            Arc::new(NoSink),
+            Arc::new(telemetry.store()),
+            &store_lifecycle,
         )
         .with_context(|| format!("--redis {}", redact_url(&config.redis)))?;
-        let (health, looking) = (store.health.clone(), telemetry.clone());
-        metrics.before_scrape(move || looking.redis_seen(health.now().up));
+        let (health, scraped) = (store.health.clone(), telemetry.clone());
+        metrics.before_scrape(move || scraped.set_redis_up(health.now().up));
 
         let times = (config.lease, config.sweep_every);
         let sweeper = Sweeper::new(&store, times, telemetry.clone(), readiness.clone(), swept);
@@ -73,7 +73,7 @@ impl App {
         tracing::info!(redis = redact_url(&config.redis), lease = ?config.lease, "starting");
         Ok(Self {
             lifecycle,
-            store_life,
+            store_lifecycle,
             readiness,
             redis,
             store,
@@ -95,22 +95,22 @@ impl App {
         self.admin.local_addr()
     }
 
-    /// Serves until the lifecycle's soft token is pulled, then takes no new connection, finishes the
-    /// requests under way, and returns how that went.
+    /// Serves until the lifecycle's soft token is cancelled, then accepts no more connections, finishes the
+    /// requests in progress, and returns the outcome.
     pub async fn run(self) -> Outcome {
         let soft = self.lifecycle.soft();
-        let census = census::run(self.store.clone(), self.telemetry.clone(), soft.clone());
-        let watch = watch_redis(self.store.health, self.readiness.clone(), self.redis, soft.clone());
+        let counter = online_count::run(self.store.clone(), self.telemetry.clone(), soft.clone());
+        let watch = follow_redis(self.store.health, self.readiness.clone(), self.redis, soft.clone());
         let serve = self.listener.serve(self.router, self.telemetry, self.lifecycle.clone());
         self.lifecycle.spawn_critical("redis-watch", watch);
         self.lifecycle.spawn_critical("sweeper", self.sweeper.run(soft.clone()));
-        self.lifecycle.spawn_critical("census", census);
+        self.lifecycle.spawn_critical("online-count", counter);
         self.lifecycle.spawn_critical("listener", serve);
 
         soft.cancelled().await;
         self.readiness.drain();
-        let outcome = self.lifecycle.finish(FINISH_WITHIN).await;
-        self.store_life.hard().cancel();
+        let outcome = self.lifecycle.finish(DRAIN_TIMEOUT).await;
+        self.store_lifecycle.hard().cancel();
         self.admin.stop();
         outcome
     }
@@ -118,9 +118,9 @@ impl App {
 
 /// Opens the latch when Redis is first reached. Later outages degrade only: all replicas share that
 /// Redis, and taking all of them out helps nobody.
-async fn watch_redis(health: Health, readiness: Readiness, latch: Latch, stop: CancellationToken) {
+async fn follow_redis(health: Health, readiness: Readiness, latch: Latch, stop: CancellationToken) {
     let mut reach = health.watch();
-    let watch = async {
+    let follow = async {
         loop {
             let up = reach.borrow_and_update().up;
             readiness.degrade("redis", !up);
@@ -133,14 +133,14 @@ async fn watch_redis(health: Health, readiness: Readiness, latch: Latch, stop: C
             }
         }
     };
-    stop.run_until_cancelled(watch).await;
+    stop.run_until_cancelled(follow).await;
 }
 
-/// Hears nothing. The directory reads the state whenever it is asked and subscribes to no room, so there
-/// never is news for it; the store's bus wants a sink all the same.
-struct Deaf;
+/// Ignores everything. The directory reads the state at each request and subscribes to no room, so it never gets
+/// news; the store's bus needs a sink all the same.
+struct NoSink;
 
-impl Sink for Deaf {
+impl Sink for NoSink {
     fn news(&self, _: &RoomName, _: News) {}
     fn gap(&self, _: Option<&RoomName>) {}
 }

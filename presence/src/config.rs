@@ -1,16 +1,16 @@
-//! The settings: flags with their twins in the environment, all mistakes reported at once. Called by
+//! The settings: flags and environment variables, all mistakes reported at once. Called by
 //! `main.rs` through `ops::run_main`; tests make a [`Config`] without it.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum as _};
-use roomcast_ops::config::redact_url;
+use clap::Parser;
+use roomcast_ops::config::{parse_duration, parse_listen, redact_url, url_with_scheme};
 use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
 
-/// Below this a sweeper would do little but ask.
+/// Below this a sweeper would do little but ask Redis.
 const MIN_SWEEP_EVERY: Duration = Duration::from_millis(50);
 /// Below this a node's renewals could not keep up with a busy Redis.
 const MIN_LEASE: Duration = Duration::from_secs(1);
@@ -21,41 +21,41 @@ const MIN_LEASE: Duration = Duration::from_secs(1);
 #[command(name = "roomcast-presence", version, after_help = roomcast_ops::healthcheck::HELP)]
 pub struct Args {
     /// Where the directory answers over HTTP; port 0 lets the system choose.
-    #[arg(long, env = "ROOMCAST_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:3001")]
-    listen: String,
+    #[arg(long, env = "ROOMCAST_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:3001", value_parser = parse_listen)]
+    listen: SocketAddr,
 
     /// Where health, metrics and the log level are served. Keep it private.
-    #[arg(long, env = "ROOMCAST_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:9465")]
-    admin: String,
+    #[arg(long, env = "ROOMCAST_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:9465", value_parser = parse_listen)]
+    admin: SocketAddr,
 
     /// The Redis of the cluster: redis://[user:password@]host:port[/db], or redis-cluster:// with
     /// ?node=host:port for more nodes. Required.
     // Not clap's `required`: what clap would say of it knows neither the variable nor the reason.
-    #[arg(long, env = "ROOMCAST_REDIS", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "ROOMCAST_REDIS", value_name = "URL", hide_env_values = true, value_parser = url_with_scheme(&["redis", "redis-cluster"]))]
     redis: Option<String>,
 
     /// The lease of the gateways' nodes, as they are given it: what a dead node left is swept when its
     /// lease has run out, and once more so long after.
-    #[arg(long, env = "ROOMCAST_LEASE", value_name = "DURATION", default_value = "15s")]
-    lease: String,
+    #[arg(long, env = "ROOMCAST_LEASE", value_name = "DURATION", default_value = "15s", value_parser = parse_duration)]
+    lease: Duration,
 
     /// How often to look for nodes whose lease has run out.
-    #[arg(long, env = "ROOMCAST_SWEEP_EVERY", value_name = "DURATION", default_value = "1s")]
-    sweep_every: String,
+    #[arg(long, env = "ROOMCAST_SWEEP_EVERY", value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    sweep_every: Duration,
 
     /// What to log, such as info,roomcast_presence=debug.
     #[arg(long, env = "ROOMCAST_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
 
-    /// How log lines look: auto (text on a terminal, JSON otherwise), text or json.
-    #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
-    log_format: String,
+    /// How a log line looks
+    #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    log_format: LogFormat,
 
     #[command(flatten)]
     traces: TraceArgs,
 }
 
-/// What the process runs by.
+/// Checked settings.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where the directory listens.
@@ -86,49 +86,36 @@ impl fmt::Debug for Config {
 }
 
 impl Args {
-    /// Turns flags into a configuration.
+    /// Turns flags into a configuration. `problems` are the mistakes of parsing.
     ///
     /// # Errors
-    /// With every mistake.
-    pub fn check(self) -> Result<(Process, Config), Problems> {
-        let mut problems = Problems::new();
-        let listen = problems.listen("--listen", &self.listen);
-        let admin = problems.listen("--admin", &self.admin);
+    /// With every mistake, those included.
+    pub fn check(self, mut problems: Problems) -> Result<(Process, Config), Problems> {
+        let Self { listen, admin, lease, sweep_every, log: filter, log_format: format, .. } = self;
         problems.relate(
             &["--listen", "--admin"],
             listen != admin || listen.port() == 0,
             "--listen and --admin must differ",
         );
-        let redis = match &self.redis {
-            Some(url) => problems.url("--redis", url, &["redis", "redis-cluster"]),
-            None => {
-                problems.add(
-                    "--redis",
-                    "(or ROOMCAST_REDIS) is required: what the directory knows of the cluster is in its Redis, \
-                     such as redis://127.0.0.1:6379",
-                );
-                String::new()
-            }
-        };
-        let lease = problems.duration("--lease", &self.lease);
+        problems.relate(
+            &["--redis"],
+            self.redis.is_some(),
+            "--redis (or ROOMCAST_REDIS) is required: what the directory knows of the cluster is in its Redis, such \
+             as redis://127.0.0.1:6379",
+        );
         problems.at_least("--lease", lease, MIN_LEASE);
-        let sweep_every = problems.duration("--sweep-every", &self.sweep_every);
         problems.at_least("--sweep-every", sweep_every, MIN_SWEEP_EVERY);
         problems.relate(
             &["--lease", "--sweep-every"],
             sweep_every <= lease,
             "--sweep-every must not be longer than --lease: dead users would stay for both",
         );
-        let format = LogFormat::from_str(&self.log_format, true).unwrap_or_else(|_| {
-            problems
-                .add("--log-format", format_args!("must be auto, text or json, not {:?}", self.log_format));
-            LogFormat::Auto
-        });
         let otlp = self.traces.check(&mut problems, None);
         problems.finish()?;
+        let redis = self.redis.unwrap_or_default();
         let prefix = roomcast_store::Settings::default().prefix;
         Ok((
-            Process { format, filter: self.log, workers: None, otlp },
+            Process { format, filter, workers: None, otlp },
             Config { listen, admin, redis, prefix, lease, sweep_every },
         ))
     }
@@ -136,11 +123,13 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
+    use roomcast_ops::config::parse_from;
+
     use super::*;
 
     fn check(flags: &[&str]) -> Result<Config, String> {
-        let args = Args::try_parse_from(std::iter::once(&"p").chain(flags)).unwrap();
-        args.check().map(|(_, config)| config).map_err(|problems| problems.to_string())
+        let (args, problems) = parse_from::<Args>(std::iter::once(&"p").chain(flags)).unwrap();
+        args.check(problems).map(|(_, config)| config).map_err(|problems| problems.to_string())
     }
 
     #[test]
@@ -162,12 +151,12 @@ mod tests {
         let flags = ["--listen=x", "--lease=0s", "--sweep-every=1ms", "--log-format=xml"];
         let mistakes = check(&flags).unwrap_err();
         for flag in
-            ["--listen must", "--redis (or ", "--lease must", "--sweep-every must", "--log-format must"]
+            ["--listen (or ", "--redis (or ", "--lease must", "--sweep-every must", "--log-format (or "]
         {
             assert!(mistakes.lines().any(|line| line.starts_with(flag)), "{flag} is not in\n{mistakes}");
         }
         let mistakes = check(&["--redis=http://:secret@h"]).unwrap_err();
-        assert_eq!(mistakes, "--redis must start with redis:// or redis-cluster://");
+        assert_eq!(mistakes, "--redis (or ROOMCAST_REDIS): must start with redis:// or redis-cluster://");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The directory over HTTP: routes, and what stands around every answer. Made by `app.rs`, served by
+//! The directory over HTTP: the routes and their middleware. Made by `app.rs`, served by
 //! `listener.rs`; the handlers read the store and keep nothing.
 
 mod cursor;
@@ -8,6 +8,7 @@ mod index;
 mod nodes;
 mod openapi;
 mod rooms;
+mod state;
 mod users;
 
 use std::time::{Duration, Instant};
@@ -22,22 +23,15 @@ use roomcast_ops::trace::{self, Kind};
 use roomcast_store::Store;
 
 use crate::telemetry::Telemetry;
-use error::Refused;
+use error::ApiError;
+use state::Directory;
 
 pub use openapi::document;
 
-/// After this an answer that is not there yet is not awaited: every command of the store has a deadline,
-/// but a request may take several.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long a request may take. Every command of the store has a deadline, but a request may need several.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What handlers share.
-#[derive(Clone)]
-struct Directory {
-    store: Store,
-    telemetry: Telemetry,
-}
-
-/// The routes. Every answer is JSON, mistakes included.
+/// The routes. Every answer is JSON, errors included.
 pub(crate) fn router(store: Store, telemetry: Telemetry) -> Router {
     Router::new()
         .route("/", get(index::index))
@@ -46,20 +40,20 @@ pub(crate) fn router(store: Store, telemetry: Telemetry) -> Router {
         .route("/rooms/{room}/users", get(rooms::users))
         .route("/users/{user}", get(users::user))
         .route("/nodes", get(nodes::nodes))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(unknown)
-        .layer(middleware::from_fn_with_state(telemetry.clone(), around))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(middleware::from_fn_with_state(telemetry.clone(), instrument))
         .with_state(Directory { store, telemetry })
 }
 
-/// Bounds the time of a request, counts it, and says to browsers that an answer is what it says it is.
-async fn around(State(telemetry): State<Telemetry>, request: Request, next: Next) -> Response {
+/// Bounds the time of a request, counts it, and keeps browsers from guessing content types and from caching.
+async fn instrument(State(telemetry): State<Telemetry>, request: Request, next: Next) -> Response {
     let begin = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let answering = async {
-        let response = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await.unwrap_or_else(|_| {
-            Refused::unavailable("the cluster's memory is too slow; try again").into_response()
-        });
+        let response = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
+            .await
+            .unwrap_or_else(|_| ApiError::unavailable("Redis is too slow; try again").into_response());
         let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
         let status = response.status().as_u16();
         trace::note("http.route", || route.to_owned());
@@ -74,11 +68,11 @@ async fn around(State(telemetry): State<Telemetry>, request: Request, next: Next
     response
 }
 
-async fn unknown(uri: Uri) -> Refused {
-    Refused::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {}; see /", uri.path()))
+async fn not_found(uri: Uri) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {}; see /", uri.path()))
 }
 
-async fn wrong_method(method: Method) -> Refused {
+async fn method_not_allowed(method: Method) -> ApiError {
     let message = format!("the directory is read with GET, not {method}");
-    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }

@@ -6,8 +6,8 @@ pub mod app;
 pub mod config;
 pub mod directory;
 
-mod census;
 mod listener;
+mod online_count;
 mod sweeper;
 mod telemetry;
 

@@ -21,19 +21,19 @@ use crate::telemetry::Telemetry;
 /// Connections open at once; more wait in the kernel's queue until one closes.
 const MAX_CONNECTIONS: usize = 1_024;
 /// From the opening of a connection, or the end of a request on it, to the last byte of the next head.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of the largest request head: the longest name, percent-encoded, takes some 1,500.
-const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Headers of one request.
 const MAX_HEADERS: usize = 64;
 /// After this a connection is asked to close: the only bound on a client that reads its answers slowly.
-const MAX_AGE: Duration = Duration::from_secs(300);
-/// What a connection that was asked to close gets to hand over its last answer, once there is one.
-const LAST_BYTES: Duration = Duration::from_millis(500);
-/// After an accept that failed, most likely for lack of file descriptors, which takes time to pass.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
+/// How long a connection that was asked to close may take to send its last answer, once there is one.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+/// Pause after an accept that failed, most likely for lack of file descriptors, which takes time to end.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// A bound address on which nobody is answered yet.
+/// A bound address on which nothing is accepted yet.
 pub(crate) struct Listener {
     listener: TcpListener,
     address: SocketAddr,
@@ -52,8 +52,8 @@ impl Listener {
         self.address
     }
 
-    /// Accepts until the soft token is pulled, then closes the listener. Each connection is a task of the
-    /// lifecycle's and closes after its request.
+    /// Accepts until the soft token is cancelled, then closes the listener. Each connection is a task of the
+    /// lifecycle and closes after its request.
     pub(crate) async fn serve(self, router: Router, telemetry: Telemetry, lifecycle: Lifecycle) {
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let soft = lifecycle.soft();
@@ -73,7 +73,7 @@ impl Listener {
                 }
                 Err(error) => {
                     telemetry.accept_failed(&error);
-                    soft.run_until_cancelled(sleep(ACCEPT_AGAIN)).await;
+                    soft.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
                 }
             }
         }
@@ -95,8 +95,8 @@ async fn connection(stream: TcpStream, router: Router, lifecycle: Lifecycle) {
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
-        .max_buf_size(MAX_HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
@@ -104,7 +104,7 @@ async fn connection(stream: TcpStream, router: Router, lifecycle: Lifecycle) {
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = soft.cancelled() => None,
-        () = sleep(MAX_AGE) => None,
+        () = sleep(MAX_CONNECTION_AGE) => None,
     };
     let ended = match ended {
         Some(ended) => ended,
@@ -113,7 +113,7 @@ async fn connection(stream: TcpStream, router: Router, lifecycle: Lifecycle) {
             // hyper would wait for the request of a client that never asked, or is still asking.
             let quiet = async {
                 let waited = is_busy.wait_for(|busy| !busy).await.map(drop);
-                sleep(LAST_BYTES).await;
+                sleep(FLUSH_TIMEOUT).await;
                 waited
             };
             tokio::select! {
@@ -124,7 +124,7 @@ async fn connection(stream: TcpStream, router: Router, lifecycle: Lifecycle) {
         }
     };
     if let Err(error) = ended {
-        // A client that went away, was too slow or does not speak HTTP: its matter, not ours.
-        tracing::debug!(%error, "a connection ended badly");
+        // A client that went away, was too slow or does not speak HTTP: no error of this process.
+        tracing::debug!(%error, "connection ended with an error");
     }
 }

@@ -1,17 +1,16 @@
-//! What the process says about itself: one function per happening makes the log line and the metric.
+//! Logs and metrics of the process: one function per event writes the log line and counts.
 //! Called by the sweeper, the listener and the directory; `app.rs` makes it.
 
 use std::time::Duration;
 
 use roomcast_ops::Readiness;
 use roomcast_ops::metrics::{
-    CounterSet, Histogram, HistogramSet, HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics,
-    MetricsError, SECONDS,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics, MetricsError, SECONDS,
 };
-use roomcast_store::{FAILURES, Incarnation, OPERATIONS, Observer, StoreError, Swept};
+use roomcast_store::{FAILURES, Incarnation, StoreError, StoreMetrics, Swept};
 
 /// Every metric of this process, registered; called on the runtime that serves.
-pub(crate) fn begin() -> Result<(Metrics, Telemetry, Readiness), MetricsError> {
+pub(crate) fn register() -> Result<(Metrics, Telemetry, Readiness), MetricsError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
     metrics.publish_runtime(&tokio::runtime::Handle::current())?;
     let (telemetry, readiness) = (Telemetry::new(&metrics)?, Readiness::new());
@@ -25,7 +24,7 @@ pub(crate) fn begin() -> Result<(Metrics, Telemetry, Readiness), MetricsError> {
 /// # Errors
 /// A metric's name breaks a rule.
 pub fn inventory() -> Result<String, MetricsError> {
-    begin().map(|(metrics, ..)| metrics.markdown("roomcast-presence"))
+    register().map(|(metrics, ..)| metrics.markdown("roomcast-presence"))
 }
 
 /// A handle; clones share the metrics.
@@ -46,8 +45,7 @@ pub(crate) struct Telemetry {
     users: IntGauge,
     nodes: IntGauge,
     redis_up: IntGauge,
-    redis_seconds: HistogramSet,
-    redis_errors: CounterSet,
+    store: StoreMetrics,
 }
 
 impl Telemetry {
@@ -104,27 +102,14 @@ impl Telemetry {
                 "Gateways whose lease holds. Likewise the same on every replica.",
             )?,
             redis_up: m.gauge("roomcast_redis_up", "1 while Redis answers commands.")?,
-            redis_seconds: m.histogram_set(
-                "roomcast_redis_duration_seconds",
-                "Requests to Redis from when they left to their answer, failed ones included, by what they \
-                 were for.",
-                ("operation", OPERATIONS),
-                SECONDS,
-            )?,
-            redis_errors: m.counter_set(
-                "roomcast_redis_errors_total",
-                "Requests to Redis that failed: nothing happened (unavailable), nobody knows whether it did \
-                 (unknown), the answer made no sense (corrupt).",
-                "kind",
-                FAILURES,
-            )?,
+            store: StoreMetrics::new(m)?,
         })
     }
 
     /// A node whose lease ran out was seen for the first time by this replica.
     pub(crate) fn node_died(&self, node: &Incarnation, age: Duration) {
         self.sealed.inc();
-        tracing::warn!(incarnation = node.as_str(), sealed_for = ?age, "a node died; its users leave");
+        tracing::warn!(incarnation = node.as_str(), sealed_for = ?age, "node's lease ran out; its users leave");
     }
 
     /// So many dead nodes are not forgotten yet.
@@ -152,7 +137,7 @@ impl Telemetry {
     pub(crate) fn sealing_failed(&self, error: &StoreError, worked_before: bool) {
         self.errors.with_label_values(&["seal", error.label()]).inc();
         if worked_before {
-            tracing::error!(%error, "cannot look for dead nodes; trying again every round");
+            tracing::error!(%error, "cannot look for dead nodes; retrying every round");
         }
     }
 
@@ -172,7 +157,7 @@ impl Telemetry {
         self.errors.with_label_values(&[step, error.label()]).inc();
         if first {
             let incarnation = node.as_str();
-            tracing::error!(incarnation, step, %error, "cannot clean up after a dead node; trying again every round");
+            tracing::error!(incarnation, step, %error, "cannot sweep a dead node; retrying every round");
         }
     }
 
@@ -183,24 +168,29 @@ impl Telemetry {
         tracing::debug!(route, status, ?took, "answered");
     }
 
-    /// The store answered what it never should, and the client was told as little as possible.
-    pub(crate) fn store_broken(&self, error: &StoreError) {
-        tracing::error!(%error, "the store answered what it never should");
+    /// What counts the requests to Redis.
+    pub(crate) fn store(&self) -> StoreMetrics {
+        self.store.clone()
+    }
+
+    /// The store's answer made no sense; the client got a 500 without details.
+    pub(crate) fn store_corrupt(&self, error: &StoreError) {
+        tracing::error!(%error, "unexpected answer of the store");
     }
 
     /// So many users are online, on so many gateways.
-    pub(crate) fn counted(&self, users: usize, nodes: usize) {
+    pub(crate) fn online_counted(&self, users: usize, nodes: usize) {
         self.users.set(i64::try_from(users).unwrap_or(i64::MAX));
         self.nodes.set(i64::try_from(nodes).unwrap_or(i64::MAX));
     }
 
-    /// Counting failed; the figures stay what they were.
-    pub(crate) fn counting_failed(&self, error: &StoreError) {
+    /// Counting failed; the gauges keep their values.
+    pub(crate) fn count_failed(&self, error: &StoreError) {
         tracing::debug!(%error, "cannot count who is online");
     }
 
     /// Whether Redis answers, looked up at each scrape.
-    pub(crate) fn redis_seen(&self, up: bool) {
+    pub(crate) fn set_redis_up(&self, up: bool) {
         self.redis_up.set(i64::from(up));
     }
 
@@ -214,17 +204,6 @@ impl Telemetry {
     pub(crate) fn accept_failed(&self, error: &std::io::Error) {
         self.accept_errors.inc();
         tracing::warn!(%error, "cannot accept a connection");
-    }
-}
-
-impl Observer for Telemetry {
-    fn request(&self, operation: &'static str, took: Option<Duration>, failed: Option<&StoreError>) {
-        if let Some(took) = took {
-            self.redis_seconds.observe(operation, took.as_secs_f64());
-        }
-        if let Some(error) = failed {
-            self.redis_errors.inc(error.label());
-        }
     }
 }
 

@@ -83,7 +83,7 @@ impl Admin {
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
             .spawn(move || serve(listener, &ready, to_serve, stopped))?;
-        // An empty channel means that the thread died before it could tell.
+        // A closed channel means that the thread died before it could report.
         outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the admin thread ended")))?;
         let handle = AdminHandle { address, stop: Some(stop), thread: Some(thread) };
         let state = Shared { readiness, metrics, log, endpoints: ENDPOINTS.to_vec() };
@@ -102,7 +102,7 @@ impl Admin {
         self
     }
 
-    /// Puts a route added by [`with_routes`](Self::with_routes) on the list that answers unknown paths.
+    /// Lists a route added by [`with_routes`](Self::with_routes) in the answer to unknown paths.
     pub fn describe(mut self, method: &'static str, path: &'static str, does: &'static str) -> Self {
         self.state.endpoints.push(endpoint(method, path, does));
         self
@@ -112,7 +112,7 @@ impl Admin {
     pub fn start(self) -> AdminHandle {
         // If the thread has died it has logged why, and the handle is as good as stopped.
         if self.routes.send(router(self.state, self.extra)).is_err() {
-            tracing::error!("the admin listener is gone");
+            tracing::error!("the admin thread has ended");
         }
         self.handle
     }

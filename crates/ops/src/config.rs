@@ -1,12 +1,16 @@
-//! Settings: flags and environment parsed by clap, every mistake reported at once. The `config` module of each
-//! binary calls `parse` and then checks the relations between its settings with `Problems`.
+//! Settings: clap parses flags and environment with the parsers of `values`; `parse` reports every mistake instead of
+//! the first one; the `config` module of each binary then checks the relations between its settings with `Problems`.
 
 pub mod doc;
 mod parse;
 mod problems;
 mod values;
 
-pub use parse::parse;
-pub(crate) use parse::{Refused, parse_from};
+pub use parse::{ParseError, parse_from};
 pub use problems::Problems;
-pub use values::{BadValue, parse_duration, parse_listen, parse_origin, parse_url, redact_url};
+pub use values::{
+    InvalidValue, parse_duration, parse_listen, parse_origin, parse_url, redact_url, url_with_scheme,
+};
+
+/// Exit code of a process that did not start because its settings are wrong: `EX_USAGE` of sysexits.h.
+pub const EXIT_CONFIG: u8 = 64;

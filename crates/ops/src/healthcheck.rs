@@ -9,16 +9,15 @@ use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, Parser};
 
-use crate::config::{Problems, Refused, parse_from};
-use crate::run::EXIT_CONFIG;
+use crate::config::{EXIT_CONFIG, ParseError, Problems, parse_from, parse_listen};
 
 /// For `after_help` of both binaries.
 pub const HELP: &str = "Commands:
   healthcheck [--admin <ADMIN>]  ask the process on this machine whether it is ready; exit code 0 if so, else 1";
 
 const NAME: &str = "healthcheck";
-/// For the whole exchange; a process that is slower than this is not well.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// For the whole exchange; a process that is slower than this is not healthy.
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of an answer that are read; readiness reports are far shorter.
 const MAX_ANSWER: u64 = 16 * 1024;
 
@@ -26,8 +25,8 @@ const MAX_ANSWER: u64 = 16 * 1024;
 #[derive(Debug, Parser)]
 struct Ask {
     /// Where the process answers operators [default: as of the process]
-    #[arg(long, env = "ROOMCAST_ADMIN")]
-    admin: Option<String>,
+    #[arg(long, env = "ROOMCAST_ADMIN", value_parser = parse_listen)]
+    admin: Option<SocketAddr>,
 }
 
 /// The exit code where `args` ask for a check, and nothing where they are those of a process.
@@ -40,20 +39,20 @@ pub(crate) fn run<A: CommandFactory>(
     let (_, rest) = args.split_first()?;
     let (_, rest) = rest.split_first().filter(|(first, _)| *first == NAME)?;
     let own = std::iter::once(OsString::from(format!("{name} {NAME}"))).chain(rest.iter().cloned());
-    // The exit code tells it all even where nobody can read the text, so a failed write changes nothing.
+    // The exit code says the same, so a failed write is ignored.
     Some(match address::<A>(own.collect()) {
-        Ok(admin) => match ask(admin, PATIENCE) {
+        Ok(admin) => match ask(admin, TIMEOUT) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
                 writeln!(stderr, "{name}: not ready, says http://{admin}/readyz: {why}").unwrap_or_default();
                 ExitCode::FAILURE
             }
         },
-        Err(Refused::Shown(text)) => {
+        Err(ParseError::Help(text)) => {
             write!(stdout, "{text}").unwrap_or_default();
             ExitCode::SUCCESS
         }
-        Err(Refused::Bad(problems)) => {
+        Err(ParseError::Invalid(problems)) => {
             writeln!(stderr, "{name} {NAME}: bad arguments\n{problems}").unwrap_or_default();
             ExitCode::from(EXIT_CONFIG)
         }
@@ -61,16 +60,19 @@ pub(crate) fn run<A: CommandFactory>(
 }
 
 /// Where a process with this flag, this environment or neither of them would listen, seen from this machine.
-fn address<A: CommandFactory>(args: Vec<OsString>) -> Result<SocketAddr, Refused> {
+fn address<A: CommandFactory>(args: Vec<OsString>) -> Result<SocketAddr, ParseError> {
+    let (Ask { admin }, problems) = parse_from::<Ask>(args)?;
+    problems.finish().map_err(ParseError::Invalid)?;
     let default = || {
         let command = A::command();
-        let flag = command.get_arguments().find(|arg| arg.get_id() == "admin");
-        flag.and_then(|arg| arg.get_default_values().first()?.to_str().map(str::to_owned))
+        let flag = command.get_arguments().find(|arg| arg.get_id() == "admin")?;
+        parse_listen(flag.get_default_values().first()?.to_str()?).ok()
     };
-    let admin = parse_from::<Ask>(args)?.admin.or_else(default).unwrap_or_default();
-    let mut problems = Problems::new();
-    let mut address = problems.listen("--admin", &admin);
-    problems.finish().map_err(Refused::Bad)?;
+    let Some(mut address) = admin.or_else(default) else {
+        let mut problems = Problems::new();
+        problems.add("--admin", "is required");
+        return Err(ParseError::Invalid(problems));
+    };
     // Listening on every address is a thing to listen on, not to connect to.
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -80,10 +82,10 @@ fn address<A: CommandFactory>(args: Vec<OsString>) -> Result<SocketAddr, Refused
     Ok(address)
 }
 
-fn ask(admin: SocketAddr, patience: Duration) -> Result<(), String> {
-    let answer = exchange(admin, Instant::now() + patience).map_err(|error| match error.kind() {
+fn ask(admin: SocketAddr, timeout: Duration) -> Result<(), String> {
+    let answer = exchange(admin, Instant::now() + timeout).map_err(|error| match error.kind() {
         // What a socket's timeout is called differs between systems.
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("no answer within {patience:?}"),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("no answer within {timeout:?}"),
         _ => error.to_string(),
     })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_1() {
+    fn no_listener_is_1() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let (code, text) = check(&["healthcheck", "--admin", &free]);
         assert_eq!(code, Some(ExitCode::FAILURE));
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_and_help() {
+    fn bad_arguments_and_help() {
         let (code, text) = check(&["healthcheck", "--admin", "nowhere", "--nonsense"]);
         assert_eq!(code, Some(ExitCode::from(EXIT_CONFIG)));
         assert!(text.starts_with("process healthcheck: bad arguments\n"), "{text}");

@@ -1,4 +1,4 @@
-//! How a process lives: configuration, telemetry, metrics, admin listener, lifecycle.
+//! What every process needs: configuration, telemetry, metrics, admin listener, lifecycle.
 //!
 //! Both binaries call it and it calls none of our crates. It alone installs a tracing subscriber, reads the
 //! environment, catches signals and spawns tasks; clippy.toml bans those calls everywhere else.
@@ -14,10 +14,10 @@ pub mod telemetry;
 pub mod trace;
 
 pub use admin::{Admin, AdminHandle};
-pub use config::Problems;
+pub use config::{EXIT_CONFIG, Problems};
 pub use lifecycle::{Lifecycle, Outcome};
 pub use metrics::{Metrics, MetricsError};
 pub use ready::{Latch, Readiness, Report};
-pub use run::{EXIT_CONFIG, Process, run_main};
+pub use run::{Process, run_main};
 pub use telemetry::{LogFormat, LogLevel, TelemetryError};
 pub use tokio_util::sync::CancellationToken;

@@ -1,4 +1,4 @@
-//! Two-stage shutdown: the soft token (take no new work, finish what you have), the hard token (drop
+//! Two-stage shutdown: the soft token (accept no new work, finish what has begun), the hard token (drop
 //! everything), and a tracker that knows when every task has ended. `run_main` creates the one `Lifecycle` of a
 //! process and binds it to signals; tests create their own and call `stop`. Everything that spawns, spawns here.
 
@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
-/// How long tasks that watch the hard token get to drop what they hold; the runtime drops the others.
-const AFTER_HARD: Duration = Duration::from_secs(1);
+/// How long tasks that watch the hard token may take to end; the runtime drops the others.
+const HARD_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The life of one process. A clone is another handle on the same life.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ struct Inner {
     soft: CancellationToken,
     hard: CancellationToken,
     tracker: TaskTracker,
-    /// Running tasks by name, so that giving up can say on whom.
+    /// Running tasks by name, for the log line when they do not end in time.
     running: Mutex<BTreeMap<&'static str, Arc<AtomicUsize>>>,
     /// The first crash: the later ones are usually its consequences.
     crash: Mutex<Option<String>>,
@@ -43,7 +43,7 @@ pub enum Outcome {
     Graceful,
     /// The deadline passed or a second signal came while tasks were still running.
     GaveUp,
-    /// A task that must not end ended, see [`Lifecycle::crash`]; whether the others finished is not told.
+    /// A task that must not end ended, see [`Lifecycle::crash`]; the others may or may not have finished.
     Crashed,
 }
 
@@ -66,7 +66,7 @@ impl Lifecycle {
 
     /// Runs `fut` as a task that [`finish`](Self::finish) waits for. `name` is shared by all tasks of a kind.
     ///
-    /// The future should end soon after the soft token is pulled; one that cannot must watch the hard token.
+    /// The future should end soon after the soft token is cancelled; one that cannot must watch the hard token.
     /// A panic ends this task only and is logged.
     ///
     /// # Panics
@@ -92,7 +92,7 @@ impl Lifecycle {
     }
 
     /// Like [`spawn`](Self::spawn) for a task without which the process is useless: if it ends or panics before
-    /// the soft token is pulled, that is a [`crash`](Self::crash).
+    /// the soft token is cancelled, that is a [`crash`](Self::crash).
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -107,12 +107,12 @@ impl Lifecycle {
         })
     }
 
-    /// Pulled first: take no new work, finish what you have.
+    /// Cancelled first: accept no new work, finish what has begun.
     pub fn soft(&self) -> CancellationToken {
         self.0.soft.clone()
     }
 
-    /// Pulled last: drop everything now. It is never pulled before the soft token.
+    /// Cancelled last: drop everything now. It is never cancelled before the soft token.
     pub fn hard(&self) -> CancellationToken {
         self.0.hard.clone()
     }
@@ -146,7 +146,7 @@ impl Lifecycle {
     }
 
     /// Waits for the shutdown to begin, then for the tracked tasks; after `deadline`, counted from the beginning
-    /// of this wait, or on a second signal, pulls the hard token and gives up on those that still run.
+    /// of this wait, or on a second signal, cancels the hard token and gives up on those that still run.
     pub async fn finish(self, deadline: Duration) -> Outcome {
         self.stopped().await;
         self.0.tracker.close();
@@ -159,9 +159,9 @@ impl Lifecycle {
             () = tokio::time::sleep(deadline) => false,
         };
         if !ended {
-            tracing::warn!(tasks = ?self.running(), ?deadline, "gave up on tasks that did not finish");
+            tracing::warn!(tasks = ?self.running(), ?deadline, "tasks did not finish before the deadline");
             self.0.hard.cancel();
-            if tokio::time::timeout(AFTER_HARD, self.0.tracker.wait()).await.is_err() {
+            if tokio::time::timeout(HARD_STOP_TIMEOUT, self.0.tracker.wait()).await.is_err() {
                 tracing::warn!(tasks = ?self.running(), "dropping tasks that do not watch the hard token");
             }
         }
@@ -178,7 +178,7 @@ impl Lifecycle {
         }
     }
 
-    /// From now on the first SIGINT or SIGTERM pulls the soft token and the second the hard one. If the process
+    /// From now on the first SIGINT or SIGTERM cancels the soft token and the second the hard one. If the process
     /// may not catch signals, says so in the log and goes on.
     ///
     /// # Panics
@@ -201,10 +201,10 @@ impl Lifecycle {
                     () = life.hard.cancelled() => return,
                 };
                 if life.soft.is_cancelled() {
-                    tracing::warn!(signal, "asked again to stop; dropping everything");
+                    tracing::warn!(signal, "shutdown forced by a second signal");
                     life.hard.cancel();
                 } else {
-                    tracing::info!(signal, "asked to stop; a second signal forces it");
+                    tracing::info!(signal, "shutdown requested; a second signal forces it");
                     life.soft.cancel();
                 }
             }
@@ -232,7 +232,7 @@ where
     tokio::spawn(fut)
 }
 
-/// Counts a task as running until it is dropped, and tells of its panic.
+/// Counts a task as running until it is dropped, and logs its panic.
 struct Running {
     name: &'static str,
     count: Arc<AtomicUsize>,
@@ -273,7 +273,7 @@ impl<F: Future> Future for Tracked<F> {
 }
 
 pin_project! {
-    /// Work until it is done or the hard token is pulled.
+    /// Work until it is done or the hard token is cancelled.
     struct UntilHard<F> {
         #[pin]
         fut: F,
@@ -342,7 +342,7 @@ mod tests {
         let mut end = std::pin::pin!(life.clone().finish(Duration::ZERO));
         tokio::select! {
             biased;
-            _ = &mut end => panic!("nobody asked to stop"),
+            _ = &mut end => panic!("the shutdown has not begun"),
             () = tokio::task::yield_now() => {}
         }
         life.stop();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_deadline_pulls_the_hard_token() {
+    async fn the_deadline_cancels_the_hard_token() {
         let life = Lifecycle::new();
         let hard = life.hard();
         let task = life.spawn("stubborn", async move { hard.cancelled().await });
@@ -362,9 +362,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_deaf_to_the_hard_token_does_not_hold_the_process() {
+    async fn a_task_that_ignores_the_hard_token_does_not_block_the_process() {
         let life = Lifecycle::new();
-        let task = life.spawn("deaf", std::future::pending::<()>());
+        let task = life.spawn("stuck", std::future::pending::<()>());
         life.stop();
         assert_eq!(life.finish(Duration::from_secs(5)).await, Outcome::GaveUp);
         assert!(!task.is_finished());

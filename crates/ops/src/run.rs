@@ -1,4 +1,4 @@
-//! The frame of both mains: configuration → telemetry → runtime → run → flush. It calls `config`, `telemetry`
+//! What both mains share: configuration → telemetry → runtime → run → flush. It calls `config`, `telemetry`
 //! and `lifecycle`; the binary's closures check the settings, build the application, print its addresses and run it.
 
 use std::ffi::OsString;
@@ -10,15 +10,12 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::config::{Problems, Refused, parse_from};
+use crate::config::{EXIT_CONFIG, ParseError, Problems, parse_from};
 use crate::trace::{self, Otlp};
 use crate::{Lifecycle, LogFormat, LogLevel, Outcome, healthcheck, telemetry};
 
-/// `EX_USAGE` of sysexits.h: the process did not start because its settings are wrong.
-pub const EXIT_CONFIG: u8 = 64;
-
-/// How long threads that block get to end after everything else has; nobody waits for them longer.
-const BLOCKED_THREADS: Duration = Duration::from_millis(500);
+/// How long blocked threads may take to end after everything else has.
+const BLOCKED_THREADS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What `run_main` must know before there is anything to run.
 #[derive(Clone, Debug)]
@@ -36,16 +33,17 @@ pub struct Process {
 
 /// Runs a process from its settings to its exit code; a `main` is little more than this call.
 ///
-/// - `name`: of the binary, for complaints and the first log line.
-/// - `check`: turns the parsed flags and environment `A` into a configuration `C`, or into every mistake.
-/// - `run`: builds and runs the process until [`Lifecycle::finish`]; SIGINT and SIGTERM already pull the given
+/// - `name`: of the binary, for error messages and the first log line.
+/// - `check`: turns the parsed flags and environment `A` into a configuration `C`, or into every mistake; it is given
+///   those that parsing found, and adds its own.
+/// - `run`: builds and runs the process until [`Lifecycle::finish`]; SIGINT and SIGTERM already stop the given
 ///   lifecycle. An error, typically one of building, is logged with its causes (`{:#}`).
 ///
 /// Exit codes: 0 graceful, `--help` or `--version`; 1 crashed or `run` failed; 2 gave up; 64 bad configuration,
 /// with all mistakes on standard error. Called as `name healthcheck`, it asks a running process instead.
 pub fn run_main<A, C, E, F, Fut>(
     name: &'static str,
-    check: impl FnOnce(A) -> Result<(Process, C), Problems>,
+    check: impl FnOnce(A, Problems) -> Result<(Process, C), Problems>,
     run: F,
 ) -> ExitCode
 where
@@ -64,7 +62,7 @@ fn run_from<A, C, E, F, Fut>(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
     name: &'static str,
-    check: impl FnOnce(A) -> Result<(Process, C), Problems>,
+    check: impl FnOnce(A, Problems) -> Result<(Process, C), Problems>,
     run: F,
 ) -> ExitCode
 where
@@ -76,22 +74,24 @@ where
     if let Some(code) = healthcheck::run::<A>(&args, name, stdout, stderr) {
         return code;
     }
-    // The exit code tells it all even where nobody can read the text, so a failed write changes nothing.
-    let mut refuse = |why: &dyn Display| {
+    // The exit code says the same, so a failed write is ignored.
+    let mut report = |why: &dyn Display| {
         writeln!(stderr, "{name}: bad configuration\n{why}").unwrap_or_default();
         ExitCode::from(EXIT_CONFIG)
     };
-    let (process, config) = match parse_from(args).and_then(|args| check(args).map_err(Refused::Bad)) {
+    let parsed =
+        parse_from(args).and_then(|(args, problems)| check(args, problems).map_err(ParseError::Invalid));
+    let (process, config) = match parsed {
         Ok(checked) => checked,
-        Err(Refused::Bad(problems)) => return refuse(&problems),
-        Err(Refused::Shown(text)) => {
+        Err(ParseError::Invalid(problems)) => return report(&problems),
+        Err(ParseError::Help(text)) => {
             write!(stdout, "{text}").unwrap_or_default();
             return ExitCode::SUCCESS;
         }
     };
     let log = match telemetry::init(process.format, &process.filter) {
         Ok(log) => log,
-        Err(error) => return refuse(&error),
+        Err(error) => return report(&error),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = process.workers.unwrap_or(cores / 2).max(1);
@@ -109,7 +109,7 @@ where
     };
     let traces = match traces {
         Ok(traces) => traces,
-        Err(error) => return refuse(&format_args!("--otlp: {error}")),
+        Err(error) => return report(&format_args!("--otlp: {error}")),
     };
     let outcome = runtime.block_on(async {
         let lifecycle = Lifecycle::new();
@@ -119,7 +119,7 @@ where
     });
     // The runtime carries the last spans.
     traces.into_iter().for_each(trace::Exporting::flush);
-    runtime.shutdown_timeout(BLOCKED_THREADS);
+    runtime.shutdown_timeout(BLOCKED_THREADS_TIMEOUT);
     let code = match outcome {
         Ok(outcome) => outcome.exit_code(),
         Err(error) => {
@@ -144,8 +144,7 @@ mod tests {
         log: String,
     }
 
-    fn check(args: Args) -> Result<(Process, u8), Problems> {
-        let mut problems = Problems::new();
+    fn check(args: Args, mut problems: Problems) -> Result<(Process, u8), Problems> {
         problems.at_least("--workers", args.workers, 1);
         problems.check(!args.log.is_empty(), "--log", "must not be empty");
         problems.finish()?;
@@ -175,6 +174,8 @@ mod tests {
             text,
             "process: bad configuration\n--workers must be at least 1, not 0\n--log must not be empty\n"
         );
+        let (_, text) = process(&["--workers=x", "--log="], never);
+        assert_eq!(text.lines().count(), 3, "what does not parse hides nothing else: {text}");
         for args in [["--workers=x"], ["--nonsense"], ["--log=a=loud"]] {
             let (code, text) = process(&args, never);
             assert_eq!(code, ExitCode::from(64), "{args:?}");
@@ -203,7 +204,7 @@ mod tests {
         });
         assert_eq!(code, ExitCode::FAILURE);
         let (code, _) = process(&[], |life| async move {
-            life.spawn("deaf", std::future::pending::<()>());
+            life.spawn("stuck", std::future::pending::<()>());
             life.stop();
             life.hard().cancel();
             Ok(life.finish(minute).await)

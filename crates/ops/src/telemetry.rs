@@ -1,5 +1,5 @@
 //! The one tracing subscriber of a process: human on a terminal, JSON otherwise, on standard error, with a
-//! filter that can be changed while the process runs. A line that belongs to a request bears its `trace_id`.
+//! filter that can be changed while the process runs. A line that belongs to a request has its `trace_id`.
 //! `run_main` calls `init`; `admin` serves the `LogLevel`.
 
 use std::io::IsTerminal as _;
@@ -192,8 +192,8 @@ mod tests {
         one.set("warn").unwrap();
     }
 
-    /// What a request logs, as `lines` writes it, and after it one line of nobody's.
-    fn said(text: bool) -> (String, Vec<String>) {
+    /// What a request logs, as `lines` writes it, and after it a line outside of any request.
+    fn logged(text: bool) -> (String, Vec<String>) {
         let path = std::env::temp_dir().join(format!("roomcast-lines-{}-{text}", std::process::id()));
         let file = std::fs::File::create(&path).unwrap();
         let id = tracing::subscriber::with_default(
@@ -216,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_a_request_bear_its_trace_id() {
-        let (id, lines) = said(true);
+    fn the_lines_of_a_request_have_its_trace_id() {
+        let (id, lines) = logged(true);
         assert!(lines[0].ends_with(&format!("one why=\"late}}\" trace_id={id}")), "{lines:?}");
         assert!(lines[1].ends_with(&format!("two trace_id={id}")), "{lines:?}");
         assert!(lines[2].ends_with("three"), "{lines:?}");
 
-        let (id, lines) = said(false);
+        let (id, lines) = logged(false);
         let line = |n: usize| serde_json::from_str::<serde_json::Value>(&lines[n]).unwrap();
         assert_eq!((&line(0)["trace_id"], &line(0)["why"]), (&id.clone().into(), &"late}".into()));
         assert_eq!((&line(1)["trace_id"], &line(1)["message"]), (&id.into(), &"two".into()));

@@ -1,6 +1,6 @@
 //! Which request something belongs to, and the spans of the few requests that are traced. The gateway, the
-//! presence service and the store call it; `otlp` sends the spans away; `telemetry` asks it for the id that a log
-//! line bears. Without `--otlp` there are no spans at all, and an id is made when the first line wants it.
+//! presence service and the store call it; `otlp` exports the spans; `telemetry` adds the trace id to log lines.
+//! Without `--otlp` there are no spans at all, and an id is made when the first log line needs it.
 //!
 //! The request is ambient: it belongs to the task, as a scope around the work ([`request`], [`within`]), so that
 //! nothing in between has to pass it on. Whether it is traced is decided once, where it begins.
@@ -50,7 +50,7 @@ impl Tracer {
     }
 }
 
-/// A place in a trace, fit to be handed on: to another task, or, as a W3C `traceparent`, to another node.
+/// A place in a trace that can be passed on: to another task, or, as a W3C `traceparent`, to another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
     id: TraceId,
@@ -63,7 +63,7 @@ impl Trace {
         Self { id: context.trace_id(), span: context.span_id(), sampled: context.is_sampled() }
     }
 
-    /// What no span belongs to: an id for log lines alone.
+    /// An id for log lines alone: no span belongs to it.
     fn unsampled() -> Self {
         Self { id: TraceId::from(rand::random::<u128>().max(1)), span: SpanId::INVALID, sampled: false }
     }
@@ -99,35 +99,35 @@ impl fmt::Display for Trace {
     }
 }
 
-/// The traced request that some news comes from, and when the news was heard here.
+/// The traced request that an event on the bus comes from, and when the event was received here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     trace: Trace,
-    heard: SystemTime,
+    received: SystemTime,
 }
 
 impl Origin {
-    /// Heard just now.
+    /// Received just now.
     pub fn now(trace: Trace) -> Box<Self> {
-        Box::new(Self { trace, heard: SystemTime::now() })
+        Box::new(Self { trace, received: SystemTime::now() })
     }
 
-    /// The request, as `traceparent` tells.
+    /// The place of the request in its trace.
     pub fn trace(&self) -> Trace {
         self.trace
     }
 
-    /// A span of what becomes of the news here, from when it was heard.
+    /// A span of the processing of the event here, from when it was received.
     pub fn span(&self, name: &'static str) -> Span {
-        let builder = SpanBuilder::from_name(name).with_kind(Kind::Consumer).with_start_time(self.heard);
+        let builder = SpanBuilder::from_name(name).with_kind(Kind::Consumer).with_start_time(self.received);
         let begin = |tracer: &Tracer| tracer.begin(builder, &self.trace.parent(true));
         Span(TRACER.get().map(begin).map(Box::new))
     }
 }
 
-/// What a task works on.
+/// The request that a task works on.
 struct Request {
-    /// None until somebody wants it.
+    /// None until it is needed.
     trace: Cell<Option<Trace>>,
     own: RefCell<Option<Box<SdkSpan>>>,
     children: Cell<u32>,
@@ -137,7 +137,7 @@ impl Request {
     fn begin(name: &'static str, kind: Kind) -> Self {
         let Some(tracer) = TRACER.get() else { return Self::of(None) };
         let span = tracer.begin(SpanBuilder::from_name(name).with_kind(kind), &Context::new());
-        // After the last flush the SDK begins nothing any more.
+        // After the last flush the SDK begins no more spans.
         let known = span.span_context().is_valid().then(|| Trace::of(span.span_context()));
         let request = Self::of(known);
         if span.is_recording() {
@@ -156,7 +156,7 @@ impl Request {
         trace
     }
 
-    /// Whose child the next span is, where there is to be one.
+    /// The parent of the next span, if there is to be one.
     fn parent(&self) -> Option<Trace> {
         let sampled = self.trace.get().filter(|trace| trace.sampled)?;
         let children = self.children.replace(self.children.get().saturating_add(1));
@@ -175,22 +175,22 @@ pub fn request<F: Future>(name: &'static str, kind: Kind, work: F) -> impl Futur
     REQUEST.scope(Request::begin(name, kind), work)
 }
 
-/// Work for a request that was begun elsewhere, as [`here`] told there.
+/// Work for a request that began elsewhere: `trace` is what [`here`] returned there.
 pub fn within<F: Future>(trace: Trace, work: F) -> impl Future<Output = F::Output> {
     REQUEST.scope(Request::of(Some(trace)), work)
 }
 
-/// The request that this task works on, to be handed to another.
+/// The request that this task works on, to be passed to another.
 pub fn here() -> Option<Trace> {
     REQUEST.try_with(Request::trace).ok()
 }
 
-/// What a log line of this task bears.
+/// The trace id for a log line of this task.
 pub(crate) fn id() -> Option<TraceId> {
     here().map(|trace| trace.id)
 }
 
-/// Says something of the request itself, where it is traced. Never a text, never a secret.
+/// Sets an attribute of the request itself, if it is traced. Never a message text, never a secret.
 pub fn note<V: Into<Value>>(key: &'static str, value: impl FnOnce() -> V) {
     let note = |request: &Request| {
         request.with_own(|span| span.set_attribute(KeyValue::new(key, value())));
@@ -198,7 +198,7 @@ pub fn note<V: Into<Value>>(key: &'static str, value: impl FnOnce() -> V) {
     REQUEST.try_with(note).unwrap_or_default();
 }
 
-/// The request fails, for this reason out of a closed set.
+/// Marks the request as failed, with a reason out of a closed set.
 pub fn fail(why: &'static str) {
     REQUEST.try_with(|request| request.with_own(|span| failed(span, why))).unwrap_or_default();
 }
@@ -224,7 +224,7 @@ impl Span {
         Self(TRACER.get().and_then(begin).map(Box::new))
     }
 
-    /// One that asks Redis for something.
+    /// One for a request to Redis.
     pub fn redis(name: &'static str, kind: Kind, operation: &'static str) -> Self {
         let mut span = Self::begin(name, kind);
         span.set("db.system.name", "redis");
@@ -237,21 +237,21 @@ impl Span {
         self.0.as_ref().map(|span| Trace::of(span.span_context()))
     }
 
-    /// Says something of it.
+    /// Sets an attribute.
     pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
         if let Some(span) = &mut self.0 {
             span.set_attribute(KeyValue::new(key, value));
         }
     }
 
-    /// Marks a moment in it.
+    /// Adds an event to it.
     pub fn mark(&mut self, what: &'static str) {
         if let Some(span) = &mut self.0 {
             span.add_event(what, Vec::new());
         }
     }
 
-    /// It fails, for this reason out of a closed set.
+    /// Marks it as failed, with a reason out of a closed set.
     pub fn fail(&mut self, why: &'static str) {
         if let Some(span) = &mut self.0 {
             failed(span, why);
@@ -267,7 +267,7 @@ mod tests {
     fn a_traceparent_is_read_as_it_is_written() {
         let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(Trace::parse(text).unwrap().to_string(), text);
-        for stranger in [
+        for invalid in [
             "",
             "00",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
@@ -278,12 +278,12 @@ mod tests {
             "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ] {
-            assert_eq!(Trace::parse(stranger), None, "{stranger}");
+            assert_eq!(Trace::parse(invalid), None, "{invalid}");
         }
     }
 
     #[tokio::test]
-    async fn a_request_keeps_its_id_across_tasks_and_nobody_else_has_one() {
+    async fn a_request_keeps_its_id_across_tasks() {
         assert_eq!(here(), None);
         let (one, other) = request("a", Kind::Server, async {
             let trace = here().unwrap();
@@ -300,7 +300,7 @@ mod tests {
     async fn without_an_exporter_there_are_no_spans() {
         request("a", Kind::Server, async {
             assert!(Span::begin("b", Kind::Client).trace().is_none());
-            note("key", || -> i64 { panic!("nobody is to compute this") });
+            note("key", || -> i64 { panic!("must not be computed") });
             assert!(!here().unwrap().sampled);
         })
         .await;

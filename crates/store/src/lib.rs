@@ -14,6 +14,7 @@ mod group;
 mod keys;
 mod link;
 mod memory;
+mod metrics;
 mod observer;
 mod partition;
 mod redis;
@@ -28,9 +29,10 @@ pub use bus::{Bus, News, Sink};
 pub use error::{Result, StoreError};
 pub use log::{Entry, Opened, Page, Published, Replay, Retention, RoomLog, SendRequest};
 pub use memory::Memory;
+pub use metrics::StoreMetrics;
 pub use names::{Claim, Names, Secret};
 pub use nodes::{Incarnation, NodeInfo, NodeLease, Nodes, Peer, Sealed, Swept};
-pub use observer::{FAILURES, OPERATIONS, Observer, Unobserved};
+pub use observer::{FAILURES, Observer, Unobserved};
 pub use presence::{Change, Presence, RoomState, RoomsPage, UsersPage, Version};
 
 /// What the caller decides about the store.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::StoreError;
 
 /// Kinds of requests to Redis: a closed set, for labels. Scripts have one each, in `script.rs`.
-pub const OPERATIONS: &[&str] = &[
+pub(crate) const OPERATIONS: &[&str] = &[
     "publish",
     "history",
     "touch",

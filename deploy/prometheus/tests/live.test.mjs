@@ -2,7 +2,7 @@
 // every query of every dashboard has an answer, and each thing that dies fires the alert of that cause,
 // besides it at most those of the objectives, and they resolve.
 //
-// ROOMCAST_SCREENSHOTS=1 also draws the dashboards of this run into docs/img (make pictures). ROOMCAST_PATIENT=1
+// ROOMCAST_SCREENSHOTS=1 also draws the dashboards of this run into docs/img (make pictures). ROOMCAST_SLOW_ALERTS=1
 // waits at the end until the tickets of the objectives are over too, which look back six hours: six minutes here.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,7 +18,7 @@ import { queries } from './queries.mjs';
 
 const FACTOR = 1 / 60;
 const RATE_INTERVAL = '5s';
-const PATIENT = Boolean(process.env.ROOMCAST_PATIENT);
+const SLOW = Boolean(process.env.ROOMCAST_SLOW_ALERTS);
 const PICTURES = Boolean(process.env.ROOMCAST_SCREENSHOTS);
 /** A dead node's leftovers are judged in seconds here, as its alerts are. */
 const LEASE = ['--lease', '3s'];
@@ -30,7 +30,7 @@ const isNumber = (text) => Number.isFinite(Number(text));
 const host = (url) => new URL(url).host;
 const objective = new Set(SLOS.map(({ alert }) => alert));
 
-story('dashboards and alerts', { timeout: PATIENT ? 900_000 : 300_000 }, async () => {
+story('dashboards and alerts', { timeout: SLOW ? 900_000 : 300_000 }, async () => {
   const made = await cluster({ gateways: 3, presence: 2, args: [...LEASE, '--grace', '1s'], presenceArgs: LEASE });
   const { gateways, presence, redis } = made;
   const watching = await prometheus({
@@ -42,8 +42,8 @@ story('dashboards and alerts', { timeout: PATIENT ? 900_000 : 300_000 }, async (
   });
   const load = await Load.start(made);
   // Until Prometheus has found its targets, which takes it some seconds, it says that there are none.
-  const settled = async () => (await watching.query('sum(up)'))[0]?.value[1] === '5' && (await watching.alerts()).length === 0;
-  await eventually(settled, { timeout: 30_000, every: 250, what: 'Prometheus scrapes all' });
+  const allScraped = async () => (await watching.query('sum(up)'))[0]?.value[1] === '5' && (await watching.alerts()).length === 0;
+  await eventually(allScraped, { timeout: 30_000, every: 250, what: 'Prometheus scrapes all' });
   await quiet(1_000);
   const began = now();
   const asked = Object.entries(DASHBOARDS).flatMap(([name, dashboard]) =>
@@ -68,8 +68,8 @@ story('dashboards and alerts', { timeout: PATIENT ? 900_000 : 300_000 }, async (
     assert.deepEqual(await watching.alerts({ since: began }), []);
   });
 
-  /** What is broken fires its alert; alone, but for those of the objectives; until it is mended. */
-  const broken = (what, cause, instance, breakIt, mend) =>
+  /** What is broken fires its alert; alone, but for those of the objectives; until it is repaired. */
+  const broken = (what, cause, instance, breakIt, repair) =>
     step(what, async () => {
       const since = now();
       await breakIt();
@@ -77,21 +77,21 @@ story('dashboards and alerts', { timeout: PATIENT ? 900_000 : 300_000 }, async (
       await eventually(fires, { timeout: 20_000, every: 250, what: `${cause} fires` });
       const after = now() - since;
       await quiet(8_000); // what would fire with it has had the time
-      await mend();
-      const mended = now();
+      await repair();
+      const repaired = now();
       const over = async () => {
         const left = (await watching.alerts({ pending: true })).filter(({ name, severity }) => !objective.has(name) || severity === 'page');
         return left.length === 0;
       };
       await eventually(over, { timeout: 75_000, every: 250, what: `${cause} and what pages with it resolve` });
-      const resolved = now() - mended;
+      const resolved = now() - repaired;
       await quiet(2_000); // and what comes late
       const fired = await watching.alerts({ since });
       const causes = fired.filter(({ name }) => !objective.has(name));
       assert.deepEqual([...new Set(causes.map(({ name }) => name))], [cause], what);
       if (instance) assert.deepEqual(causes.map((alert) => alert.instance), [instance]);
       const slos = fired.filter(({ name }) => objective.has(name)).map(({ name, burn }) => `${name} ${burn}`);
-      console.log(`${what}: ${cause} after ${after.toFixed(1)} s, with [${slos}]; all quiet ${resolved.toFixed(1)} s after it was mended`);
+      console.log(`${what}: ${cause} after ${after.toFixed(1)} s, with [${slos}]; all quiet ${resolved.toFixed(1)} s after it was repaired`);
     });
 
   await broken('Redis dies', 'RoomcastRedisDown', undefined, () => redis.kill9(), () => redisAgain(redis));
@@ -113,7 +113,7 @@ story('dashboards and alerts', { timeout: PATIENT ? 900_000 : 300_000 }, async (
   if (PICTURES) {
     await step('pictures', () => picture(watching, DASHBOARDS, { start: began, end: now(), rateInterval: RATE_INTERVAL }));
   }
-  if (PATIENT) {
+  if (SLOW) {
     await step('the tickets resolve', () =>
       eventually(async () => (await watching.alerts()).length === 0, { timeout: 500_000, every: 1_000, what: 'nothing fires' }));
   }

@@ -5,7 +5,8 @@
 // that fire: so each one also proves that nothing else does.
 import { fileURLToPath } from 'node:url';
 
-import { yaml } from '../yaml.mjs';
+import { yamlFile } from '../rules.mjs';
+
 
 const GATEWAYS = ['gw-a', 'gw-b', 'gw-c'];
 const PRESENCE = ['presence-1', 'presence-2'];
@@ -152,7 +153,7 @@ scenario('no presence service is known', healthy().filter(({ labels }) => labels
   3: ['RoomcastPresenceDown'],
 });
 
-scenario('the bus of one gateway is deaf while Redis answers', [gw('roomcast_bus_up', during(20, 0, 1))], {
+scenario('the bus of one gateway is down while Redis answers', [gw('roomcast_bus_up', during(20, 0, 1))], {
   12: [],
   14: ['RoomcastBusDown'],
   31: [],
@@ -279,7 +280,7 @@ export const fired = new Set(
 
 /** The whole, for these rule files. */
 export const testFile = (ruleFiles) =>
-  yaml('promtool test rules THIS', { rule_files: ruleFiles, evaluation_interval: '1m', tests: [...scenarios, words] });
+  yamlFile('promtool test rules THIS', { rule_files: ruleFiles, evaluation_interval: '1m', tests: [...scenarios, words] });
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const rule = (name) => fileURLToPath(new URL(`../rules/${name}`, import.meta.url));

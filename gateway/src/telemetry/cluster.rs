@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
-use roomcast_ops::metrics::{CounterSet, HistogramSet, SECONDS};
+use roomcast_ops::metrics::SECONDS;
 use roomcast_ops::{Metrics, MetricsError};
-use roomcast_store::{FAILURES, OPERATIONS, Observer, StoreError};
+use roomcast_store::{Observer, StoreError, StoreMetrics};
 
 use super::Events;
 
@@ -16,8 +16,7 @@ pub(super) struct Cluster {
     bus_messages: IntCounter,
     resubscribe_seconds: Histogram,
     redis_up: IntGauge,
-    redis_seconds: HistogramSet,
-    redis_errors: CounterSet,
+    store: StoreMetrics,
     lease_held: IntGauge,
 }
 
@@ -43,20 +42,7 @@ impl Cluster {
             )?,
             redis_up: metrics
                 .gauge("roomcast_redis_up", "1 while Redis answers commands; always 1 without Redis.")?,
-            redis_seconds: metrics.histogram_set(
-                "roomcast_redis_duration_seconds",
-                "Requests to Redis from when they left to their answer, failed ones included, by what they \
-                 were for.",
-                ("operation", OPERATIONS),
-                SECONDS,
-            )?,
-            redis_errors: metrics.counter_set(
-                "roomcast_redis_errors_total",
-                "Requests to Redis that failed: nothing happened (unavailable), nobody knows whether it did \
-                 (unknown), the answer made no sense (corrupt).",
-                "kind",
-                FAILURES,
-            )?,
+            store: StoreMetrics::new(metrics)?,
             lease_held: metrics.gauge("roomcast_lease_held", "1 while this node's lease holds.")?,
         })
     }
@@ -82,12 +68,7 @@ impl Events {
 
 impl Observer for Events {
     fn request(&self, operation: &'static str, took: Option<Duration>, failed: Option<&StoreError>) {
-        if let Some(took) = took {
-            self.0.cluster.redis_seconds.observe(operation, took.as_secs_f64());
-        }
-        if let Some(error) = failed {
-            self.0.cluster.redis_errors.inc(error.label());
-        }
+        self.0.cluster.store.request(operation, took, failed);
     }
 
     fn bus_message(&self) {

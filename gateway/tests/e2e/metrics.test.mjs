@@ -31,7 +31,7 @@ function inventory(binary) {
 /** What Prometheus' own checker says of a page of metrics. */
 function promtool(page) {
   const { status, stdout, stderr, error } = spawnSync('promtool', ['check', 'metrics'], { input: page, encoding: 'utf8' });
-  assert.ok(!error, `promtool is missing: deploy/need prometheus (${error})`);
+  assert.ok(!error, `promtool is missing: tools/need prometheus (${error})`);
   assert.equal(`${stdout}${stderr}`.trim(), '', 'promtool has remarks');
   assert.equal(status, 0);
 }

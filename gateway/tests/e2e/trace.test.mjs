@@ -174,7 +174,7 @@ story('a collector that is not there disturbs nobody, and is found when it comes
   const { gateways, members } = await three(traced(receiver, 1));
   const room = unique('room');
   for (const member of members) await member.join(room);
-  const complaints = () => gateways.flatMap((gateway) => logged(gateway, 'the collector does not take traces'));
+  const complaints = () => gateways.flatMap((gateway) => logged(gateway, 'cannot export traces'));
   const chat = async () => {
     for (let n = 0; n < 20; n++) await within(1_000, 'a send is acknowledged', members[n % 3].send(room, `${n}`));
   };

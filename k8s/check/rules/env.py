@@ -41,11 +41,11 @@ def _shared(rendering, container):
     if "ROOMCAST_REDIS" not in container.env:
         yield rendering.finding(container, "has no ROOMCAST_REDIS", "take it from the Secret roomcast-redis")
     listens = binaries.port_of(container, "ROOMCAST_PEER_LISTEN")
-    told = container.env.get("ROOMCAST_PEER_ADDRESS")
-    if listens and told != f"{SAMPLES['status.podIP']}:{listens}":
+    address = container.env.get("ROOMCAST_PEER_ADDRESS")
+    if listens and address != f"{SAMPLES['status.podIP']}:{listens}":
         yield rendering.finding(
             container,
-            f"tells other gateways to reach it at {told}, but listens for them on port {listens} of its pod",
+            f"tells other gateways to reach it at {address}, but listens for them on port {listens} of its pod",
             f"set ROOMCAST_PEER_ADDRESS to $(POD_IP):{listens}, with POD_IP from status.podIP",
         )
 
@@ -59,7 +59,7 @@ def _agree(rendering):
             if variable in binaries.settings(container.program)
         }
         if len(set(values.values())) > 1:
-            told = ", ".join(f"{name} has {value}" for name, value in values.items())
+            listed = ", ".join(f"{name} has {value}" for name, value in values.items())
             yield rendering.finding(
-                variable, f"differs: {told}", "set it once, in the settings all nodes share"
+                variable, f"differs: {listed}", "set it once, in the settings all nodes share"
             )

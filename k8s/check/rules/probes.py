@@ -96,11 +96,11 @@ def _named(rendering, container):
                 )
     startup = container.spec.get("startupProbe")
     if container.program and startup:
-        patience = startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3)
-        if patience < LATE_REDIS:
+        window = startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3)
+        if window < LATE_REDIS:
             yield rendering.finding(
                 container,
-                f"its startupProbe gives up after {patience} s, and Redis may come later than that",
+                f"its startupProbe gives up after {window} s, and Redis may come later than that",
                 f"let periodSeconds * failureThreshold be {LATE_REDIS} or more",
             )
 

@@ -234,6 +234,15 @@ class Settings(Mistake):
             self.found(), "Deployment/gateway", "the grace period of 60 s is too short", "drain 60"
         )
 
+    def test_a_drain_longer_than_the_lease_is_no_mistake(self):
+        self.edit("k8s/base/gateway.env", r"ROOMCAST_DRAIN=\w+", "ROOMCAST_DRAIN=30s")
+        self.edit("k8s/base/cluster.env", r"ROOMCAST_LEASE=\w+", "ROOMCAST_LEASE=15s")
+        self.assertEqual([], self.found())
+
+    def test_a_duration_without_a_unit(self):
+        self.edit("k8s/base/gateway.env", r"ROOMCAST_DRAIN=\w+", "ROOMCAST_DRAIN=10")
+        self.assert_found(self.found(), "Deployment/gateway", "ROOMCAST_DRAIN: '10' is no duration")
+
     def test_no_wait_for_load_balancers(self):
         self.edit("k8s/base/gateway.yaml", r"seconds: 5\n", "seconds: 1\n")
         self.assert_found(self.found(), "Deployment/gateway", "preStop sleeps 1 s")

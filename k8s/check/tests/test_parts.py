@@ -45,8 +45,10 @@ class Parts(unittest.TestCase):
         self.assertEqual([], edges.hosts(None, "ROOMCAST_OTLP"))
 
     def test_durations_and_images(self):
-        self.assertEqual([0.25, 15, 600, 604800], [seconds(text) for text in ("250ms", "15s", "10m", "7d")])
-        self.assertRaises(ValueError, seconds, "soon")
+        texts = ("250ms", "15s", "10m", "7d", "1h 30m", "1h30m", "1.5min", "2 weeks")
+        self.assertEqual([0.25, 15, 600, 604800, 5400, 5400, 90, 1209600], [seconds(text) for text in texts])
+        for text in ("soon", "15", "", "15x", "15S", "1s1", "-1s"):
+            self.assertRaises(ValueError, seconds, text)
         self.assertEqual("a", image_name("registry.example.org:5000/x/a:1.2@sha256:00"))
 
     def test_every_version_has_schemas(self):

@@ -37,7 +37,7 @@ struct Spent {
     redis: f64,
 }
 
-/// A moment between whose like something is measured.
+/// A snapshot of the accounts: what is measured is the difference of two.
 struct Mark {
     at: Instant,
     charged: Charged,
@@ -69,8 +69,8 @@ impl Mark {
     }
 }
 
-/// Waits, at most so long, until nothing else keeps the machine busy; says whether that came.
-pub(super) fn quiet(patience: Duration) -> Result<bool> {
+/// Waits, at most so long, until nothing else keeps the machine busy; returns whether it became so.
+pub(super) fn wait_until_quiet(timeout: Duration) -> Result<bool> {
     const LOOK: Duration = Duration::from_millis(500);
     let began = Instant::now();
     let mut calm = 0;
@@ -79,14 +79,14 @@ pub(super) fn quiet(patience: Duration) -> Result<bool> {
         pause(LOOK);
         let busy = (proc::machine_seconds()? - before) / LOOK.as_secs_f64();
         calm = if busy < 0.15 { calm + 1 } else { 0 };
-        if calm == 0 && began.elapsed() > patience {
+        if calm == 0 && began.elapsed() > timeout {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// Measures; the fault says what was lost or repeated.
+/// Measures; the fault lists what was lost or repeated.
 pub(super) fn measure(
     workload: &Workload,
     entry: Entry,
@@ -124,7 +124,7 @@ fn fanout(
     let mut redis = cluster.redis()?;
     let counters = redis.as_mut().map(|redis| redis.counters()).transpose()?.unwrap_or_default();
     let (window, mut values) = send(&mut swarm, cluster, rate, time)?;
-    values.insert("joins_again".into(), swarm.asked_again() as f64);
+    values.insert("joins_again".into(), swarm.retried_joins() as f64);
     if let Some(redis) = &mut redis {
         let now = redis.counters()?;
         let per_message = |count: u64| count as f64 / window.sent.max(1) as f64;
@@ -139,7 +139,7 @@ fn fanout(
 
 /// What is lost in it is a loss too.
 fn warm_up(swarm: &mut Swarm, rate: f64) -> Result<Window> {
-    swarm.rest(Duration::from_secs(1))?;
+    swarm.idle(Duration::from_secs(1))?;
     let warm = swarm.send(rate, Duration::from_secs(2))?;
     if warm.delivered == 0 {
         bail!("nothing was delivered: {}", warm.fault().unwrap_or_default());
@@ -228,13 +228,13 @@ fn figures(window: &Window, charged: Spent, others: f64) -> Values {
 fn idle(mut swarm: Swarm, cluster: &Cluster) -> Result<Values> {
     const FEW: usize = 200;
     swarm.connect(FEW)?;
-    swarm.rest(Duration::from_secs(2))?;
+    swarm.idle(Duration::from_secs(2))?;
     let few = cluster.resident_kib()?;
     swarm.connect(usize::MAX)?;
     // The least of a few looks: a collector may have work left.
     let mut all = u64::MAX;
     for _ in 0..4 {
-        swarm.rest(Duration::from_secs(2))?;
+        swarm.idle(Duration::from_secs(2))?;
         all = all.min(cluster.resident_kib()?);
     }
     let connections = swarm.joined();
@@ -251,12 +251,12 @@ fn idle(mut swarm: Swarm, cluster: &Cluster) -> Result<Values> {
 fn connect(mut swarm: Swarm, cluster: &Cluster) -> Result<Values> {
     const WARM: usize = 500;
     swarm.connect(WARM)?;
-    swarm.rest(Duration::from_secs(2))?;
+    swarm.idle(Duration::from_secs(2))?;
     let before = Mark::now(cluster)?;
     swarm.connect(usize::MAX)?;
     let seconds = before.at.elapsed().as_secs_f64();
     // What follows a join, such as the news of it, belongs to it.
-    swarm.rest(Duration::from_secs(2))?;
+    swarm.idle(Duration::from_secs(2))?;
     let after = Mark::now(cluster)?;
     let (charged, clients) = (after.since(&before), (swarm.joined() - WARM) as f64);
     let values = [
@@ -278,13 +278,13 @@ fn commands(mut swarm: Swarm, cluster: &Cluster, time: Duration) -> Result<(Valu
     pause(Duration::from_secs(3));
     let monitor = open()?.monitor()?;
     pause(look);
-    let none = each(monitor.heard()?);
+    let none = each(monitor.count()?);
 
     swarm.connect(usize::MAX)?;
-    swarm.rest(look)?;
+    swarm.idle(look)?;
     let monitor = open()?.monitor()?;
-    swarm.rest(look)?;
-    let users = each(monitor.heard()?);
+    swarm.idle(look)?;
+    let users = each(monitor.count()?);
 
     let before = open()?.counters()?;
     let window = swarm.send(200.0, time)?;

@@ -25,15 +25,12 @@ use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::cluster::Places;
-use self::measure::{Sample, measure, quiet};
-use self::results::{Document, Taken};
+use self::measure::{Sample, measure, wait_until_quiet};
+use self::results::{DISTURBED, Document, Taken};
 use self::workload::{CPU, Entry, Workload, all};
 
 /// Files that one process may have to open: 10,000 connections and some.
 const FILES: u64 = 12_000;
-
-/// Cores that other programs may keep busy during a measurement before it is doubtful.
-const DISTURBED: f64 = 0.2;
 
 /// Measures Roomcast against the raw write and against its peers, on this machine.
 #[derive(Debug, Parser)]
@@ -41,18 +38,18 @@ pub struct Args {
     /// How often everything is measured
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long messages are sent in each measurement, in seconds; `slow` takes 30 at least
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
+    /// How long messages are sent in each measurement; `slow` takes 30s at least
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    duration: Duration,
     /// Which workloads, separated by commas [default: all]
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
     /// Which peers, separated by commas; `none` leaves all out [default: all]
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
-    /// How long to wait, in seconds, before each measurement, for other programs to leave the machine alone
-    #[arg(long, default_value_t = 60)]
-    patience: u64,
+    /// How long to wait, before each measurement, for other programs to leave the machine alone
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    quiet_timeout: Duration,
     /// The folder of the repository
     #[arg(long, default_value = ".")]
     root: PathBuf,
@@ -67,17 +64,20 @@ pub struct Args {
     publish: bool,
 }
 
-/// Says what happens. A terminal that is gone is no reason to stop.
-fn say(line: impl Display) {
+/// Writes a line to standard error. A terminal that is gone is no reason to stop.
+fn log(line: impl Display) {
     drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
 
-/// Runs it.
+/// Runs the benchmark.
 pub fn run(args: &Args) -> Result<()> {
     let root = fs::canonicalize(&args.root)?;
     let here = std::env::current_exe()?;
-    let binaries =
-        args.binaries.clone().or_else(|| here.parent().map(Path::to_owned)).context("where am I?")?;
+    let binaries = args
+        .binaries
+        .clone()
+        .or_else(|| here.parent().map(Path::to_owned))
+        .context("the path of this program is unknown")?;
     let places = Places {
         binaries: fs::canonicalize(binaries)?,
         peers: root.join("loadtest/peers"),
@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> Result<()> {
     let missing = prepare_peers(&mut workloads, args, &places)?;
     let machine = machine::describe(&places.binaries, &places.peers);
     for (name, value) in &machine {
-        say(format_args!("{name}: {value}"));
+        log(format_args!("{name}: {value}"));
     }
     let mut document = Document { machine, workloads: BTreeMap::new() };
     rounds(&workloads, args, &places, &missing, &mut document)?;
@@ -154,7 +154,7 @@ fn prepare_peers(
             let runs = *runs.entry(peer).or_insert_with(|| match install(peer, places) {
                 Ok(()) => true,
                 Err(error) => {
-                    say(format_args!("{peer} is missing: {error:#}"));
+                    log(format_args!("{peer} is missing: {error:#}"));
                     false
                 }
             });
@@ -168,7 +168,7 @@ fn prepare_peers(
 }
 
 fn install(peer: &str, places: &Places) -> Result<()> {
-    say(format_args!("==> making {peer} runnable"));
+    log(format_args!("==> making {peer} runnable"));
     let folder = places.peers.join(peer);
     let output =
         Command::new(folder.join("install")).current_dir(&folder).output().context("no installer")?;
@@ -194,7 +194,7 @@ fn rounds(
         document.workloads.insert(
             workload.name.to_owned(),
             Taken {
-                seconds: args.seconds.max(workload.least_seconds),
+                seconds: args.duration.as_secs().max(workload.least_seconds),
                 missing: missing.get(workload.name).cloned().unwrap_or_default(),
                 ..Taken::default()
             },
@@ -202,7 +202,7 @@ fn rounds(
     }
     for round in 1..=args.rounds {
         for workload in workloads.iter().filter(|workload| round <= of(workload)) {
-            say(format_args!("==> round {round} of {}, {}: {}", of(workload), workload.name, workload.title));
+            log(format_args!("==> round {round} of {}, {}: {}", of(workload), workload.name, workload.title));
             let Some(taken) = document.workloads.get_mut(workload.name) else { continue };
             // Nobody is always first.
             let mut entries = workload.entries.clone();
@@ -213,7 +213,7 @@ fn rounds(
                 done += 1;
                 let left =
                     began.elapsed().as_secs_f64() / f64::from(u32::try_from(done)?) * (all - done) as f64;
-                say(format_args!(
+                log(format_args!(
                     "  [{done}/{all}, {:.0} min left] {:<36} {}{}",
                     left / 60.0,
                     entry.label(),
@@ -240,8 +240,8 @@ fn undisturbed(
 ) -> Result<(BTreeMap<String, f64>, Option<String>)> {
     let others = |values: &BTreeMap<String, f64>| values.get("others_busy").copied().unwrap_or(0.0);
     let once = || -> Result<_> {
-        let calm = quiet(Duration::from_secs(args.patience))?;
-        let time = Duration::from_secs(args.seconds.max(workload.least_seconds));
+        let calm = wait_until_quiet(args.quiet_timeout)?;
+        let time = args.duration.max(Duration::from_secs(workload.least_seconds));
         let measured = match measure(workload, entry, places, time) {
             Ok(measured) => measured,
             Err(error) => (BTreeMap::new(), Some(format!("{error:#}"))),
@@ -250,13 +250,13 @@ fn undisturbed(
     };
     let (first, calm) = once()?;
     if !calm {
-        say("  the machine did not become quiet before this one:");
+        log("  the machine did not become quiet before this one:");
     }
     // On a machine that is never quiet, once more would be no better.
     if !calm || first.1.is_some() || others(&first.0) <= DISTURBED {
         return Ok(first);
     }
-    say(format_args!("  {}: disturbed by something else, once more", entry.label()));
+    log(format_args!("  {}: disturbed by something else, once more", entry.label()));
     let (second, _) = once()?;
     Ok(if second.1.is_some() || others(&second.0) < others(&first.0) { second } else { first })
 }

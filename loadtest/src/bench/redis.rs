@@ -79,7 +79,7 @@ impl Redis {
         Ok(sum as f64 / rooms.len().max(1) as f64)
     }
 
-    /// From now on this connection is told every command; [`Self::heard`] says what came.
+    /// From now on this connection receives every command (MONITOR).
     pub(super) fn monitor(mut self) -> Result<Monitor> {
         self.ask(&["MONITOR"])?;
         self.0.get_ref().set_nonblocking(true)?;
@@ -87,12 +87,12 @@ impl Redis {
     }
 }
 
-/// A connection that is told every command.
+/// A connection that receives every command (MONITOR).
 pub(super) struct Monitor(BufReader<TcpStream>);
 
 impl Monitor {
     /// How many commands clients sent so far; those that scripts called are not counted.
-    pub(super) fn heard(mut self) -> Result<usize> {
+    pub(super) fn count(mut self) -> Result<usize> {
         let mut text = Vec::new();
         match self.0.read_to_end(&mut text) {
             Ok(_) => bail!("redis-server closed the connection"),

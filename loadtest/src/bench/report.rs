@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::chart::{Chart, Row};
-use super::results::{Document, Taken, Verdict};
+use super::results::{DISTURBED, Document, Taken, Verdict};
 use super::workload::{CPU, Entry, Work, Workload, all};
 
 const BEGIN: &str = "<!-- generated from here: make bench PUBLISH=1 -->";
@@ -214,7 +214,7 @@ fn generated(document: &Document) -> String {
         if chart(&workload, taken).is_some() {
             out += &format!("\n![{}](img/bench-{}.svg)\n", workload.title, workload.name);
         }
-        if taken.disturbed() > super::DISTURBED {
+        if taken.disturbed() > DISTURBED {
             out += &format!("\n{DOUBTFUL}\n");
         }
         for fault in taken.faults() {

@@ -12,6 +12,9 @@ use super::measure::Sample;
 use super::workload::{Bar, bars};
 use crate::stats::{median, range};
 
+/// Cores that other programs may keep busy during a measurement before it is doubtful.
+pub(super) const DISTURBED: f64 = 0.2;
+
 /// Everything that is known.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Document {

@@ -1,5 +1,5 @@
-//! The load generator alone, against servers that run already: brings members in, sends for a while,
-//! prints what came of it as JSON, and fails where anything was lost or came twice.
+//! The load generator alone, against servers that run already: connects members, sends for a while,
+//! prints the counts as JSON, and fails where anything was lost or came twice.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -30,9 +30,9 @@ struct Args {
     /// Bytes of each text.
     #[arg(long, default_value_t = 256)]
     text: usize,
-    /// Seconds to send.
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
+    /// How long to send.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    duration: Duration,
     /// A room's members are on two servers only.
     #[arg(long)]
     pair: bool,
@@ -55,8 +55,8 @@ fn main() -> anyhow::Result<()> {
         slow_reader: false,
     })?;
     swarm.connect(usize::MAX)?;
-    swarm.rest(Duration::from_secs(1))?;
-    let window = swarm.send(args.rate, Duration::from_secs(args.seconds))?;
+    swarm.idle(Duration::from_secs(1))?;
+    let window = swarm.send(args.rate, args.duration)?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&window)?)?;
     match window.fault() {
         None => Ok(()),

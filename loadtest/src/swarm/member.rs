@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use anyhow::{Result, bail};
 use socket2::{Domain, Socket, Type};
 
-use crate::dialect::{Dialect, Who};
+use crate::dialect::{Dialect, MemberId};
 use crate::poll::Poll;
 use crate::tally::Tally;
 use crate::ws;
@@ -18,7 +18,7 @@ const SMALL_BUFFER: usize = 4 * 1024;
 const SEGMENT: u32 = 536;
 
 /// A connection like any other, or the one of who will stop reading.
-pub(super) fn dial(address: SocketAddr, slow_reader: bool) -> std::io::Result<TcpStream> {
+pub(super) fn connect(address: SocketAddr, slow_reader: bool) -> std::io::Result<TcpStream> {
     if !slow_reader {
         return TcpStream::connect(address);
     }
@@ -31,7 +31,7 @@ pub(super) fn dial(address: SocketAddr, slow_reader: bool) -> std::io::Result<Tc
 
 pub(super) struct Member {
     stream: TcpStream,
-    pub(super) who: Who,
+    pub(super) who: MemberId,
     /// Its place among the members of its room.
     pub(super) index: u32,
     pub(super) upgrading: bool,
@@ -43,7 +43,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(stream: TcpStream, who: Who, index: u32, upgrading: bool) -> Self {
+    pub(super) fn new(stream: TcpStream, who: MemberId, index: u32, upgrading: bool) -> Self {
         let (inbound, waiting) = (Vec::new(), Vec::new());
         Self {
             stream,
@@ -83,7 +83,7 @@ impl Member {
     }
 
     /// A text frame.
-    pub(super) fn say(&mut self, poll: &Poll, text: &str) -> Result<()> {
+    pub(super) fn send_text(&mut self, poll: &Poll, text: &str) -> Result<()> {
         let mut out = Vec::with_capacity(text.len() + 8);
         ws::push_masked(&mut out, ws::TEXT, text.as_bytes(), [0x37, 0xfa, 0x21, 0x3d]);
         self.write(poll, &out)

@@ -1,10 +1,11 @@
-//! The load generator: raw sockets, one thread, one epoll. It brings members in, sends on a schedule that
+//! The load generator: raw sockets, one thread, one epoll. It connects members, sends on a schedule that
 //! no answer can delay, and counts every delivery for every member. One process has one clock, so latency
 //! is from just before the sender's `write` to just after the receiver's `read`. It knows what it costs
 //! itself, so that a result can say how near the generator was to being the bottleneck.
 //!
 //! Called by `bench`, by `bin/swarm.rs` and by the tests.
 
+mod counts;
 mod member;
 mod plan;
 mod window;
@@ -13,42 +14,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use self::member::{Member, dial};
+use self::counts::Counts;
+use self::member::{Member, connect};
 pub use self::plan::{Plan, RoomAt};
 pub use self::window::Window;
-use crate::dialect::{Meaning, Who, acks_beside};
-use crate::histogram::Histogram;
+use crate::dialect::{FrameKind, MemberId, acks_in_batch};
 use crate::poll::{Poll, Ready};
 use crate::stamp::{Reader, Stamp};
 use crate::tally::{Delivery, Order};
 use crate::{proc, ws};
 
-/// Members that may be on their way in at once: fewer than any server's accept queue holds.
-const COMING_IN: usize = 32;
-/// No answer and no delivery for so long: what is missing is lost.
-const SILENCE: Duration = Duration::from_secs(5);
-/// Nobody came in for so long: those on their way ask again.
-const AGAIN: Duration = Duration::from_secs(2);
-/// Sends without a look at what came in.
-const BURST: u32 = 8;
-
-/// Counts since the last window began.
-#[derive(Default)]
-struct Counts {
-    sent: u64,
-    expected: u64,
-    delivered: u64,
-    repeated: u64,
-    disordered: u64,
-    disagreed: u64,
-    strays: u64,
-    acked: u64,
-    refused: u64,
-    bytes: u64,
-    latency: Histogram,
-    lateness: Histogram,
-    refusal: Option<String>,
-}
+/// Members that may be joining at once: fewer than any server's accept queue holds.
+const MAX_JOINING: usize = 32;
+/// Without an answer or a delivery for so long, what is missing counts as lost.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// If no member joined for so long, those that are joining send their request again.
+const JOIN_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Messages sent before the sockets are read again.
+const MAX_BURST: u32 = 8;
 
 /// A room, as its members' messages are numbered.
 #[derive(Default)]
@@ -71,7 +54,7 @@ pub struct Swarm {
     rooms: Vec<Room>,
     joined: usize,
     stopped: Option<Member>,
-    asked_again: usize,
+    retried_joins: usize,
     counts: Counts,
     began: Instant,
     key: u32,
@@ -95,8 +78,8 @@ impl Swarm {
             rooms,
             joined: 0,
             stopped: None,
-            asked_again: 0,
-            counts: Counts::default(),
+            retried_joins: 0,
+            counts: Counts::new()?,
             began: Instant::now(),
             key: 0x2545_f491,
             turn: 0,
@@ -108,14 +91,14 @@ impl Swarm {
         self.joined
     }
 
-    /// Brings members in until there are so many, at most all of the plan. Members come room by room, so
+    /// Connects members until so many have joined, at most all of the plan. Members join room by room, so
     /// that the first ones are spread over as many rooms as there are.
     pub fn connect(&mut self, wanted: usize) -> Result<()> {
         let wanted = wanted.min(self.plan.members());
         let mut progress = (self.joined, Instant::now());
-        let mut asked_again = false;
+        let mut retried_joins = false;
         while self.joined < wanted {
-            while self.members.len() < wanted && self.members.len() - self.joined < COMING_IN {
+            while self.members.len() < wanted && self.members.len() - self.joined < MAX_JOINING {
                 self.open()?;
             }
             self.step(Duration::from_millis(10))?;
@@ -124,31 +107,32 @@ impl Swarm {
             }
             if self.joined > progress.0 {
                 progress = (self.joined, Instant::now());
-                asked_again = false;
-            } else if progress.1.elapsed() > AGAIN && !std::mem::replace(&mut asked_again, true) {
-                self.ask_again()?;
-            } else if progress.1.elapsed() > SILENCE * 3 {
-                bail!("{} of {wanted} members came in, then nobody for {:?}", self.joined, SILENCE * 3);
+                retried_joins = false;
+            } else if progress.1.elapsed() > JOIN_RETRY_AFTER && !std::mem::replace(&mut retried_joins, true)
+            {
+                self.retry_joins()?;
+            } else if progress.1.elapsed() > DELIVERY_TIMEOUT * 3 {
+                bail!("{} of {wanted} members joined, then none for {:?}", self.joined, DELIVERY_TIMEOUT * 3);
             }
         }
         Ok(())
     }
 
-    /// Servers that register a client's handlers after they let it in lose a join that comes at once: what
-    /// a client would do then is ask again.
-    fn ask_again(&mut self) -> Result<()> {
+    /// Servers that register a client's handlers after they accept it lose a join that arrives at once; a client
+    /// would then send it again.
+    fn retry_joins(&mut self) -> Result<()> {
         for member in self.members.iter_mut().filter(|member| !member.joined && !member.upgrading) {
             if let Some(join) = self.plan.dialect.join(member.who) {
-                member.say(&self.poll, &join)?;
-                self.asked_again += 1;
+                member.send_text(&self.poll, &join)?;
+                self.retried_joins += 1;
             }
         }
         Ok(())
     }
 
     /// How many joins had to be sent again.
-    pub fn asked_again(&self) -> usize {
-        self.asked_again
+    pub fn retried_joins(&self) -> usize {
+        self.retried_joins
     }
 
     fn open(&mut self) -> Result<()> {
@@ -156,11 +140,11 @@ impl Swarm {
         let (room, index) = (id % self.plan.rooms, id / self.plan.rooms);
         let address = self.plan.address(room, index)?;
         let slow_reader = self.plan.slow_reader && id + 1 == self.plan.members();
-        let stream = dial(address, slow_reader).with_context(|| format!("connecting to {address}"))?;
+        let stream = connect(address, slow_reader).with_context(|| format!("connecting to {address}"))?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         self.poll.add(&stream, id as u64)?;
-        let who = Who { id, room: u32::try_from(room)? };
+        let who = MemberId { id, room: u32::try_from(room)? };
         let mut member = Member::new(stream, who, u32::try_from(index)?, self.plan.dialect.upgrades());
         let opening = self.plan.dialect.opening(address, who);
         member.write(&self.poll, &opening)?;
@@ -175,7 +159,7 @@ impl Swarm {
     /// deliveries to the others count.
     pub fn stop_reading(&mut self) -> Result<()> {
         self.ready_to_send()?;
-        let member = self.members.pop().context("nobody")?;
+        let member = self.members.pop().context("no member")?;
         member.ignore(&self.poll)?;
         self.rooms.get_mut(member.who.room as usize).context("a room")?.members.pop();
         self.joined -= 1;
@@ -186,13 +170,13 @@ impl Swarm {
     fn ready_to_send(&self) -> Result<()> {
         let wanted = self.plan.members() - usize::from(self.stopped.is_some());
         if self.joined < wanted {
-            bail!("{} of {wanted} members are in", self.joined);
+            bail!("{} of {wanted} members have joined", self.joined);
         }
         Ok(())
     }
 
-    /// Looks after the connections, and does nothing else, for a while.
-    pub fn rest(&mut self, time: Duration) -> Result<()> {
+    /// Serves the connections, and sends nothing, for a while.
+    pub fn idle(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -203,11 +187,11 @@ impl Swarm {
         }
     }
 
-    /// Sends at this rate (messages a second, all rooms together) for a while, then waits for what is on
-    /// its way; says what happened. Rooms take turns, and the members of a room.
+    /// Sends at this rate (messages a second, all rooms together) for a while, then waits for the
+    /// outstanding deliveries; returns the counts. Rooms take turns, and the members of a room.
     pub fn send(&mut self, rate: f64, time: Duration) -> Result<Window> {
         self.ready_to_send()?;
-        self.counts = Counts::default();
+        self.counts = Counts::new()?;
         let (start, cpu) = (Instant::now(), proc::own_seconds()?);
         let total = Duration::from_secs_f64(1.0 / rate);
         let due = |sent: u32| start + total * sent;
@@ -215,19 +199,19 @@ impl Swarm {
         while due(sent) < start + time {
             let now = Instant::now();
             let late = now.saturating_duration_since(due(sent));
-            if now < due(sent) || burst == BURST {
+            if now < due(sent) || burst == MAX_BURST {
                 burst = 0;
                 self.step(due(sent).saturating_duration_since(now))?;
                 continue;
             }
-            self.counts.lateness.record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+            self.counts.lateness.saturating_record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
             self.send_one()?;
             sent += 1;
             burst += 1;
         }
         let sending = start.elapsed();
         let busy = proc::own_seconds()? - cpu;
-        self.drain()?;
+        self.wait_for_deliveries()?;
         Ok(self.window(sending, busy))
     }
 
@@ -249,7 +233,7 @@ impl Swarm {
         Ok(())
     }
 
-    fn drain(&mut self) -> Result<()> {
+    fn wait_for_deliveries(&mut self) -> Result<()> {
         let done = |counts: &Counts| counts.delivered + counts.repeated + counts.acked + counts.refused;
         let acks = if self.plan.dialect.acks() { self.counts.sent } else { 0 };
         let mut progress = (done(&self.counts), Instant::now());
@@ -258,7 +242,7 @@ impl Swarm {
             let now = done(&self.counts);
             if now > progress.0 {
                 progress = (now, Instant::now());
-            } else if progress.1.elapsed() > SILENCE {
+            } else if progress.1.elapsed() > DELIVERY_TIMEOUT {
                 break;
             }
         }
@@ -307,7 +291,7 @@ impl Swarm {
             member.upgrading = false;
             at = from;
             if let Some(greeting) = dialect.greeting() {
-                member.say(poll, greeting)?;
+                member.send_text(poll, greeting)?;
             }
         }
         while !member.upgrading
@@ -323,23 +307,23 @@ impl Swarm {
                 ws::CLOSE => bail!("the server closed the connection"),
                 _ => continue,
             }
-            match dialect.heard(member.who, frame.payload, answers) {
-                Meaning::Nothing => {}
-                Meaning::Joined => *joined += usize::from(!std::mem::replace(&mut member.joined, true)),
-                Meaning::Acked => counts.acked += 1,
-                Meaning::Refused(why) => {
+            match dialect.read_frame(member.who, frame.payload, answers) {
+                FrameKind::Nothing => {}
+                FrameKind::Joined => *joined += usize::from(!std::mem::replace(&mut member.joined, true)),
+                FrameKind::Acked => counts.acked += 1,
+                FrameKind::Refused(why) => {
                     counts.refused += 1;
                     counts.refusal.get_or_insert(why);
                 }
-                Meaning::Messages => {
-                    counts.acked += acks_beside(dialect, frame.payload);
+                FrameKind::Messages => {
+                    counts.acked += acks_in_batch(dialect, frame.payload);
                     reader.each(frame.payload, |stamp| {
                         deliver(member, rooms, counts, stamp, arrived);
                     });
                 }
             }
             for answer in answers.drain(..) {
-                member.say(poll, &answer)?;
+                member.send_text(poll, &answer)?;
             }
         }
         let left = bytes.get(at..).unwrap_or_default().to_vec();
@@ -372,7 +356,7 @@ fn deliver(member: &mut Member, rooms: &mut [Room], counts: &mut Counts, stamp: 
             counts.delivered += 1;
             counts.disordered += u64::from(!ordered);
             counts.disagreed += u64::from(!room.order.agrees(position, stamp.number));
-            counts.latency.record(arrived.saturating_sub(stamp.sent_ns));
+            counts.latency.saturating_record(arrived.saturating_sub(stamp.sent_ns));
         }
     }
 }

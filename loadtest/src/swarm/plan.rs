@@ -11,7 +11,7 @@ use crate::dialect::Dialect;
 pub enum RoomAt {
     /// All of them, in turn.
     All,
-    /// Two neighbours, in turn: with eight servers, six of them have nobody in the room.
+    /// Two adjacent servers, in turn: of eight servers, six have no member of the room.
     Pair,
 }
 

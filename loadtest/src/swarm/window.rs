@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Counts;
+use super::counts::{Counts, ms};
 
 /// A stretch of sending, with everything that came of it.
 #[derive(Debug, Clone, Serialize)]
@@ -63,10 +63,10 @@ impl Window {
             refused: counts.refused,
             refusal: counts.refusal.clone(),
             bytes_per_delivery: counts.bytes as f64 / counts.delivered.max(1) as f64,
-            p50_ms: counts.latency.ms(500),
-            p99_ms: counts.latency.ms(990),
-            max_ms: counts.latency.ms(1000),
-            late_p99_ms: counts.lateness.ms(990),
+            p50_ms: ms(&counts.latency, 0.5),
+            p99_ms: ms(&counts.latency, 0.99),
+            max_ms: ms(&counts.latency, 1.0),
+            late_p99_ms: ms(&counts.lateness, 0.99),
             busy: busy / sending.as_secs_f64(),
         }
     }

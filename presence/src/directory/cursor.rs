@@ -1,23 +1,28 @@
-//! What clients see of cursors. The store makes them and trusts them; here they get a check sum, so that a
-//! damaged one, or one of another list, is a 400 instead of a wrong page. Called by `extract.rs`.
+//! Cursors as clients see them. The store makes them and trusts them; here they get a check sum, so that a damaged one,
+//! or one of another list, is a 400 instead of a wrong page. Called by `extract.rs`.
 
-use super::error::Refused;
+use super::error::ApiError;
 
 /// Characters of the check sum.
-const SUM: usize = 8;
+const SUM_LENGTH: usize = 8;
 /// Bytes of the longest cursor: the longest name and a few more.
-const MAX: usize = 1_024;
+const MAX_LENGTH: usize = 1_024;
 
-/// A cursor of `list` as the client is told.
-pub(super) fn seal(list: &str, cursor: &str) -> String {
+/// A cursor of `list`, as it is sent to the client.
+pub(super) fn encode(list: &str, cursor: &str) -> String {
     format!("{:08x}{cursor}", sum(list, cursor))
 }
 
-/// The cursor as it was before it was sealed for the same list.
-pub(super) fn open(list: &str, sealed: &str) -> Result<String, Refused> {
-    let cursor = sealed.get(SUM..).filter(|cursor| sealed.len() <= MAX && seal(list, cursor) == sealed);
+/// The cursor that was encoded for the same list.
+pub(super) fn decode(list: &str, encoded: &str) -> Result<String, ApiError> {
+    let cursor = encoded
+        .get(SUM_LENGTH..)
+        .filter(|cursor| encoded.len() <= MAX_LENGTH && encode(list, cursor) == encoded);
     cursor.map(ToOwned::to_owned).ok_or_else(|| {
-        Refused::bad("bad_cursor", "the cursor is not one of an earlier page of this list; begin without it")
+        ApiError::bad_request(
+            "bad_cursor",
+            "the cursor is not one of an earlier page of this list; begin without it",
+        )
     })
 }
 
@@ -34,16 +39,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_unharmed_cursors_of_the_same_list_pass() {
+    fn only_intact_cursors_of_the_same_list_pass() {
         for cursor in ["", "3:general", "nЧат 🎉"] {
-            let sealed = seal("/rooms", cursor);
-            assert_eq!(open("/rooms", &sealed).unwrap(), cursor);
-            assert!(open("/nodes", &sealed).is_err());
-            assert!(open("/rooms", &format!("{sealed}x")).is_err());
+            let encoded = encode("/rooms", cursor);
+            assert_eq!(decode("/rooms", &encoded).unwrap(), cursor);
+            assert!(decode("/nodes", &encoded).is_err());
+            assert!(decode("/rooms", &format!("{encoded}x")).is_err());
         }
         for nonsense in ["x", "00000000", "3:general", "🎉🎉🎉", "+0000000"] {
-            assert!(open("/rooms", nonsense).is_err(), "{nonsense}");
+            assert!(decode("/rooms", nonsense).is_err(), "{nonsense}");
         }
-        assert!(open("/rooms", &seal("/rooms", &"x".repeat(MAX))).is_err());
+        assert!(decode("/rooms", &encode("/rooms", &"x".repeat(MAX_LENGTH))).is_err());
     }
 }

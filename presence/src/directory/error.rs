@@ -1,18 +1,15 @@
-//! Refusals of the directory, all of one shape. Made by the extractors and the handlers.
+//! The error answers of the directory, all of one shape. Made by the extractors and the handlers.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use roomcast_protocol::Refusal;
-use roomcast_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Directory;
-
-/// Why there is no other answer.
+/// An answer that is not 200.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -35,13 +32,13 @@ pub(super) struct ErrorDetail {
     message: String,
 }
 
-impl Refused {
+impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
 
-    /// 400: the request must be mended.
-    pub(super) fn bad(code: &'static str, message: impl Into<String>) -> Self {
+    /// 400: the request must be corrected.
+    pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
@@ -51,34 +48,14 @@ impl Refused {
     }
 }
 
-impl Directory {
-    /// What a failure of the store means to a client.
-    pub(super) fn refused(&self, error: &StoreError) -> Refused {
-        match error {
-            // Reading may be repeated, so it does not matter whether the command arrived.
-            StoreError::Unavailable(_) | StoreError::Unknown(_) => {
-                Refused::unavailable("the cluster's memory cannot be reached; try again")
-            }
-            _ => {
-                self.telemetry.store_broken(error);
-                Refused::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal",
-                    "something is wrong here; see the log",
-                )
-            }
-        }
-    }
-}
-
-/// A name that is none: the code and the words of the wire.
-impl From<Refusal> for Refused {
+/// A name that is not valid: code and message as in the Socket.IO protocol.
+impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        Self::bad(refusal.code.name(), refusal.message)
+        Self::bad_request(refusal.code.name(), refusal.message)
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let Self { status, code, message } = self;
         let mut response = (status, Json(ErrorBody { error: ErrorDetail { code, message } })).into_response();

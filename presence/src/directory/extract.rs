@@ -1,5 +1,5 @@
 //! What handlers take from a request, parsed and bounded before they begin: names from the path, the page
-//! from the query. Every mistake is a 400 in the directory's own shape.
+//! from the query. Every mistake is a 400 in the directory's own shape of errors.
 
 use axum::extract::{FromRequestParts, MatchedPath, Path, Query};
 use axum::http::request::Parts;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::cursor;
-use super::error::Refused;
+use super::error::ApiError;
 
 /// The room in the path.
 pub(super) struct Room(pub(super) RoomName);
@@ -31,9 +31,9 @@ impl Page {
         Self { list: String::new(), cursor, limit }
     }
 
-    /// Where the next page begins, as the client is told.
+    /// Where the next page begins, as it is sent to the client.
     pub(super) fn next(&self, cursor: Option<String>) -> Option<String> {
-        cursor.map(|cursor| cursor::seal(&self.list, &cursor))
+        cursor.map(|cursor| cursor::encode(&self.list, &cursor))
     }
 }
 
@@ -45,47 +45,48 @@ pub(super) struct PageQuery {
     #[param(required = false, nullable = false)]
     cursor: Option<String>,
     /// How much one page holds.
-    // Taken as text, so that the complaint about a bad one is ours.
+    // Taken as text, so that a bad one gets an error of our shape.
     #[param(required = false, nullable = false, value_type = u16, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Room {
-    type Rejection = Refused;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         Ok(Self(RoomName::parse(&segment(parts, state).await?)?))
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for User {
-    type Rejection = Refused;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         Ok(Self(UserName::parse(&segment(parts, state).await?)?))
     }
 }
 
 /// The one parameter of the path. Routes are matched before it is decoded, so an encoded slash is part of
 /// the name.
-async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Refused> {
+async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, ApiError> {
     let path = Path::<String>::from_request_parts(parts, state).await;
-    path.map(|Path(name)| name).map_err(|rejection| Refused::bad("bad_path", rejection.body_text()))
+    path.map(|Path(name)| name).map_err(|rejection| ApiError::bad_request("bad_path", rejection.body_text()))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Page {
-    type Rejection = Refused;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<PageQuery>::from_request_parts(parts, state).await;
-        let Query(query) = query.map_err(|rejection| Refused::bad("bad_query", rejection.body_text()))?;
+        let Query(query) =
+            query.map_err(|rejection| ApiError::bad_request("bad_query", rejection.body_text()))?;
         let limit = match &query.limit {
             None => DEFAULT_PAGE,
             Some(text) => match text.parse() {
                 Ok(limit @ 1..=MAX_PAGE) => limit,
                 _ => {
                     let message = format!("limit must be a whole number from 1 to {MAX_PAGE}");
-                    return Err(Refused::bad("bad_limit", message));
+                    return Err(ApiError::bad_request("bad_limit", message));
                 }
             },
         };
@@ -93,7 +94,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
         let list = MatchedPath::from_request_parts(parts, state).await;
         let list = list.map_or_else(|_| String::new(), |list| list.as_str().to_owned());
         let cursor = query.cursor.filter(|cursor| !cursor.is_empty());
-        let cursor = cursor.map(|cursor| cursor::open(&list, &cursor)).transpose()?;
+        let cursor = cursor.map(|cursor| cursor::decode(&list, &cursor)).transpose()?;
         Ok(Self { list, cursor, limit })
     }
 }

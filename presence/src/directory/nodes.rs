@@ -6,9 +6,9 @@ use roomcast_store::NodeLease;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Directory;
-use super::error::{ErrorBody, Refused};
+use super::error::{ApiError, ErrorBody};
 use super::extract::{Page, PageQuery};
+use super::state::Directory;
 
 /// A page of nodes.
 #[derive(Debug, Serialize, ToSchema)]
@@ -65,8 +65,8 @@ impl From<NodeLease> for NodeBody {
 pub(super) async fn nodes(
     State(directory): State<Directory>,
     page: Page,
-) -> Result<Json<NodesBody>, Refused> {
-    let nodes = directory.store.nodes.list().await.map_err(|error| directory.refused(&error))?;
+) -> Result<Json<NodesBody>, ApiError> {
+    let nodes = directory.store.nodes.list().await.map_err(|error| directory.store_error(&error))?;
     Ok(Json(cut(nodes, &page)))
 }
 

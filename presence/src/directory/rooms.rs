@@ -7,9 +7,9 @@ use roomcast_protocol::{RoomName, UserName};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Directory;
-use super::error::{ErrorBody, Refused};
+use super::error::{ApiError, ErrorBody};
 use super::extract::{Page, PageQuery, Room};
+use super::state::Directory;
 
 /// A page of rooms.
 #[derive(Debug, Serialize, ToSchema)]
@@ -65,9 +65,9 @@ pub(super) struct UsersBody {
 pub(super) async fn rooms(
     State(directory): State<Directory>,
     page: Page,
-) -> Result<Json<RoomsBody>, Refused> {
+) -> Result<Json<RoomsBody>, ApiError> {
     let found = directory.store.presence.rooms(page.cursor.as_deref(), page.limit).await;
-    let found = found.map_err(|error| directory.refused(&error))?;
+    let found = found.map_err(|error| directory.store_error(&error))?;
     let rooms = found.rooms.into_iter().map(|(room, count)| RoomBody { room, count }).collect();
     Ok(Json(RoomsBody { rooms, cursor: page.next(found.cursor) }))
 }
@@ -89,8 +89,8 @@ pub(super) async fn users(
     State(directory): State<Directory>,
     Room(room): Room,
     page: Page,
-) -> Result<Json<UsersBody>, Refused> {
+) -> Result<Json<UsersBody>, ApiError> {
     let found = directory.store.presence.users(&room, page.cursor.as_deref(), page.limit).await;
-    let found = found.map_err(|error| directory.refused(&error))?;
+    let found = found.map_err(|error| directory.store_error(&error))?;
     Ok(Json(UsersBody { room, count: found.count, users: found.users, cursor: page.next(found.cursor) }))
 }

@@ -7,9 +7,9 @@ use roomcast_protocol::{RoomName, UserName};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Directory;
-use super::error::{ErrorBody, Refused};
+use super::error::{ApiError, ErrorBody};
 use super::extract::User;
+use super::state::Directory;
 
 /// A user.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,11 +55,11 @@ pub(super) struct NodeOfUser {
 pub(super) async fn user(
     State(directory): State<Directory>,
     User(user): User,
-) -> Result<Json<UserBody>, Refused> {
-    let refused = |error| directory.refused(&error);
+) -> Result<Json<UserBody>, ApiError> {
+    let store_error = |error| directory.store_error(&error);
     let store = &directory.store;
     let (mut holders, nodes) =
-        tokio::try_join!(store.names.holders(&user), store.nodes.list()).map_err(refused)?;
+        tokio::try_join!(store.names.holders(&user), store.nodes.list()).map_err(store_error)?;
     // What dead nodes left behind is not swept yet; it is no presence.
     let alive =
         |holder: &_| nodes.iter().find(|node| node.incarnation == *holder && !node.remaining.is_zero());
@@ -67,7 +67,7 @@ pub(super) async fn user(
     holders.sort();
     let rooms = match holders.as_slice() {
         [] => Vec::new(),
-        holders => store.presence.rooms_of(&user, holders).await.map_err(refused)?,
+        holders => store.presence.rooms_of(&user, holders).await.map_err(store_error)?,
     };
     let named = |holder| NodeOfUser {
         incarnation: roomcast_store::Incarnation::as_str(holder).to_owned(),

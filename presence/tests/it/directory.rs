@@ -141,7 +141,7 @@ async fn weird_names_come_back_as_they_are() {
 }
 
 #[tokio::test]
-async fn mistakes_are_told() {
+async fn mistakes_are_reported() {
     let redis = Redis::start();
     let service = Service::ready(&redis).await;
     let long = "x".repeat(129);

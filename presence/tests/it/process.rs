@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::support::{PATIENCE, Redis, get, until};
+use crate::support::{Redis, TIMEOUT, get, until};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast-presence"));
@@ -17,7 +17,7 @@ fn command(args: &[&str]) -> Command {
 }
 
 async fn fails(command: &mut Command) -> (Option<i32>, String) {
-    let output = timeout(PATIENCE, command.output()).await.expect("it ends in time").unwrap();
+    let output = timeout(TIMEOUT, command.output()).await.expect("it ends in time").unwrap();
     assert!(output.stdout.is_empty(), "{:?}", output.stdout);
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
@@ -33,7 +33,7 @@ async fn start(redis: &Redis) -> (Child, String, String) {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut line = async |prefix: &str| {
-        let line = timeout(PATIENCE, lines.next_line()).await.expect("a line in time").unwrap().unwrap();
+        let line = timeout(TIMEOUT, lines.next_line()).await.expect("a line in time").unwrap().unwrap();
         line.strip_prefix(prefix).unwrap_or_else(|| panic!("{line}")).to_owned()
     };
     let (addr, admin) = (line("listening on http://").await, line("admin on http://").await);
@@ -41,7 +41,7 @@ async fn start(redis: &Redis) -> (Child, String, String) {
 }
 
 #[tokio::test]
-async fn without_redis_it_refuses_and_says_every_mistake() {
+async fn without_redis_it_exits_with_every_mistake() {
     let (code, text) = fails(&mut command(&[])).await;
     assert_eq!(code, Some(64));
     assert!(text.contains("--redis (or ROOMCAST_REDIS) is required"), "{text}");
@@ -53,7 +53,10 @@ async fn without_redis_it_refuses_and_says_every_mistake() {
     }
     let (code, text) = fails(&mut command(&["--redis=http://user:secret@host"])).await;
     assert_eq!(code, Some(64));
-    assert!(text.contains("--redis must start with redis://") && !text.contains("secret"), "{text}");
+    assert!(
+        text.contains("--redis (or ROOMCAST_REDIS): must start with redis://") && !text.contains("secret"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -64,7 +67,7 @@ async fn help_tells_no_secret() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_told() {
+async fn an_address_in_use_is_reported() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     for (flag, other) in [("--listen", "--admin=127.0.0.1:0"), ("--admin", "--listen=127.0.0.1:0")] {
@@ -93,7 +96,7 @@ async fn sigterm_ends_it_in_time_whoever_is_connected() {
     let begin = Instant::now();
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    let status = timeout(TIMEOUT, child.wait()).await.expect("it ends").unwrap();
     assert_eq!(status.code(), Some(0));
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }

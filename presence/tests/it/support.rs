@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// How long any condition may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 /// The lease of nodes that are to die in a test.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 /// The lease of nodes that are not.
@@ -33,19 +33,19 @@ pub(crate) fn user(name: &str) -> UserName {
     UserName::parse(name).unwrap()
 }
 
-/// Asks until the answer is there, and fails after [`PATIENCE`].
+/// Asks until the answer is there, and fails after [`TIMEOUT`].
 pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(begin.elapsed() < PATIENCE, "in vain: {what}");
+        assert!(begin.elapsed() < TIMEOUT, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// An address on which nobody listens.
+/// An address on which nothing listens.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -160,7 +160,7 @@ impl Service {
 
     pub(crate) async fn stop(self) -> Outcome {
         self.life.stop();
-        tokio::time::timeout(PATIENCE, self.running).await.expect("stopped in time").unwrap()
+        tokio::time::timeout(TIMEOUT, self.running).await.expect("stopped in time").unwrap()
     }
 }
 
@@ -188,7 +188,7 @@ impl Cluster {
         let settings = Settings { prefix: "test1".into(), ..Settings::default() };
         let store =
             Store::on_redis(&redis.url(), &settings, heard.clone(), Arc::new(Unobserved), &life).unwrap();
-        assert!(store.health.wait_up(PATIENCE).await, "redis-server does not answer");
+        assert!(store.health.wait_up(TIMEOUT).await, "redis-server does not answer");
         Self { store, heard, _life: life }
     }
 
@@ -252,7 +252,7 @@ pub(crate) async fn request(addr: SocketAddr, text: &str) -> Response {
         stream.read_to_string(&mut answer).await.unwrap();
         answer
     };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time");
+    let answer = tokio::time::timeout(TIMEOUT, exchange).await.expect("an answer in time");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     let status = head.split(' ').nth(1).expect("a status").parse().unwrap();
     Response { status, head: head.to_ascii_lowercase(), body: body.to_owned() }

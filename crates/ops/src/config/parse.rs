@@ -1,130 +1,122 @@
-//! Flags and environment into a clap struct, the only place that reads either. clap stops at the first bad
-//! value; this goes on and reports them all. `run_main` and `parse` call `parse_from`.
+//! Flags and environment into a clap struct, the only place that reads either. clap stops at the first mistake; this
+//! goes on and reports them all. `run_main` and `healthcheck` call it, and the tests of each binary's settings.
 
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ErrorKind};
-use clap::{Arg, Command, Parser};
+use clap::{Arg, Command, Id, Parser};
 
 use super::Problems;
-use crate::run::EXIT_CONFIG;
 
-/// Why there is no configuration.
+/// Why there are no settings.
 #[derive(Debug)]
-pub(crate) enum Refused {
-    /// `--help` or `--version`: print it to standard output and exit 0.
-    Shown(String),
-    /// Mistakes: print them to standard error and exit 64.
-    Bad(Problems),
+pub enum ParseError {
+    /// `--help` or `--version`: print this to standard output and exit 0.
+    Help(String),
+    /// Mistakes that leave nothing to go on with: print them to standard error and exit 64.
+    Invalid(Problems),
 }
 
-/// The settings from the arguments and the environment of this process; a variable set to nothing counts as not
-/// set. Where there are mistakes, prints them all and exits 64; on `--help` and `--version` prints and exits 0.
-pub fn parse<T: Parser>() -> T {
-    let refused = match parse_from(std::env::args_os().collect()) {
-        Ok(settings) => return settings,
-        Err(refused) => refused,
-    };
-    let (code, written) = match refused {
-        Refused::Shown(text) => (0, write!(std::io::stdout(), "{text}")),
-        Refused::Bad(problems) => (EXIT_CONFIG, writeln!(std::io::stderr(), "{problems}")),
-    };
-    #[expect(clippy::disallowed_methods, reason = "nothing has started yet that could be flushed")]
-    std::process::exit(if written.is_ok() { code.into() } else { EXIT_CONFIG.into() })
-}
-
-/// The settings from `args` (the first is the program) and the environment of this process.
-pub(crate) fn parse_from<T: Parser>(args: Vec<OsString>) -> Result<T, Refused> {
+/// The settings from `args` (the first is the program) and the environment of this process, and the mistakes in them.
+/// Where there are any, the settings hold defaults in their places: for finding further mistakes, not for use. A
+/// variable that is set to nothing counts as not set.
+///
+/// # Errors
+/// On `--help` and `--version`, and where the mistakes leave no settings to return.
+pub fn parse_from<T: Parser>(
+    args: impl IntoIterator<Item = impl Into<OsString>>,
+) -> Result<(T, Problems), ParseError> {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-    parse_with(args, |name| std::env::var_os(name).is_some_and(|value| value.is_empty()))
+    let is_blank = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    parse_with(args.into_iter().map(Into::into).collect(), is_blank)
 }
 
-fn parse_with<T: Parser>(mut args: Vec<OsString>, is_blank: impl Fn(&OsStr) -> bool) -> Result<T, Refused> {
-    let given = args.clone();
+fn parse_with<T: Parser>(
+    mut args: Vec<OsString>,
+    is_blank: impl Fn(&OsStr) -> bool,
+) -> Result<(T, Problems), ParseError> {
     let mut problems = Problems::new();
-    let mut accepted = Vec::new();
+    let mut wrong: Vec<Id> = Vec::new();
     // Each round finds one mistake and takes it away, so that the next round finds the next.
     loop {
-        let mut command = T::command().mut_args(|arg| match arg.get_env() {
-            Some(name) if is_blank(name) => arg.env(Resettable::Reset),
-            _ => arg,
+        let mut command = T::command().mut_args(|arg| {
+            let ignored = wrong.contains(arg.get_id()) || arg.get_env().is_some_and(&is_blank);
+            if ignored { arg.env(Resettable::Reset) } else { arg }
         });
-        for id in &accepted {
-            command = command.mut_arg(id, accept_anything);
-        }
-        let error = match command.try_get_matches_from_mut(&args) {
-            Ok(matches) if problems.is_empty() => match T::from_arg_matches(&matches) {
-                Ok(settings) => return Ok(settings),
-                Err(error) => error,
-            },
-            Ok(_) => return Err(Refused::Bad(problems)),
+        let parsed = command.try_get_matches_from_mut(&args);
+        let error = match parsed.and_then(|matches| T::from_arg_matches(&matches)) {
+            Ok(settings) => return Ok((settings, problems)),
             Err(error) => error,
         };
         if !error.use_stderr() {
-            // As clap shows it without our changes, if it gets that far.
-            let original = T::command().try_get_matches_from(given).err().filter(|e| !e.use_stderr());
-            return Err(Refused::Shown(original.unwrap_or(error).render().to_string()));
+            // As clap shows it without our changes.
+            let original = T::command().try_get_matches_from(&args).err().filter(|e| !e.use_stderr());
+            return Err(ParseError::Help(original.unwrap_or(error).render().to_string()));
         }
-        match culprit(&error, &command) {
-            Some(arg) if !accepted.contains(arg.get_id()) => {
-                problems.add(&name_of(arg), complaint(&error, arg));
-                accepted.push(arg.get_id().clone());
+        // What is missing may be missing only because its value was wrong.
+        if error.kind() == ErrorKind::MissingRequiredArgument && !wrong.is_empty() {
+            return Err(ParseError::Invalid(problems));
+        }
+        match culprit(&error, &T::command()) {
+            Some(arg) if !wrong.contains(arg.get_id()) => {
+                problems.add(&name_of(&arg), describe(&error, &arg));
+                let takes_value = arg.get_action().takes_values();
+                while remove_flag(&mut args, &name_of(&arg), takes_value) {}
+                wrong.push(arg.get_id().clone());
             }
             _ => {
                 problems.add(&format!("{}:", command.get_name()), first_paragraph(&error));
                 // After anything but an unknown flag, such as a missing argument, there is no sensible next round.
                 if !remove_unknown(&error, &command, &mut args) {
-                    return Err(Refused::Bad(problems));
+                    return Err(ParseError::Invalid(problems));
                 }
             }
         }
     }
 }
 
-/// Takes an unknown `--flag`, `--flag=value` or `--flag value` out of `args`; false if the error is another one.
+/// Takes an unknown flag out of `args`; false if the error is another one.
 fn remove_unknown(error: &clap::Error, command: &Command, args: &mut Vec<OsString>) -> bool {
     let (ErrorKind::UnknownArgument, Some(flag)) = (error.kind(), error.get(ContextKind::InvalidArg)) else {
         return false;
     };
-    let flag = flag.to_string();
-    let is_it = |arg: &OsString| arg.to_string_lossy().split('=').next() == Some(&flag);
+    // An unknown flag may have a value: what follows is taken for it where it can be nothing else.
+    let takes_value = command.get_positionals().next().is_none() && !command.has_subcommands();
+    remove_flag(args, &flag.to_string(), takes_value)
+}
+
+/// Takes the first `--flag`, `--flag=value` or `--flag value` out of `args`; false if there is none.
+fn remove_flag(args: &mut Vec<OsString>, flag: &str, takes_value: bool) -> bool {
+    let is_it = |arg: &OsString| arg.to_string_lossy().split('=').next() == Some(flag);
     let Some(at) = args.iter().skip(1).position(is_it).map(|at| at + 1) else { return false };
-    let with_value = !args.remove(at).to_string_lossy().contains('=');
+    let has_value = args.remove(at).to_string_lossy().contains('=');
     let next_is_value = args.get(at).is_some_and(|next| !next.to_string_lossy().starts_with('-'));
-    if with_value && next_is_value && command.get_positionals().next().is_none() && !command.has_subcommands()
-    {
+    if takes_value && !has_value && next_is_value {
         args.remove(at);
     }
     true
 }
 
-fn accept_anything(arg: Arg) -> Arg {
-    if arg.get_action().takes_values() {
-        arg.value_parser(clap::value_parser!(OsString))
-    } else {
-        // A switch can have a bad value only from the environment.
-        arg.env(Resettable::Reset)
-    }
-}
-
 /// The argument with the bad value, if the error is about a bad value.
-fn culprit<'a>(error: &clap::Error, command: &'a Command) -> Option<&'a Arg> {
+fn culprit(error: &clap::Error, command: &Command) -> Option<Arg> {
     if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8)
     {
         return None;
     }
     let shown = error.get(ContextKind::InvalidArg)?.to_string();
-    command.get_arguments().find(|arg| arg.to_string() == shown)
+    let mut command = command.clone();
+    // Fills in what clap derives, such as value names.
+    command.build();
+    command.get_arguments().find(|arg| arg.to_string() == shown).cloned()
 }
 
 fn name_of(arg: &Arg) -> String {
     arg.get_long().map_or_else(|| arg.to_string(), |long| format!("--{long}"))
 }
 
-fn complaint(error: &clap::Error, arg: &Arg) -> String {
+fn describe(error: &clap::Error, arg: &Arg) -> String {
     let mut text = match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(why), _) => why.to_string(),
         (None, Some(valid)) => format!("must be one of: {valid}"),
@@ -175,7 +167,7 @@ mod tests {
         quiet: bool,
     }
 
-    fn settings(args: &[&str]) -> Result<Settings, Refused> {
+    fn settings(args: &[&str]) -> Result<(Settings, Problems), ParseError> {
         parse_with(
             std::iter::once("process").chain(args.iter().copied()).map(OsString::from).collect(),
             |_| false,
@@ -184,19 +176,20 @@ mod tests {
 
     fn mistakes(args: &[&str]) -> String {
         match settings(args) {
-            Err(Refused::Bad(problems)) => problems.to_string(),
-            other => panic!("{other:?}"),
+            Ok((_, problems)) | Err(ParseError::Invalid(problems)) => problems.to_string(),
+            other @ Err(ParseError::Help(_)) => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn good_settings() {
-        let defaults = settings(&[]).unwrap();
+        let (defaults, problems) = settings(&[]).unwrap();
+        assert!(problems.is_empty(), "{problems}");
         assert_eq!((defaults.port, defaults.lease, defaults.redis), (3000, Duration::from_secs(15), None));
         assert_eq!((defaults.log_format, defaults.quiet), (LogFormat::Auto, false));
         let given =
             settings(&["--redis", "redis://h", "--origin=a", "--origin=b", "--quiet", "--log-format=json"]);
-        let given = given.unwrap();
+        let (given, _) = given.unwrap();
         assert_eq!((given.redis.as_deref(), given.origin.len(), given.quiet), (Some("redis://h"), 2, true));
         assert_eq!(given.log_format, LogFormat::Json);
     }
@@ -206,10 +199,17 @@ mod tests {
         assert_eq!(
             mistakes(&["--port", "70000", "--lease=soon", "--redis", "secret", "--log-format", "xml"]),
             "--port (or ROOMCAST_TEST_PORT): 70000 is not in 0..=65535, not \"70000\"\n\
-             --lease must be a whole number with ms, s, m, h or d, such as 250ms or 15s, not \"soon\"\n\
+             --lease must be a duration, such as 250ms, 15s or 1h 30m, not \"soon\"\n\
              --redis (or ROOMCAST_TEST_REDIS): must be a URL, such as redis://127.0.0.1:6379\n\
              --log-format must be one of: auto, text, json, not \"xml\""
         );
+    }
+
+    #[test]
+    fn mistakes_leave_the_defaults() {
+        let (settings, problems) = settings(&["--lease", "soon", "--port=1", "--lease=15"]).unwrap();
+        assert_eq!((settings.lease, settings.port), (Duration::from_secs(15), 1));
+        assert_eq!(problems.to_string().lines().count(), 1, "{problems}");
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "--lease must be a whole number with ms, s, m, h or d, such as 250ms or 15s, not \"soon\"",
+                "--lease must be a duration, such as 250ms, 15s or 1h 30m, not \"soon\"",
                 "--port (or ROOMCAST_TEST_PORT): invalid digit found in string, not \"x\"",
                 "process: unexpected argument '--nonsense' found",
                 "process: unexpected argument '--prot' found",
@@ -239,11 +239,11 @@ mod tests {
             redis: String,
         }
         match parse_with::<Needy>(vec![OsString::from("process")], |_| false) {
-            Err(Refused::Bad(problems)) => assert_eq!(
+            Err(ParseError::Invalid(problems)) => assert_eq!(
                 problems.to_string(),
                 "process: the following required arguments were not provided: --redis <REDIS>"
             ),
-            other => panic!("{:?}", other.map(|needy| needy.redis)),
+            other => panic!("{:?}", other.map(|(needy, _)| needy.redis)),
         }
     }
 
@@ -251,7 +251,7 @@ mod tests {
     fn help_and_version_are_no_mistakes() {
         for (flag, part) in [("--help", "ROOMCAST_TEST_PORT"), ("--version", "process 1.2.3")] {
             match settings(&["--port=x", flag]) {
-                Err(Refused::Shown(text)) => assert!(text.contains(part), "{text}"),
+                Err(ParseError::Help(text)) => assert!(text.contains(part), "{text}"),
                 other => panic!("{other:?}"),
             }
         }
@@ -266,8 +266,8 @@ mod tests {
             value: Option<String>,
         }
         let args = || vec![OsString::from("process")];
-        assert!(parse_with::<FromPath>(args(), |_| false).unwrap().value.is_some());
-        assert!(parse_with::<FromPath>(args(), |_| true).unwrap().value.is_none());
+        assert!(parse_with::<FromPath>(args(), |_| false).unwrap().0.value.is_some());
+        assert!(parse_with::<FromPath>(args(), |_| true).unwrap().0.value.is_none());
     }
 
     #[test]
@@ -281,8 +281,8 @@ mod tests {
         }
         let args = ["process", "--number=x"].map(OsString::from).to_vec();
         match parse_with::<FromPath>(args, |_| false) {
-            Err(Refused::Bad(problems)) => assert_eq!(problems.len(), 2, "{problems}"),
-            other => panic!("{:?}", other.map(|s| (s.switch, s.number))),
+            Err(ParseError::Invalid(problems)) => assert_eq!(problems.len(), 2, "{problems}"),
+            other => panic!("{:?}", other.map(|(s, _)| (s.switch, s.number))),
         }
     }
 }

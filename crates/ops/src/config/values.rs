@@ -1,42 +1,40 @@
-//! Parsers of single values. `Problems` calls them for settings taken as text; a clap struct names them as
-//! `value_parser`. An error names what is wrong but never repeats the value: it may hold a password.
+//! Parsers of single values, which a clap struct names as `value_parser`. An error names what is wrong; one about a URL
+//! never repeats it, since it may hold a password.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// A hundred years: far more than anybody means, far less than what overflows a clock.
-const MAX_SECONDS: u64 = 36_500 * 86_400;
+const MAX_DURATION: Duration = Duration::from_secs(36_500 * 86_400);
 
 /// What is wrong with a value, as a phrase: "must be …", "is …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct BadValue(&'static str);
+pub struct InvalidValue(Cow<'static, str>);
 
-/// A whole number and a unit: `250ms`, `15s`, `10m`, `24h`, `7d`; a number alone is seconds. At most 100 years.
+impl InvalidValue {
+    const fn new(why: &'static str) -> Self {
+        Self(Cow::Borrowed(why))
+    }
+}
+
+/// A duration as `humantime` reads it: `250ms`, `15s`, `10m`, `1h 30m`, `7d`. At most 100 years.
 ///
 /// # Errors
-/// For anything else.
-pub fn parse_duration(text: &str) -> Result<Duration, BadValue> {
-    const SHAPE: BadValue = BadValue("must be a whole number with ms, s, m, h or d, such as 250ms or 15s");
+/// For anything else. A number without a unit is refused too: it says not what it counts.
+pub fn parse_duration(text: &str) -> Result<Duration, InvalidValue> {
+    const SHAPE: InvalidValue = InvalidValue::new("must be a duration, such as 250ms, 15s or 1h 30m");
+    const TOO_LONG: InvalidValue = InvalidValue::new("is too long, at most 36500d");
     let text = text.trim();
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    if number.is_empty() {
-        return Err(SHAPE);
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        let why = format!("needs a unit: {text}s for seconds, {text}ms for milliseconds");
+        return Err(InvalidValue(why.into()));
     }
-    let millis_per_unit = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(SHAPE),
-    };
-    // Only digits, so the one way to fail is to be too large.
-    let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(millis_per_unit));
-    match millis {
-        Some(millis) if millis <= MAX_SECONDS * 1000 => Ok(Duration::from_millis(millis)),
-        _ => Err(BadValue("is too long, at most 36500d")),
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= MAX_DURATION => Ok(duration),
+        Ok(_) | Err(humantime::DurationError::NumberOverflow) => Err(TOO_LONG),
+        Err(_) => Err(SHAPE),
     }
 }
 
@@ -44,8 +42,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadValue> {
 ///
 /// # Errors
 /// For anything else, other host names included: they may change between resolving and binding.
-pub fn parse_listen(text: &str) -> Result<SocketAddr, BadValue> {
-    const SHAPE: BadValue = BadValue("must be ip:port, such as 0.0.0.0:3000 or [::]:3000");
+pub fn parse_listen(text: &str) -> Result<SocketAddr, InvalidValue> {
+    const SHAPE: InvalidValue = InvalidValue::new("must be ip:port, such as 0.0.0.0:3000 or [::]:3000");
     let text = text.trim();
     match text.strip_prefix("localhost:") {
         Some(port) => Ok((Ipv4Addr::LOCALHOST, port.parse().map_err(|_| SHAPE)?).into()),
@@ -56,40 +54,53 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, BadValue> {
 /// A URL with a scheme, a host and no blanks. Returns it trimmed, otherwise as given.
 ///
 /// # Errors
-/// When one of these is missing. Which schemes are allowed, the caller knows, see `Problems::url`.
-pub fn parse_url(text: &str) -> Result<String, BadValue> {
+/// When one of these is missing. Which schemes are allowed, [`url_with_scheme`] says.
+pub fn parse_url(text: &str) -> Result<String, InvalidValue> {
     let text = text.trim();
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(BadValue("must be a URL, such as redis://127.0.0.1:6379"));
+        return Err(InvalidValue::new("must be a URL, such as redis://127.0.0.1:6379"));
     };
     if !is_scheme(scheme) {
-        return Err(BadValue("has a malformed scheme"));
+        return Err(InvalidValue::new("has a malformed scheme"));
     }
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(BadValue("must not contain blanks"));
+        return Err(InvalidValue::new("must not contain blanks"));
     }
     let (authority, _) = split_authority(rest);
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if host.is_empty() || host.starts_with(':') {
-        return Err(BadValue("names no host"));
+        return Err(InvalidValue::new("names no host"));
     }
     Ok(text.to_owned())
+}
+
+/// A parser of URLs whose scheme is one of `schemes` (lower case), see [`parse_url`].
+pub fn url_with_scheme(
+    schemes: &'static [&'static str],
+) -> impl Fn(&str) -> Result<String, InvalidValue> + Clone + Send + Sync + 'static {
+    move |text| {
+        let url = parse_url(text)?;
+        match url.split_once("://") {
+            Some((scheme, _)) if schemes.contains(&scheme.to_ascii_lowercase().as_str()) => Ok(url),
+            _ => Err(InvalidValue(format!("must start with {}://", schemes.join(":// or ")).into())),
+        }
+    }
 }
 
 /// A web origin, `scheme://host[:port]`, in the form in which browsers send it: lower case, no default port.
 ///
 /// # Errors
 /// When there is a path (a slash at the end is one), a user, or no host.
-pub fn parse_origin(text: &str) -> Result<String, BadValue> {
+pub fn parse_origin(text: &str) -> Result<String, InvalidValue> {
     let text = text.trim().to_ascii_lowercase();
     let Some((scheme, authority)) = text.split_once("://") else {
-        return Err(BadValue("must be scheme://host[:port], such as https://chat.example.org"));
+        return Err(InvalidValue::new("must be scheme://host[:port], such as https://chat.example.org"));
     };
     if !is_scheme(scheme) {
-        return Err(BadValue("has a malformed scheme"));
+        return Err(InvalidValue::new("has a malformed scheme"));
     }
     if authority.contains(['/', '?', '#']) {
-        return Err(BadValue("must end after the host or port: no path, no slash"));
+        return Err(InvalidValue::new("must end after the host or port: no path, no slash"));
     }
     // In `[::1]:3000` only a colon after the bracket separates the port.
     let port_at = authority.rfind(':').filter(|at| authority.rfind(']').is_none_or(|bracket| bracket < *at));
@@ -104,11 +115,11 @@ pub fn parse_origin(text: &str) -> Result<String, BadValue> {
         None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
     };
     if !host_is_good {
-        return Err(BadValue("has a malformed host"));
+        return Err(InvalidValue::new("has a malformed host"));
     }
     let Some(port) = port else { return Ok(format!("{scheme}://{host}")) };
     match (scheme, port.parse::<u16>()) {
-        (_, Err(_) | Ok(0)) => Err(BadValue("has a malformed port")),
+        (_, Err(_) | Ok(0)) => Err(InvalidValue::new("has a malformed port")),
         ("http", Ok(80)) | ("https", Ok(443)) => Ok(format!("{scheme}://{host}")),
         (_, Ok(port)) => Ok(format!("{scheme}://{host}:{port}")),
     }
@@ -142,24 +153,49 @@ mod tests {
         for (text, millis) in [
             ("250ms", 250),
             ("15s", 15_000),
-            ("15", 15_000),
             (" 15s ", 15_000),
             ("10m", 600_000),
+            ("1h 30m", 5_400_000),
+            ("1h30m", 5_400_000),
             ("24h", 86_400_000),
             ("7d", 604_800_000),
-            ("0", 0),
+            ("0s", 0),
             ("36500d", 3_153_600_000_000),
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text:?}");
         }
-        for text in ["", "s", "-1s", "+1s", "1.5s", "15 s", "15S", "1w", "1h30m", "٣s", "36501d", "1s1"] {
-            assert!(parse_duration(text).is_err(), "{text:?}");
+        for text in ["", "s", "-1s", "+1s", "15S", "soon", "٣s", "1s1"] {
+            assert_eq!(
+                parse_duration(text).unwrap_err(),
+                InvalidValue::new("must be a duration, such as 250ms, 15s or 1h 30m"),
+                "{text:?}"
+            );
         }
+        for text in ["36501d", "101y", "99999999999999999999s", "18446744073709551615d"] {
+            assert_eq!(
+                parse_duration(text).unwrap_err().to_string(),
+                "is too long, at most 36500d",
+                "{text:?}"
+            );
+        }
+        for text in ["15", "0", " 15 "] {
+            let number = text.trim();
+            assert_eq!(
+                parse_duration(text).unwrap_err().to_string(),
+                format!("needs a unit: {number}s for seconds, {number}ms for milliseconds")
+            );
+        }
+    }
+
+    #[test]
+    fn urls_of_known_schemes() {
+        let parse = url_with_scheme(&["redis", "redis-cluster"]);
+        assert_eq!(parse("REDIS://h").as_deref(), Ok("REDIS://h"));
         assert_eq!(
-            parse_duration("99999999999999999999s").unwrap_err().to_string(),
-            "is too long, at most 36500d"
+            parse("http://:secret@h").unwrap_err().to_string(),
+            "must start with redis:// or redis-cluster://"
         );
-        assert!(parse_duration("18446744073709551615d").is_err());
+        assert!(parse("nowhere").unwrap_err().to_string().starts_with("must be a URL"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Metrics, MetricsError};
+use super::registry::{Metrics, MetricsError};
 
 const GROUPS: &str = "/sys/fs/cgroup";
 

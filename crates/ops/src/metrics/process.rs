@@ -8,7 +8,7 @@ use prometheus::{Counter, Gauge, IntGauge};
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
-use super::Metrics;
+use super::registry::{Metrics, MetricsError};
 
 /// What `/proc/self/stat` says.
 #[derive(Debug, PartialEq)]
@@ -21,17 +21,17 @@ struct Stat {
 }
 
 /// Registers them. They are not ours, so they are in no inventory.
-pub(super) fn publish(metrics: &Metrics) -> Result<(), prometheus::Error> {
-    let add = |made: IntGauge| metrics.registry.register(Box::new(made.clone())).map(|()| made);
-    let cpu = Counter::new("process_cpu_seconds_total", "User and system CPU time spent, in seconds.")?;
-    metrics.registry.register(Box::new(cpu.clone()))?;
-    let started = Gauge::new("process_start_time_seconds", "When the process began, in Unix time.")?;
-    metrics.registry.register(Box::new(started.clone()))?;
-    let open_fds = add(IntGauge::new("process_open_fds", "File descriptors that are open.")?)?;
-    let max_fds = add(IntGauge::new("process_max_fds", "File descriptors that may be open.")?)?;
-    let resident = add(IntGauge::new("process_resident_memory_bytes", "Resident memory.")?)?;
-    let virtual_memory = add(IntGauge::new("process_virtual_memory_bytes", "Virtual memory.")?)?;
-    let threads = add(IntGauge::new("process_threads", "Threads of the process.")?)?;
+pub(super) fn publish(metrics: &Metrics) -> Result<(), MetricsError> {
+    let gauge = |name: &str, help: &str| metrics.add_foreign(IntGauge::new(name, help));
+    let cpu = Counter::new("process_cpu_seconds_total", "User and system CPU time spent, in seconds.");
+    let cpu = metrics.add_foreign(cpu)?;
+    let started = Gauge::new("process_start_time_seconds", "When the process began, in Unix time.");
+    let started = metrics.add_foreign(started)?;
+    let open_fds = gauge("process_open_fds", "File descriptors that are open.")?;
+    let max_fds = gauge("process_max_fds", "File descriptors that may be open.")?;
+    let resident = gauge("process_resident_memory_bytes", "Resident memory.")?;
+    let virtual_memory = gauge("process_virtual_memory_bytes", "Virtual memory.")?;
+    let threads = gauge("process_threads", "Threads of the process.")?;
 
     #[expect(clippy::cast_precision_loss, reason = "ticks of a life fit")]
     let seconds = |ticks: u64| ticks as f64 / clock_ticks_per_second() as f64;

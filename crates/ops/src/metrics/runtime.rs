@@ -3,7 +3,7 @@
 
 use tokio::runtime::Handle;
 
-use super::{Metrics, MetricsError};
+use super::registry::{Metrics, MetricsError};
 
 impl Metrics {
     /// Registers `roomcast_runtime_*` of the runtime that `handle` belongs to.

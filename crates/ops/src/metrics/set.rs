@@ -1,10 +1,11 @@
 //! Metrics with one label whose values are a closed set. All of them are there from the start, at zero, so
 //! that `rate()` sees the first event, and are resolved once, so that counting looks nothing up in a map.
 
-use super::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Metric, Metrics, MetricsError,
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
 };
-use prometheus::{HistogramOpts, Opts};
+
+use super::registry::{Metric, Metrics, MetricsError};
 
 /// A counter per value of a label.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ impl<M> Set<M> {
         Self(values.iter().map(|value| (*value, child(value))).collect())
     }
 
-    /// A value that is not in the set is a mistake of ours, and no reason to fail: the last one counts it.
+    /// A value that is not in the set is a bug, but no reason to fail: it counts as the last one.
     fn of(&self, value: &str) -> Option<&M> {
         let known = self.0.iter().find(|(known, _)| *known == value).or(self.0.last());
         known.map(|(_, child)| child)
@@ -133,7 +134,7 @@ mod tests {
         has("roomcast_took_seconds_count{operation=\"read\"} 0");
         let cuts = cuts.unwrap();
         cuts.inc("slow");
-        cuts.inc("never heard of");
+        cuts.inc("unknown");
         open.add("b", 2);
         open.add("b", -1);
         took.observe("write", 0.3);

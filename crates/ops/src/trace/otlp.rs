@@ -1,6 +1,6 @@
-//! Sends spans to an OTLP collector: the flags of both binaries, the exporter, and its end. Called by `run`. Spans
-//! wait in a bounded queue of a thread of its own; one that finds it full is dropped, and a collector that does not
-//! answer costs nothing but its spans.
+//! Exports spans to an OTLP collector: the flags of both binaries, the exporter, and its shutdown. Called by `run`. Spans
+//! wait in a bounded queue for a thread of its own; when it is full they are dropped, so a collector that does not
+//! answer slows nothing down.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,24 +16,24 @@ use opentelemetry_sdk::trace::{
 use parking_lot::Mutex;
 
 use super::{TRACER, Tracer};
-use crate::Problems;
+use crate::config::{Problems, url_with_scheme};
 
-/// How long a span waits for others at most.
-const GATHER: Duration = Duration::from_secs(1);
+/// How long a span waits at most for others to be sent with it.
+const BATCH_WINDOW: Duration = Duration::from_secs(1);
 /// Spans that may wait; the rest is dropped.
 const QUEUE: usize = 4_096;
 /// How long the collector may take for a batch, attempts included.
-const EXPORT_WITHIN: Duration = Duration::from_secs(3);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long what is left may take at the end.
-const FLUSH_WITHIN: Duration = Duration::from_secs(2);
-/// How often a failure that lasts is told.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a failure that lasts is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The flags of both binaries.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TraceArgs {
     /// Where traces are sent, as OTLP over gRPC: http://collector:4317; without it there are none
-    #[arg(long, env = "ROOMCAST_OTLP", value_name = "URL")]
+    #[arg(long, env = "ROOMCAST_OTLP", value_name = "URL", hide_env_values = true, value_parser = url_with_scheme(&["http"]))]
     otlp: Option<String>,
     /// The share of requests that are traced, from 0 to 1
     #[arg(long, env = "ROOMCAST_TRACE_RATIO", value_name = "RATIO", default_value_t = 0.01)]
@@ -54,8 +54,8 @@ impl TraceArgs {
     pub fn check(&self, problems: &mut Problems, instance: Option<&str>) -> Option<Otlp> {
         problems.at_least("--trace-ratio", self.trace_ratio, 0.0);
         problems.at_most("--trace-ratio", self.trace_ratio, 1.0);
-        // A neighbour, whom nobody overhears: TLS is for the collector to speak.
-        let url = problems.url("--otlp", self.otlp.as_deref()?, &["http"]);
+        // Without TLS: the collector runs beside the process, and uses TLS itself where it sends traces on.
+        let url = self.otlp.clone()?;
         let instance = instance.map_or_else(this_process, str::to_owned);
         Some(Otlp { url, ratio: self.trace_ratio, instance })
     }
@@ -67,15 +67,15 @@ fn this_process() -> String {
 }
 
 /// Spans are being exported.
-#[must_use = "what waits is lost unless it is flushed"]
+#[must_use = "spans that wait are lost unless they are flushed"]
 pub(crate) struct Exporting(SdkTracerProvider);
 
 /// Begins to export what [`super`] makes. Must be called within the runtime that will carry it.
 pub(crate) fn start(process: &'static str, otlp: &Otlp) -> Result<Exporting, String> {
-    let exporter = OtlpExporter::builder().with_tonic().with_endpoint(&otlp.url).with_timeout(EXPORT_WITHIN);
+    let exporter = OtlpExporter::builder().with_tonic().with_endpoint(&otlp.url).with_timeout(EXPORT_TIMEOUT);
     let exporter = exporter.build().map_err(|error| error.to_string())?;
     let batches =
-        BatchConfigBuilder::default().with_scheduled_delay(GATHER).with_max_queue_size(QUEUE).build();
+        BatchConfigBuilder::default().with_scheduled_delay(BATCH_WINDOW).with_max_queue_size(QUEUE).build();
     let version = env!("CARGO_PKG_VERSION");
     let resource = Resource::builder()
         .with_service_name(process)
@@ -88,75 +88,75 @@ pub(crate) fn start(process: &'static str, otlp: &Otlp) -> Result<Exporting, Str
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(otlp.ratio))))
         .with_resource(resource)
         .with_span_processor(
-            BatchSpanProcessor::builder(Watched::new(exporter)).with_batch_config(batches).build(),
+            BatchSpanProcessor::builder(LoggingExporter::new(exporter)).with_batch_config(batches).build(),
         )
         .build();
     let scope = InstrumentationScope::builder("roomcast").with_version(version).build();
     let tracer = Tracer { sdk: provider.tracer_with_scope(scope), node: Arc::from(otlp.instance.as_str()) };
     TRACER.set(tracer).map_err(|_| "traces are exported already".to_owned())?;
-    tracing::info!(to = otlp.url, ratio = otlp.ratio, "requests are traced");
+    tracing::info!(to = otlp.url, ratio = otlp.ratio, "exporting traces");
     Ok(Exporting(provider))
 }
 
 impl Exporting {
-    /// Sends what waits, or gives it up.
+    /// Sends the spans that wait, within a deadline.
     pub(crate) fn flush(self) {
-        if let Err(error) = self.0.shutdown_with_timeout(FLUSH_WITHIN) {
-            tracing::warn!(%error, "the last traces were lost");
+        if let Err(error) = self.0.shutdown_with_timeout(FLUSH_TIMEOUT) {
+            tracing::warn!(%error, "the last traces could not be exported");
         }
     }
 }
 
-/// An exporter whose failures are told, but not each of them.
+/// An exporter whose failures are logged, but not each of them.
 #[derive(Debug)]
-struct Watched<E> {
+struct LoggingExporter<E> {
     exporter: E,
-    failing: Mutex<Failing>,
+    failures: Mutex<FailureLog>,
 }
 
 #[derive(Debug, Default)]
-struct Failing {
-    told: Option<Instant>,
-    /// Since they were last told of.
+struct FailureLog {
+    logged: Option<Instant>,
+    /// Since the last line was logged.
     lost: usize,
 }
 
-impl<E> Watched<E> {
+impl<E> LoggingExporter<E> {
     fn new(exporter: E) -> Self {
-        Self { exporter, failing: Mutex::default() }
+        Self { exporter, failures: Mutex::default() }
     }
 }
 
-impl Failing {
-    /// How many spans were lost, where it is time to say so.
-    fn lose(&mut self, spans: usize, now: Instant) -> Option<usize> {
+impl FailureLog {
+    /// How many spans were lost, where it is time to log it.
+    fn failed(&mut self, spans: usize, now: Instant) -> Option<usize> {
         self.lost += spans;
-        if self.told.is_some_and(|told| now.duration_since(told) < TELL_EVERY) {
+        if self.logged.is_some_and(|logged| now.duration_since(logged) < LOG_INTERVAL) {
             return None;
         }
-        self.told = Some(now);
+        self.logged = Some(now);
         Some(std::mem::take(&mut self.lost))
     }
 
-    /// Whether this is news.
-    fn recover(&mut self) -> bool {
-        std::mem::take(self).told.is_some()
+    /// Whether a failure was logged before.
+    fn succeeded(&mut self) -> bool {
+        std::mem::take(self).logged.is_some()
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Watched<E> {
+impl<E: SpanExporter> SpanExporter for LoggingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let exported = self.exporter.export(batch).await;
         match &exported {
             Ok(()) => {
-                if self.failing.lock().recover() {
-                    tracing::info!("the collector takes traces again");
+                if self.failures.lock().succeeded() {
+                    tracing::info!("exporting traces works again");
                 }
             }
             Err(error) => {
-                if let Some(lost) = self.failing.lock().lose(spans, Instant::now()) {
-                    tracing::warn!(%error, lost, "the collector does not take traces");
+                if let Some(lost) = self.failures.lock().failed(spans, Instant::now()) {
+                    tracing::warn!(%error, lost, "cannot export traces");
                 }
             }
         }
@@ -183,33 +183,43 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::parse_from;
 
-    fn check(otlp: Option<&str>, trace_ratio: f64) -> Result<Option<Otlp>, String> {
-        let mut problems = Problems::new();
-        let args = TraceArgs { otlp: otlp.map(str::to_owned), trace_ratio };
-        let checked = args.check(&mut problems, None);
+    #[derive(clap::Parser)]
+    struct Args {
+        #[command(flatten)]
+        traces: TraceArgs,
+    }
+
+    fn check(args: &[&str]) -> Result<Option<Otlp>, String> {
+        let (args, mut problems) =
+            parse_from::<Args>(std::iter::once("p").chain(args.iter().copied())).unwrap();
+        let checked = args.traces.check(&mut problems, None);
         problems.finish().map(|()| checked).map_err(|problems| problems.to_string())
     }
 
     #[test]
     fn flags_are_checked() {
-        assert_eq!(check(None, 0.01), Ok(None));
-        let otlp = check(Some("http://collector:4317"), 1.0).unwrap().unwrap();
+        assert_eq!(check(&["--trace-ratio=0.01"]), Ok(None));
+        let otlp = check(&["--otlp=http://collector:4317", "--trace-ratio=1"]).unwrap().unwrap();
         assert!(otlp.instance.ends_with(&format!(":{}", std::process::id())), "{otlp:?}");
-        assert_eq!(check(Some("https://c:4317"), 0.5).unwrap_err(), "--otlp must start with http://");
-        for ratio in [-0.1, 1.1, f64::NAN] {
-            assert!(check(None, ratio).unwrap_err().starts_with("--trace-ratio must be at "), "{ratio}");
+        assert_eq!(
+            check(&["--otlp=https://user:secret@c:4317"]).unwrap_err(),
+            "--otlp (or ROOMCAST_OTLP): must start with http://"
+        );
+        for ratio in ["--trace-ratio=-0.1", "--trace-ratio=1.1", "--trace-ratio=NaN"] {
+            assert!(check(&[ratio]).unwrap_err().starts_with("--trace-ratio must be at "), "{ratio}");
         }
     }
 
     #[test]
-    fn a_failure_that_lasts_is_told_once_in_a_while() {
-        let (mut failing, begun) = (Failing::default(), Instant::now());
-        assert_eq!(failing.lose(3, begun), Some(3));
-        assert_eq!(failing.lose(4, begun + TELL_EVERY / 2), None);
-        assert_eq!(failing.lose(5, begun + TELL_EVERY), Some(9));
-        assert!(failing.recover());
-        assert!(!failing.recover());
-        assert_eq!(failing.lose(1, begun + TELL_EVERY), Some(1), "the next failure is news");
+    fn a_failure_that_lasts_is_logged_once_in_a_while() {
+        let (mut failing, begun) = (FailureLog::default(), Instant::now());
+        assert_eq!(failing.failed(3, begun), Some(3));
+        assert_eq!(failing.failed(4, begun + LOG_INTERVAL / 2), None);
+        assert_eq!(failing.failed(5, begun + LOG_INTERVAL), Some(9));
+        assert!(failing.succeeded());
+        assert!(!failing.succeeded());
+        assert_eq!(failing.failed(1, begun + LOG_INTERVAL), Some(1), "the next failure is news");
     }
 }

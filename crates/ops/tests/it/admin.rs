@@ -8,7 +8,7 @@ use axum::routing::get as on_get;
 use roomcast_ops::{Admin, AdminHandle, LogFormat, Metrics, Readiness, telemetry};
 use serde_json::json;
 
-use crate::http::{PATIENCE, get, request};
+use crate::http::{TIMEOUT, get, request};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -132,10 +132,10 @@ fn answers_while_the_main_runtime_is_blocked() {
             let admin = start(&readiness);
             blocked.send(admin.local_addr()).unwrap();
             // The only thread of this runtime now runs nothing else.
-            released.recv_timeout(PATIENCE * 2).unwrap();
+            released.recv_timeout(TIMEOUT * 2).unwrap();
         });
     });
-    let at = is_blocked.recv_timeout(PATIENCE).unwrap();
+    let at = is_blocked.recv_timeout(TIMEOUT).unwrap();
     let client = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for path in ["/livez", "/readyz", "/metrics"] {
         assert_eq!(client.block_on(get(at, path)).status, 200, "{path}");

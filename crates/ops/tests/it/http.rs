@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// How long any condition may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -34,11 +34,11 @@ pub(crate) async fn request(addr: SocketAddr, method: &str, path: &str, body: &s
     let exchange = async {
         let mut stream = TcpStream::connect(addr).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
     };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time");
+    let answer = tokio::time::timeout(TIMEOUT, exchange).await.expect("an answer in time");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     let status = head.split(' ').nth(1).expect("a status").parse().unwrap();
     Response { status, head: head.to_ascii_lowercase(), body: body.to_owned() }

@@ -1,11 +1,11 @@
 //! SIGTERM and SIGINT, sent by `kill` to this very process. One test, because every lifecycle of a process that
-//! listens hears every signal.
+//! listens receives every signal.
 
 use std::process::{Command, ExitCode};
 
 use roomcast_ops::{Lifecycle, Outcome};
 
-use crate::http::PATIENCE;
+use crate::http::TIMEOUT;
 
 fn kill(signal: &str) {
     let status = Command::new("kill").args([signal, &std::process::id().to_string()]).status().unwrap();
@@ -22,12 +22,12 @@ async fn the_first_signal_is_soft_and_the_second_hard() {
     finish.await.unwrap();
 
     kill("-TERM");
-    tokio::time::timeout(PATIENCE, life.stopped()).await.expect("soft after the first signal");
+    tokio::time::timeout(TIMEOUT, life.stopped()).await.expect("soft after the first signal");
     assert!(!life.hard().is_cancelled() && !worker.is_finished());
 
     kill("-INT");
     let outcome =
-        tokio::time::timeout(PATIENCE, life.finish(PATIENCE * 10)).await.expect("hard after the second");
+        tokio::time::timeout(TIMEOUT, life.finish(TIMEOUT * 10)).await.expect("hard after the second");
     assert_eq!(outcome, Outcome::GaveUp);
     assert_eq!(outcome.exit_code(), ExitCode::from(2));
     worker.await.unwrap();

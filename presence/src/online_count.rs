@@ -1,5 +1,5 @@
-//! Counts who is online in the whole cluster, for the metrics. Every replica does, and each comes to the same
-//! figure. Called by `app.rs`; reads the store's nodes and names.
+//! Counts the users who are online in the whole cluster, for the metrics. Every replica does, with the same result.
+//! Called by `app.rs`; reads the store's nodes and names.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use tokio::time::{Instant, sleep};
 
 use crate::telemetry::Telemetry;
 
-/// How often, where the cluster is small enough.
-const EVERY: Duration = Duration::from_secs(5);
-/// At most this part of the time is spent counting.
-const PART: u32 = 20;
+/// How often at most.
+const MIN_INTERVAL: Duration = Duration::from_secs(5);
+/// At most one part in so many of the time is spent counting.
+const MAX_SHARE: u32 = 20;
 
 /// Counts until `stop`.
 pub(crate) async fn run(store: Store, telemetry: Telemetry, stop: CancellationToken) {
     stop.run_until_cancelled(async {
         loop {
-            // Before Redis was ever reached a round could only complain.
+            // While Redis cannot be reached, counting could only fail.
             if store.health.watch().wait_for(|reach| reach.up).await.is_err() {
                 return;
             }
             let begun = Instant::now();
             match count(&store).await {
-                Ok((users, nodes)) => telemetry.counted(users, nodes),
-                Err(error) => telemetry.counting_failed(&error),
+                Ok((users, nodes)) => telemetry.online_counted(users, nodes),
+                Err(error) => telemetry.count_failed(&error),
             }
-            sleep(EVERY.max(begun.elapsed() * PART)).await;
+            sleep(MIN_INTERVAL.max(begun.elapsed() * MAX_SHARE)).await;
         }
     })
     .await;
@@ -49,16 +49,16 @@ mod tests {
 
     use super::*;
 
-    struct Deaf;
+    struct NoSink;
 
-    impl Sink for Deaf {
+    impl Sink for NoSink {
         fn news(&self, _: &RoomName, _: News) {}
         fn gap(&self, _: Option<&RoomName>) {}
     }
 
     #[tokio::test(start_paused = true)]
     async fn users_of_living_nodes_are_counted_once() {
-        let store = Store::in_memory(&Settings::default(), Arc::new(Deaf));
+        let store = Store::in_memory(&Settings::default(), Arc::new(NoSink));
         let nodes = [Incarnation::random(), Incarnation::random(), Incarnation::random()];
         let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None };
         for (node, lease) in nodes.iter().zip([100, 100, 1]) {
