@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::edge::http::debug::{self, Debug};
 use crate::edge::peer::sid::Tag;
 use crate::edge::peer::{PeerConfig, Peering, Peers};
-use crate::edge::socketio::{self, Heartbeat, Origins, Requests, Sessions, SocketIoEdge};
+use crate::edge::socketio::{self, ClientContext, Heartbeat, Origins, RequestContext, Sessions};
 use crate::edge::{self, Routes};
 use crate::hub::{Event, Registry};
 use crate::node::Node;
@@ -128,13 +128,13 @@ impl App {
             listed: config.rooms.clone().into(),
         };
         let heartbeat = Heartbeat { interval: config.ping_interval, timeout: config.ping_timeout };
-        let socket_io = SocketIoEdge {
+        let clients = ClientContext {
             chat,
             registry: registry.clone(),
             sessions: sessions.clone(),
             lifecycle: lifecycle.clone(),
         };
-        let socket_io = socketio::service(heartbeat, socket_io);
+        let socket_io = socketio::service(heartbeat, clients);
 
         let peers = config.peering.as_ref().zip(peer.as_ref()).map(|(peering, listener)| {
             let peer_config = PeerConfig {
@@ -160,7 +160,7 @@ impl App {
         let rewriting = rewrite(store, node, users, rooms, readiness.clone());
         background(lifecycle, "rewrites", lifecycle.soft(), rewriting);
         let origins = Origins::new(config.allow_origin.clone());
-        let routes = edge::routes(Requests {
+        let routes = edge::routes(RequestContext {
             socket_io,
             origins,
             sessions,

@@ -14,7 +14,7 @@ use ::http::StatusCode;
 use axum::Router;
 use axum::routing::any;
 
-use socketio::{Requests, forwarded, socket_io};
+use socketio::{RequestContext, forwarded, socket_io};
 
 /// The routes of each listener.
 pub(crate) struct Routes {
@@ -22,7 +22,7 @@ pub(crate) struct Routes {
     pub(crate) peer: Router,
 }
 
-pub(crate) fn routes(requests: Requests) -> Routes {
+pub(crate) fn routes(requests: RequestContext) -> Routes {
     let requests = Arc::new(requests);
     let nothing = async || error::refuse(StatusCode::NOT_FOUND, 0, "there is nothing here");
     let public = Router::new()

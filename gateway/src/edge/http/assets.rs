@@ -35,7 +35,7 @@ fn respond(content_type: &'static str, body: &'static str) -> Response {
     (headers, body).into_response()
 }
 
-pub(in crate::edge) fn routes() -> Router {
+pub(crate) fn routes() -> Router {
     ASSETS.into_iter().fold(Router::new(), |router, (path, content_type, body)| {
         router.route(path, get(move || std::future::ready(respond(content_type, body))))
     })

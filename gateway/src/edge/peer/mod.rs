@@ -114,7 +114,8 @@ impl Peers {
 
     /// Serves what others pass on, until [`Peers::close`].
     pub(crate) async fn serve(self, listener: TcpListener, routes: Router) {
-        listener::serve(listener, routes, &self.0).await;
+        let Inner { tag, secret, closed, lifecycle, .. } = &*self.0;
+        listener::serve(listener, routes, (secret.clone(), *tag), closed, lifecycle).await;
     }
 
     /// Every session of this node was cut: nothing is taken from others any more.

@@ -1,5 +1,5 @@
 //! A client comes and goes: signing in before the connect packet is answered, `welcome` right after it, its
-//! events to its [`Client`], its departure. Registers everything with socketioxide; called by `mod.rs`.
+//! events to its [`Client`], its departure. Registers everything with socketioxide; called by `service.rs`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,17 +7,18 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use roomcast_ops::trace::{self, Kind};
 use roomcast_protocol::Code;
-use socketioxide::ProtocolVersion;
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
 use socketioxide::socket::DisconnectReason;
+use socketioxide::{ProtocolVersion, SocketIo};
 
 use super::client::Client;
+use super::context::ClientContext;
 use super::namespace::Namespace;
 use super::outbound::SocketOutbound;
 use super::packet::{Packet, refusal};
 use super::transport::TransportHandle;
-use super::{SocketIo, SocketIoEdge};
+
 use crate::chat::SignedIn;
 use crate::room::Departure;
 use crate::users::NotYours;
@@ -29,8 +30,8 @@ struct Admission {
 }
 
 /// Puts the vocabulary of a namespace on it.
-pub(super) fn mount(io: &SocketIo, edge: &Arc<SocketIoEdge>, namespace: &'static Namespace) {
-    let (admitting, welcoming) = (Arc::clone(edge), Arc::clone(edge));
+pub(super) fn mount(io: &SocketIo, context: &Arc<ClientContext>, namespace: &'static Namespace) {
+    let (admitting, welcoming) = (Arc::clone(context), Arc::clone(context));
     let authenticate = move |socket: SocketRef, TryData(auth): TryData<serde_json::Value>| async move {
         let began = Instant::now();
         // Now, and not once the client is connected: its first event may be right behind.
@@ -67,16 +68,16 @@ pub(super) fn mount(io: &SocketIo, edge: &Arc<SocketIoEdge>, namespace: &'static
 }
 
 async fn sign_in(
-    edge: &SocketIoEdge,
+    context: &ClientContext,
     socket: &SocketRef,
     auth: serde_json::Value,
 ) -> Result<SignedIn, NotYours> {
-    if edge.lifecycle.soft().is_cancelled() {
+    if context.lifecycle.soft().is_cancelled() {
         return Err(NotYours::Later);
     }
     let auth = if socket.protocol() == ProtocolVersion::V4 { from_query(socket) } else { auth };
     let auth = serde_json::from_value(auth).map_err(|error| NotYours::Refused(refusal(&error)))?;
-    let signed_in = edge.chat.sign_in(auth).await?;
+    let signed_in = context.chat.sign_in(auth).await?;
     // Here and not where it is counted: the line belongs to the request, and bears its `trace_id`.
     tracing::debug!(transport = ?socket.transport_type(), "a client signed in");
     Ok(signed_in)
@@ -90,28 +91,28 @@ fn from_query(socket: &SocketRef) -> serde_json::Value {
 }
 
 /// The connect packet was answered: the client is connected.
-fn begin(edge: &SocketIoEdge, socket: &SocketRef, namespace: &'static Namespace) {
+fn begin(context: &ClientContext, socket: &SocketRef, namespace: &'static Namespace) {
     let admission = socket.extensions.remove::<Arc<Mutex<Option<Admission>>>>();
     let Some(Admission { signed_in, began }) = admission.and_then(|admission| admission.lock().take()) else {
         tracing::error!("a client was connected that had not signed in");
         return;
     };
     let SignedIn { name, welcome } = signed_in;
-    let transport = TransportHandle::of(socket, &edge.sessions);
+    let transport = TransportHandle::of(socket, &context.sessions);
     let outbound = SocketOutbound::new(namespace, socket.clone(), transport.clone());
-    let (connection, kind) = edge.registry.add(name.user().clone(), Box::new(outbound.clone()));
+    let (connection, kind) = context.registry.add(name.user().clone(), Box::new(outbound.clone()));
     connection.send_own(&welcome);
-    edge.chat.events.connected(kind, began.elapsed());
+    context.chat.events.connected(kind, began.elapsed());
     socket.extensions.insert(Client::new(connection, outbound, name));
     transport.connect_answered(socket);
     if !socket.connected() {
         // It went while it was being welcomed, and its departure found nobody.
-        depart(edge, socket, DisconnectReason::TransportClose);
+        depart(context, socket, DisconnectReason::TransportClose);
     }
 }
 
-fn register(edge: &Arc<SocketIoEdge>, socket: &SocketRef) {
-    let (receiving, departing) = (Arc::clone(edge), Arc::clone(edge));
+fn register(context: &Arc<ClientContext>, socket: &SocketRef) {
+    let (receiving, departing) = (Arc::clone(context), Arc::clone(context));
     socket.on_fallback(move |socket: SocketRef, packet: Packet| {
         match socket.extensions.get::<Arc<Client>>() {
             Some(client) => client.receive(&receiving.chat, &receiving.lifecycle, packet),
@@ -125,7 +126,7 @@ fn register(edge: &Arc<SocketIoEdge>, socket: &SocketRef) {
     });
 }
 
-fn depart(edge: &SocketIoEdge, socket: &SocketRef, reason: DisconnectReason) {
+fn depart(context: &ClientContext, socket: &SocketRef, reason: DisconnectReason) {
     // Taken out, for it holds the socket that holds it.
     let Some(client) = socket.extensions.remove::<Arc<Client>>() else { return };
     let stalled = client.connection().outbound().stalled();
@@ -139,9 +140,9 @@ fn depart(edge: &SocketIoEdge, socket: &SocketRef, reason: DisconnectReason) {
         _ => (Departure::Vanished, "server"),
     };
     if stalled {
-        edge.chat.events.cut("stalled");
+        context.chat.events.cut("stalled");
     }
-    let kind = edge.registry.remove(client.connection());
-    edge.chat.events.disconnected(kind, label);
-    client.depart(&edge.chat, &edge.lifecycle, how);
+    let kind = context.registry.remove(client.connection());
+    context.chat.events.disconnected(kind, label);
+    client.depart(&context.chat, &context.lifecycle, how);
 }

@@ -18,7 +18,7 @@ pub(super) static NAMESPACES: [Namespace; 2] = [
 pub(super) const MAX_PATH: usize = 32;
 
 /// One of them.
-pub(super) struct Namespace {
+pub(crate) struct Namespace {
     path: &'static str,
     /// As it stands in a packet.
     prefix: &'static str,

@@ -14,7 +14,8 @@ use http::{Method, StatusCode};
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use tower::ServiceExt as _;
 
-use super::requests::{Requests, detached, query};
+use super::context::RequestContext;
+use super::query::{detached, query};
 use super::transport::is_connect;
 use crate::edge::error::{refuse, unknown_session};
 use crate::edge::peer::sid;
@@ -26,7 +27,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// An open packet is far smaller.
 const OPEN_BYTES: usize = 4_096;
 
-pub(super) async fn poll(requests: &Requests, request: Request) -> Response {
+pub(super) async fn poll(requests: &RequestContext, request: Request) -> Response {
     let Some(sid) = query(&request, "sid").map(Cow::into_owned) else {
         return begin(requests, request).await;
     };
@@ -42,7 +43,7 @@ pub(super) async fn poll(requests: &Requests, request: Request) -> Response {
     if requests.sessions.is_refused(&sid) { unknown_session() } else { response }
 }
 
-async fn pass(requests: &Requests, request: Request) -> Response {
+async fn pass(requests: &RequestContext, request: Request) -> Response {
     match requests.socket_io.clone().oneshot(request).await {
         Ok(response) => response.map(Body::new),
         Err(never) => match never {},
@@ -51,7 +52,7 @@ async fn pass(requests: &Requests, request: Request) -> Response {
 
 /// A new session: its id and protocol are noted for the upgrade that will follow, and the client is told
 /// an id that leads back here.
-async fn begin(requests: &Requests, mut request: Request) -> Response {
+async fn begin(requests: &RequestContext, mut request: Request) -> Response {
     let protocol = query(&request, "EIO").and_then(|protocol| protocol.chars().next());
     // Kept as long as the session lives: nothing but what socketioxide asks of it.
     *request.uri_mut() = detached(request.uri());
@@ -93,7 +94,7 @@ pub(super) async fn whole(request: Request) -> Result<(Parts, Bytes), Response> 
 }
 
 /// Hands the packets up; those behind a connect packet once it is answered.
-async fn post(requests: &Requests, sid: &str, request: Request) -> Response {
+async fn post(requests: &RequestContext, sid: &str, request: Request) -> Response {
     let (head, mut rest) = match whole(request).await {
         Ok(whole) => whole,
         Err(refused) => return refused,

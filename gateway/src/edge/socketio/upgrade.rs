@@ -12,7 +12,8 @@ use hyper::upgrade::Upgraded;
 use tower::Service as _;
 use tungstenite::handshake::derive_accept_key;
 
-use super::requests::{Requests, detached, query};
+use super::context::RequestContext;
+use super::query::{detached, query};
 use super::transport::{Conn, Control, Outbox};
 use crate::edge::error::refuse;
 use crate::edge::handshake_stream::{HandshakeStream, Switched};
@@ -32,7 +33,7 @@ pub(super) fn is_asked(request: &Request) -> bool {
 }
 
 /// Answers the handshake; once the bytes are ours, hands them to socketioxide.
-pub(super) fn upgrade(requests: &Arc<Requests>, mut request: Request) -> Response {
+pub(super) fn upgrade(requests: &Arc<RequestContext>, mut request: Request) -> Response {
     let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).filter(|_| is_asked(&request)) else {
         return refuse(StatusCode::BAD_REQUEST, 3, "Bad request");
     };
@@ -72,7 +73,7 @@ pub(super) fn upgrade(requests: &Arc<Requests>, mut request: Request) -> Respons
 }
 
 fn hand_over(
-    requests: &Requests,
+    requests: &RequestContext,
     upgraded: Upgraded,
     mut request: http::Request<()>,
     sid: Option<&str>,

@@ -147,7 +147,7 @@ impl Outbox {
     }
 
     /// Sends frames that others get, too; so many of them.
-    pub(in crate::edge::socketio) fn send(
+    pub(crate) fn send(
         self: &Arc<Self>,
         namespace: &'static Namespace,
         frames: &Bytes,
@@ -157,7 +157,7 @@ impl Outbox {
     }
 
     /// Sends what this client asked for: so many frames.
-    pub(in crate::edge::socketio) fn answer(
+    pub(crate) fn answer(
         self: &Arc<Self>,
         namespace: &'static Namespace,
         frames: &Bytes,

@@ -1,6 +1,6 @@
 //! What this node knows of sessions that began with long-polling, by session id: which protocol they
 //! speak, which WebSocket took them over, which were cut, and which have a connect packet under way.
-//! Called by `http/` (requests) and by [`super::Transport`] (clients).
+//! Called by `poll.rs` and `upgrade.rs` (requests) and by `handle.rs` (clients).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::Control;
+use super::control::Control;
 
 /// How long a session that was cut is answered as unknown; by then its heartbeat has ended it.
 const REFUSED_FOR: Duration = Duration::from_secs(120);

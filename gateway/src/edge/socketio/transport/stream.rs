@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use super::Control;
+use super::control::Control;
 use super::gate::Scanner;
 use crate::hub::SendError;
 

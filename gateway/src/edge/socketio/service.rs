@@ -1,0 +1,50 @@
+//! socketioxide, set up and with every namespace of the table on it. Called by `app.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use roomcast_protocol::limits::MAX_PACKET_BYTES;
+use socketioxide::{ParserConfig, SocketIo};
+
+use super::connect;
+use super::context::{ClientContext, SocketIoHttp};
+use super::namespace::NAMESPACES;
+
+/// Packets that may wait for one client on socketioxide's own path; more, and it reads too slowly.
+const CLIENT_QUEUE: usize = 4_096;
+/// Bytes of each connection's buffer for what it reads. A connection's stream has room for more while it reads.
+const READ_BUFFER: usize = 128;
+/// How long a client may take from its connection to its first connect packet.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How connections are asked whether they are alive.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heartbeat {
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+}
+
+/// socketioxide, with every namespace of the table on it.
+pub(crate) fn service(heartbeat: Heartbeat, context: ClientContext) -> SocketIoHttp {
+    let parser = ParserConfig::common()
+        .max_incoming_binaries(10)
+        .max_incoming_binary_buf_size(MAX_PACKET_BYTES)
+        .packet_completion_timeout(Duration::from_secs(10));
+    let (service, io) = SocketIo::builder()
+        .ping_interval(heartbeat.interval)
+        .ping_timeout(heartbeat.timeout)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .max_buffer_size(CLIENT_QUEUE)
+        .max_payload(MAX_PACKET_BYTES as u64)
+        .ws_max_message_size(MAX_PACKET_BYTES)
+        .ws_max_frame_size(MAX_PACKET_BYTES)
+        .ws_read_buffer_size(READ_BUFFER)
+        .with_parser(parser)
+        .build_with_inner_svc(Router::new());
+    let context = Arc::new(context);
+    for namespace in &NAMESPACES {
+        connect::mount(&io, &context, namespace);
+    }
+    service
+}
