@@ -24,7 +24,7 @@ use crate::edge::{self, Routes};
 use crate::hub::{Event, Registry};
 use crate::node::Node;
 use crate::room::{Pace, Rooms, Surroundings};
-use crate::telemetry::{self, Events};
+use crate::telemetry::{self, Telemetry};
 use crate::users::Users;
 
 /// Connections that are closed at once when the node goes away, at most.
@@ -79,7 +79,7 @@ impl App {
             Some(peering) => Some(PeerListener::bind(peering).await?),
             None => None,
         };
-        let (metrics, events, readiness) = telemetry::begin()?;
+        let (metrics, telemetry, readiness) = telemetry::register()?;
         let registered = readiness.latch("lease");
         let admin = Admin::bind(config.admin, readiness.clone(), metrics.clone(), log)
             .context(format!("listen on {} for operators", config.admin))?;
@@ -90,12 +90,12 @@ impl App {
         let store_lifecycle = Lifecycle::new();
         let store = match &config.redis {
             Some(url) => {
-                let observer = Arc::new(events.clone());
+                let observer = Arc::clone(&telemetry.cluster);
                 Store::on_redis(url, &config.store, sink, observer, &store_lifecycle)
                     .context("use --redis")?
             }
             None => {
-                events.alone();
+                telemetry.cluster.alone();
                 Store::in_memory(&config.store, sink)
             }
         };
@@ -109,22 +109,22 @@ impl App {
         let around = Surroundings::new(
             store.clone(),
             node.clone(),
-            events.clone(),
+            telemetry.clone(),
             store_lifecycle.clone(),
             pace,
             config.gather,
         );
         rooms.start(unstarted, &around);
 
-        let (sessions, registry) = (Sessions::default(), Registry::new(events.clone()));
-        look_up_at_scrapes(&metrics, &events, &registry, (&store, &node, &readiness));
+        let (sessions, registry) = (Sessions::default(), Registry::new(telemetry.clone()));
+        look_up_at_scrapes(&metrics, &telemetry, &registry, (&store, &node, &readiness));
         let debug = Debug { rooms: rooms.clone(), registry: registry.clone(), store: store.clone() };
         let chat = Chat {
             store: store.clone(),
             node: node.clone(),
             rooms: rooms.clone(),
             users: users.clone(),
-            events: events.clone(),
+            telemetry: telemetry.clone(),
             listed: config.rooms.clone().into(),
         };
         let heartbeat = Heartbeat { interval: config.ping_interval, timeout: config.ping_timeout };
@@ -142,7 +142,7 @@ impl App {
                 secret: peering.secret.clone(),
                 longest_poll: config.ping_interval + config.ping_timeout,
                 drain: config.drain,
-                events: events.clone(),
+                telemetry: telemetry.clone(),
                 lifecycle: lifecycle.clone(),
             };
             Peers::new(Arc::clone(&store.nodes), peer_config)
@@ -165,7 +165,7 @@ impl App {
             origins,
             sessions,
             bounds: config.bounds,
-            events,
+            telemetry,
             lifecycle: lifecycle.clone(),
             peers: peers.clone(),
         });
@@ -248,16 +248,16 @@ impl App {
 /// Gauges that cost less to look up when somebody asks than to keep.
 fn look_up_at_scrapes(
     metrics: &Metrics,
-    events: &Events,
+    telemetry: &Telemetry,
     registry: &Registry,
     (store, node, readiness): (&Store, &Node, &Readiness),
 ) {
-    let (events, registry, health) = (events.clone(), registry.clone(), store.health.clone());
+    let (telemetry, registry, health) = (telemetry.clone(), registry.clone(), store.health.clone());
     let (node, readiness) = (node.clone(), readiness.clone());
     metrics.before_scrape(move || {
         registry.count_upgrades();
-        events.cluster_seen(health.now().up, node.current().is_some());
-        events.drain_seen(readiness.report().draining, registry.count());
+        telemetry.cluster.cluster_seen(health.now().up, node.current().is_some());
+        telemetry.connections.drain_seen(readiness.report().draining, registry.count());
     });
 }
 

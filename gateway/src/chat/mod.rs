@@ -28,7 +28,7 @@ pub(crate) use sign_in::SignedIn;
 
 use crate::node::Node;
 use crate::room::Rooms;
-use crate::telemetry::Events;
+use crate::telemetry::Telemetry;
 use crate::users::Users;
 
 /// What commands are carried out with. Clones share it.
@@ -38,7 +38,7 @@ pub(crate) struct Chat {
     pub(crate) node: Node,
     pub(crate) rooms: Rooms,
     pub(crate) users: Users,
-    pub(crate) events: Events,
+    pub(crate) telemetry: Telemetry,
     /// Rooms that are listed even when nobody ever used them.
     pub(crate) listed: Arc<[RoomName]>,
 }

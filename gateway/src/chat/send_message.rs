@@ -33,7 +33,7 @@ impl Chat {
         let request = SendRequest { room: &room, id: &id, user, tail: &tail, counted: true, urgent };
         let Published { position, ts, duplicate } = self.publish(request).await?;
         if !duplicate {
-            self.events.stored();
+            self.telemetry.rooms.stored();
         }
         Ok(Sent { id, room, epoch: position.epoch, offset: position.offset, ts })
     }
@@ -43,7 +43,7 @@ impl Chat {
     async fn publish(&self, request: SendRequest<'_>) -> Result<Published, StoreError> {
         let first = self.store.log.publish(request).await;
         let Err(StoreError::Unknown(why)) = first else { return first };
-        self.events.store_failed("publish", &StoreError::Unknown(why.clone()));
+        self.telemetry.cluster.store_failed("publish", &StoreError::Unknown(why.clone()));
         if !self.store.health.wait_up(RETRY_TIMEOUT).await {
             return Err(StoreError::Unknown(why));
         }

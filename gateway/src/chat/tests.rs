@@ -48,7 +48,7 @@ struct Person {
 
 impl Node {
     async fn start() -> Self {
-        let events = Events::new(&Metrics::new("test").unwrap()).unwrap();
+        let telemetry = Telemetry::new(&Metrics::new("test").unwrap()).unwrap();
         let (rooms, unstarted) = Rooms::new(2);
         let store = Store::in_memory(&Settings::default(), Arc::new(rooms.clone()));
         let node = crate::node::Node::new("node".into(), Duration::from_secs(15), None);
@@ -58,13 +58,23 @@ impl Node {
         lifecycle.spawn("lease", node.clone().keep_lease(store.clone(), registered));
         reborn.changed().await.unwrap();
         let pace = Pace { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
-        let deps =
-            Surroundings::new(store.clone(), node.clone(), events.clone(), lifecycle, pace, Duration::ZERO);
+        let deps = Surroundings::new(
+            store.clone(),
+            node.clone(),
+            telemetry.clone(),
+            lifecycle,
+            pace,
+            Duration::ZERO,
+        );
         rooms.start(unstarted, &deps);
         let users = Users::new(store.clone(), node.clone(), Duration::from_secs(15));
         let listed = Arc::from([room("general")]);
-        let registry = Registry::new(events.clone());
-        Self { chat: Chat { store, node, rooms, users, events, listed }, registry, names: Mutex::default() }
+        let registry = Registry::new(telemetry.clone());
+        Self {
+            chat: Chat { store, node, rooms, users, telemetry, listed },
+            registry,
+            names: Mutex::default(),
+        }
     }
 
     async fn sign_in(&self, name: &str, resume: &str) -> Result<(Person, Held), NotYours> {

@@ -1,18 +1,17 @@
-//! One connection: whose it is, which rooms it is a member of, and the transport that reaches it. Made by the
-//! edge, kept by `registry.rs` and by the memberships of its rooms.
+//! One connection: whose it is, the transport that reaches it, and its memberships. That it is in a room stands once,
+//! in a [`Membership`] that it shares with the room's members. Made and kept by `registry.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use roomcast_protocol::{RoomName, UserName};
 
 use super::batch::Batch;
 use super::event::Event;
-use super::membership::Membership;
-use crate::telemetry::{Events, TransportKind, Written};
+use crate::telemetry::{Telemetry, TransportKind, Written};
 
 /// A connection of this node, for as long as the process lives.
 pub(crate) type ConnectionId = u64;
@@ -68,7 +67,7 @@ pub(crate) struct Connection {
     user: UserName,
     outbound: Box<dyn Outbound>,
     memberships: Mutex<HashMap<RoomName, Arc<Membership>>>,
-    events: Events,
+    telemetry: Telemetry,
     connected_at: Instant,
     cut: AtomicBool,
 }
@@ -78,10 +77,10 @@ impl Connection {
         id: ConnectionId,
         user: UserName,
         outbound: Box<dyn Outbound>,
-        events: Events,
+        telemetry: Telemetry,
     ) -> Arc<Self> {
         let (memberships, cut) = (Mutex::default(), AtomicBool::new(false));
-        Arc::new(Self { id, user, outbound, memberships, events, connected_at: Instant::now(), cut })
+        Arc::new(Self { id, user, outbound, memberships, telemetry, connected_at: Instant::now(), cut })
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
@@ -115,14 +114,6 @@ impl Connection {
         self.memberships.lock().len()
     }
 
-    pub(super) fn add_membership(&self, membership: &Arc<Membership>) {
-        self.memberships.lock().insert(membership.room().clone(), Arc::clone(membership));
-    }
-
-    pub(super) fn remove_membership(&self, room: &RoomName) {
-        self.memberships.lock().remove(room);
-    }
-
     /// Sends what all members of a room get; says what was written.
     pub(crate) fn send(&self, batch: &Batch) -> Option<Written> {
         self.on_sent(self.outbound.send(batch))
@@ -131,14 +122,14 @@ impl Connection {
     /// Sends an event that only this connection gets.
     pub(crate) fn send_own(&self, event: &Event) {
         if let Some(sent) = self.on_sent(self.outbound.send_own(event)) {
-            self.events.written(&sent);
+            self.telemetry.wire.written(&sent);
         }
     }
 
     /// Closes the transport: the stock client comes back by itself.
     pub(crate) fn close(&self, reason: &'static str) {
         if !self.cut.swap(true, Ordering::AcqRel) {
-            self.events.cut(reason);
+            self.telemetry.connections.cut(reason);
             self.outbound.close();
         }
     }
@@ -153,5 +144,38 @@ impl Connection {
                 None
             }
         }
+    }
+}
+
+/// One connection in one room.
+pub(crate) struct Membership {
+    room: RoomName,
+    connection: Arc<Connection>,
+    /// Held while something is sent, so that nothing of the room is once the connection left it, even by a
+    /// fan-out over an earlier list of members.
+    ended: Mutex<bool>,
+}
+
+impl Membership {
+    pub(super) fn begin(room: &RoomName, connection: &Arc<Connection>) -> Arc<Self> {
+        let (connection, ended) = (Arc::clone(connection), Mutex::new(false));
+        let membership = Arc::new(Self { room: room.clone(), connection, ended });
+        membership.connection.memberships.lock().insert(room.clone(), Arc::clone(&membership));
+        membership
+    }
+
+    /// From now on nothing of the room reaches the connection.
+    pub(super) fn end(&self) {
+        *self.ended.lock() = true;
+        self.connection.memberships.lock().remove(&self.room);
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether it has ended, held still for as long as the answer is kept.
+    pub(super) fn ended(&self) -> MutexGuard<'_, bool> {
+        self.ended.lock()
     }
 }

@@ -9,8 +9,9 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::batch::Batch;
-use super::membership::{Members, Membership};
-use crate::telemetry::{Events, FanoutTotals};
+use super::connection::Membership;
+use super::membership::Members;
+use crate::telemetry::{FanoutTotals, Telemetry};
 
 /// Members up to which a room is served at once.
 const INLINE: usize = 128;
@@ -31,13 +32,13 @@ struct Job {
 /// A shard's way to its members.
 pub(crate) struct Fanout {
     jobs: mpsc::Sender<Job>,
-    events: Events,
+    telemetry: Telemetry,
 }
 
 /// Serves large rooms, one fan-out after the other.
 pub(crate) struct FanoutTask {
     jobs: mpsc::Receiver<Job>,
-    events: Events,
+    telemetry: Telemetry,
 }
 
 /// Too many fan-outs wait: the batch is the caller's again, to be sent with what comes behind it.
@@ -53,9 +54,12 @@ pub(crate) enum Places {
 }
 
 impl Fanout {
-    pub(crate) fn new(events: &Events) -> (Self, FanoutTask) {
+    pub(crate) fn new(telemetry: &Telemetry) -> (Self, FanoutTask) {
         let (sender, jobs) = mpsc::channel(QUEUE + RESERVED);
-        (Self { jobs: sender, events: events.clone() }, FanoutTask { jobs, events: events.clone() })
+        (
+            Self { jobs: sender, telemetry: telemetry.clone() },
+            FanoutTask { jobs, telemetry: telemetry.clone() },
+        )
     }
 
     /// Sends a batch to every member there is now, behind what was sent to them before.
@@ -67,7 +71,7 @@ impl Fanout {
             batch.begin_write(members.len());
             let (mut totals, begun) = (FanoutTotals::default(), Instant::now());
             members.list().iter().for_each(|member| send(&batch, member, &mut totals));
-            self.events.fanned_out(batch.len(), batch.oldest(), &totals, begun.elapsed());
+            fanned_out(&self.telemetry, &batch, &totals, begun);
             return Ok(());
         }
         if places == Places::Open && self.jobs.capacity() <= RESERVED {
@@ -102,9 +106,14 @@ impl FanoutTask {
                 tokio::task::yield_now().await;
             }
             under_way.fetch_sub(1, Ordering::AcqRel);
-            self.events.fanned_out(batch.len(), batch.oldest(), &totals, begun.elapsed());
+            fanned_out(&self.telemetry, &batch, &totals, begun);
         }
     }
+}
+
+fn fanned_out(telemetry: &Telemetry, batch: &Batch, totals: &FanoutTotals, begun: Instant) {
+    telemetry.rooms.fanned_out(batch.len(), batch.oldest(), totals, begun.elapsed());
+    telemetry.wire.written(&totals.written);
 }
 
 /// To one member. Counts into `totals`, which cost nothing from member to member.

@@ -1,38 +1,12 @@
-//! Memberships: that a connection is in a room stands once, in a [`Membership`] that the connection and the
-//! room's [`Members`] share. Called by `room/worker.rs`, which adds and removes; read by `fanout.rs`.
+//! The members of one room on this node. Called by `room/worker.rs`, which adds and removes; read by `fanout.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
 use roomcast_protocol::RoomName;
 
-use super::connection::{Connection, ConnectionId};
-
-/// One connection in one room.
-pub(crate) struct Membership {
-    room: RoomName,
-    connection: Arc<Connection>,
-    /// Held while something is sent, so that nothing of the room is once the connection left it, even by a
-    /// fan-out over an earlier list of members.
-    ended: Mutex<bool>,
-}
-
-impl Membership {
-    pub(super) fn room(&self) -> &RoomName {
-        &self.room
-    }
-
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
-    /// Whether it has ended, held still for as long as the answer is kept.
-    pub(super) fn ended(&self) -> MutexGuard<'_, bool> {
-        self.ended.lock()
-    }
-}
+use super::connection::{Connection, ConnectionId, Membership};
 
 /// The members of one room, shared with fan-outs under way and copied only when it changes meanwhile.
 #[derive(Default)]
@@ -52,10 +26,8 @@ impl Members {
         if self.at.contains_key(&connection.id()) {
             return;
         }
-        let (connection, ended) = (Arc::clone(connection), Mutex::new(false));
-        let membership = Arc::new(Membership { room: room.clone(), connection, ended });
-        membership.connection.add_membership(&membership);
-        self.at.insert(membership.connection.id(), self.list.len());
+        let membership = Membership::begin(room, connection);
+        self.at.insert(connection.id(), self.list.len());
         Arc::make_mut(&mut self.list).push(membership);
     }
 
@@ -64,11 +36,9 @@ impl Members {
     pub(crate) fn remove(&mut self, id: ConnectionId) {
         let Some(at) = self.at.remove(&id) else { return };
         let list = Arc::make_mut(&mut self.list);
-        let membership = list.swap_remove(at);
-        *membership.ended.lock() = true;
-        membership.connection.remove_membership(&membership.room);
+        list.swap_remove(at).end();
         if let Some(moved) = list.get(at) {
-            self.at.insert(moved.connection.id(), at);
+            self.at.insert(moved.connection().id(), at);
         }
     }
 

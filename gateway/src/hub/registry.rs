@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use roomcast_protocol::UserName;
 
 use super::connection::{Connection, ConnectionId, Outbound};
-use crate::telemetry::{Events, TransportKind};
+use crate::telemetry::{Telemetry, TransportKind};
 
 /// A handle; clones share the connections.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub(crate) struct Registry(Arc<Inner>);
 struct Inner {
     next: AtomicU64,
     index: Mutex<Index>,
-    events: Events,
+    telemetry: Telemetry,
 }
 
 #[derive(Default)]
@@ -30,8 +30,8 @@ struct Index {
 }
 
 impl Registry {
-    pub(crate) fn new(events: Events) -> Self {
-        Self(Arc::new(Inner { next: AtomicU64::new(0), index: Mutex::default(), events }))
+    pub(crate) fn new(telemetry: Telemetry) -> Self {
+        Self(Arc::new(Inner { next: AtomicU64::new(0), index: Mutex::default(), telemetry }))
     }
 
     /// Adds a connection of a user; answers as which kind it is counted, too.
@@ -42,7 +42,7 @@ impl Registry {
     ) -> (Arc<Connection>, TransportKind) {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let kind = outbound.kind();
-        let connection = Connection::new(id, user.clone(), outbound, self.0.events.clone());
+        let connection = Connection::new(id, user.clone(), outbound, self.0.telemetry.clone());
         let mut index = self.0.index.lock();
         index.by_id.insert(id, Arc::clone(&connection));
         index.by_user.entry(user).or_default().push(id);
@@ -88,7 +88,7 @@ impl Registry {
         self.0.index.lock().polling.retain(|_, connection| {
             let polls = connection.outbound().kind() == TransportKind::Polling;
             if !polls {
-                self.0.events.upgraded();
+                self.0.telemetry.connections.upgraded();
             }
             polls
         });

@@ -9,7 +9,7 @@ use roomcast_protocol::server::Restarting;
 use roomcast_protocol::{RoomName, UserName};
 
 use super::*;
-use crate::telemetry::{Events, TransportKind, Written};
+use crate::telemetry::{Telemetry, TransportKind, Written};
 
 /// What a transport was sent: the numbers of `restarting` events.
 type Log = Arc<Mutex<Vec<u32>>>;
@@ -68,7 +68,7 @@ impl Outbound for Transport {
 }
 
 struct Hub {
-    events: Events,
+    telemetry: Telemetry,
     registry: Registry,
     encodes: Arc<AtomicUsize>,
     closed: Arc<AtomicUsize>,
@@ -76,9 +76,9 @@ struct Hub {
 
 impl Hub {
     fn new() -> Self {
-        let events = Events::new(&Metrics::new("test").unwrap()).unwrap();
-        let registry = Registry::new(events.clone());
-        Self { events, registry, encodes: Arc::default(), closed: Arc::default() }
+        let telemetry = Telemetry::new(&Metrics::new("test").unwrap()).unwrap();
+        let registry = Registry::new(telemetry.clone());
+        Self { telemetry, registry, encodes: Arc::default(), closed: Arc::default() }
     }
 
     fn connect(&self, user: &str, encoding: u8, fails: Option<SendError>) -> (Arc<Connection>, Log) {
@@ -115,7 +115,7 @@ fn a_batch_is_encoded_once_for_each_namespace() {
         let (connection, _) = hub.connect(&format!("u{n}"), n % 2, None);
         members.add(&room(), &connection);
     }
-    let (fanout, _task) = Fanout::new(&hub.events);
+    let (fanout, _task) = Fanout::new(&hub.telemetry);
     assert!(fanout.send(&members, batch([1, 2, 3]), Places::Open).is_ok());
     assert_eq!(hub.encodes.load(Ordering::Relaxed), 2);
 }
@@ -135,7 +135,7 @@ fn a_membership_stands_once() {
 #[tokio::test]
 async fn order_holds_when_a_room_grows_and_shrinks_across_the_bound() {
     let hub = Hub::new();
-    let (fanout, task) = Fanout::new(&hub.events);
+    let (fanout, task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
     let (first, log) = hub.connect("first", 0, None);
     members.add(&room(), &first);
@@ -154,7 +154,7 @@ async fn order_holds_when_a_room_grows_and_shrinks_across_the_bound() {
 #[tokio::test]
 async fn nothing_of_a_room_reaches_whoever_left_it_even_from_a_fan_out_under_way() {
     let hub = Hub::new();
-    let (fanout, task) = Fanout::new(&hub.events);
+    let (fanout, task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
     let connected: Vec<_> = (0..300).map(|n| hub.connect(&format!("u{n}"), 0, None)).collect();
     connected.iter().for_each(|(connection, _)| members.add(&room(), connection));
@@ -170,7 +170,7 @@ async fn nothing_of_a_room_reaches_whoever_left_it_even_from_a_fan_out_under_way
 #[test]
 fn a_full_queue_hands_the_batch_back_and_keeps_places_for_joins() {
     let hub = Hub::new();
-    let (fanout, _task) = Fanout::new(&hub.events);
+    let (fanout, _task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
     for n in 0..200 {
         members.add(&room(), &hub.connect(&format!("u{n}"), 0, None).0);
@@ -190,7 +190,7 @@ fn a_full_queue_hands_the_batch_back_and_keeps_places_for_joins() {
 #[test]
 fn a_slow_reader_is_closed_once_and_others_are_not() {
     let hub = Hub::new();
-    let (fanout, _task) = Fanout::new(&hub.events);
+    let (fanout, _task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
     let (slow, _) = hub.connect("slow", 0, Some(SendError::SlowReader));
     let (skipped, _) = hub.connect("skipped", 0, Some(SendError::Skipped));

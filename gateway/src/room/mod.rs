@@ -92,7 +92,7 @@ impl Rooms {
     /// Starts the workers.
     pub(crate) fn start(&self, unstarted: Unstarted, around: &Surroundings) {
         for ((receiver, gap), shard) in unstarted.0.into_iter().zip(self.0.iter()) {
-            let (fanout, runner) = Fanout::new(&around.events);
+            let (fanout, runner) = Fanout::new(&around.telemetry);
             let worker = Worker::new(receiver, gap, shard.commands.downgrade(), fanout, around.clone());
             around.lifecycle.spawn_until_hard("rooms", worker.run());
             around.lifecycle.spawn_until_hard("fanout", runner.run());

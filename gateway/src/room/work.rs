@@ -16,7 +16,7 @@ use super::state::{Entering, Pace, Past};
 use super::worker::Command;
 use crate::hub::Connection;
 use crate::node::Node;
-use crate::telemetry::Events;
+use crate::telemetry::Telemetry;
 
 /// Requests of rooms to the store under way at once.
 const AT_ONCE: usize = 256;
@@ -28,7 +28,7 @@ const HEAL_RETRY: Duration = Duration::from_millis(200);
 pub(crate) struct Surroundings {
     pub(crate) store: Store,
     pub(crate) node: Node,
-    pub(crate) events: Events,
+    pub(crate) telemetry: Telemetry,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) pace: Pace,
     /// How long messages of a busy room are gathered.
@@ -42,12 +42,12 @@ impl Surroundings {
     pub(crate) fn new(
         store: Store,
         node: Node,
-        events: Events,
+        telemetry: Telemetry,
         lifecycle: Lifecycle,
         pace: Pace,
         gather: Duration,
     ) -> Self {
-        Self { store, node, events, lifecycle, pace, gather, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { store, node, telemetry, lifecycle, pace, gather, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     fn spawn<F>(&self, what: &'static str, results: mpsc::WeakSender<Command>, work: F)
@@ -75,7 +75,7 @@ impl Surroundings {
     }
 
     fn failed(&self, what: &'static str, error: &StoreError) {
-        self.events.store_failed(what, error);
+        self.telemetry.cluster.store_failed(what, error);
     }
 
     /// Subscribes, then reads where the room stands.
@@ -178,7 +178,7 @@ impl Surroundings {
                     Healed::Failed
                 }
             };
-            around.events.healed(healed.outcome());
+            around.telemetry.rooms.healed(healed.outcome());
             Command::Healed { room, healed }
         });
     }

@@ -150,7 +150,7 @@ impl Worker {
                 () = until(alarm) => self.ring(),
             }
             if self.gap.noted.swap(false, Ordering::AcqRel) {
-                self.around.events.gap();
+                self.around.telemetry.rooms.gap();
                 self.each_room(Room::gap);
             }
         }
@@ -245,7 +245,7 @@ impl Worker {
                     self.change_members(room, |members| members.remove(client.id()));
                     self.flush(room, Places::Reserved);
                     (ticket.respond)(Ok(entered));
-                    self.around.events.joined();
+                    self.around.telemetry.rooms.joined();
                     self.change_members(room, |members| members.add(room, &client));
                 }
                 Effect::Unseat(client) => self.change_members(room, |members| members.remove(client)),
@@ -255,7 +255,7 @@ impl Worker {
                 }
                 Effect::Deliver(message) => self.push(room, Event::Message(message)),
                 Effect::Resync(epoch) => {
-                    self.around.events.resync();
+                    self.around.telemetry.rooms.resync();
                     self.push(room, Event::Resync(Resync { room: room.clone(), epoch }));
                 }
                 Effect::Tell(told) => self.push(room, presence_event(room, told)),
@@ -310,7 +310,7 @@ impl Worker {
         if let Some(entry) = self.rooms.get_mut(room) {
             let before = entry.members.len();
             change(&mut entry.members);
-            self.around.events.members_changed(before, entry.members.len());
+            self.around.telemetry.rooms.members_changed(before, entry.members.len());
         }
     }
 

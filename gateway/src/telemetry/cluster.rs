@@ -8,9 +8,7 @@ use roomcast_ops::metrics::SECONDS;
 use roomcast_ops::{Metrics, MetricsError};
 use roomcast_store::{Observer, StoreError, StoreMetrics};
 
-use super::Events;
-
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     bus_up: IntGauge,
     bus_lag: Histogram,
     bus_messages: IntCounter,
@@ -48,16 +46,16 @@ impl Cluster {
     }
 }
 
-impl Events {
+impl Cluster {
     /// Looked up at each scrape.
     pub(crate) fn cluster_seen(&self, redis_up: bool, lease_held: bool) {
-        self.0.cluster.redis_up.set(i64::from(redis_up));
-        self.0.cluster.lease_held.set(i64::from(lease_held));
+        self.redis_up.set(i64::from(redis_up));
+        self.lease_held.set(i64::from(lease_held));
     }
 
     /// There is no Redis, so no bus that could be lost.
     pub(crate) fn alone(&self) {
-        self.0.cluster.bus_up.set(1);
+        self.bus_up.set(1);
     }
 
     /// A part of the gateway did not get what it asked of the store, which has counted that itself.
@@ -66,24 +64,24 @@ impl Events {
     }
 }
 
-impl Observer for Events {
+impl Observer for Cluster {
     fn request(&self, operation: &'static str, took: Option<Duration>, failed: Option<&StoreError>) {
-        self.0.cluster.store.request(operation, took, failed);
+        self.store.request(operation, took, failed);
     }
 
     fn bus_message(&self) {
-        self.0.cluster.bus_messages.inc();
+        self.bus_messages.inc();
     }
 
     fn bus_beat(&self, came_back_after: Option<Duration>) {
-        self.0.cluster.bus_up.set(i64::from(came_back_after.is_some()));
+        self.bus_up.set(i64::from(came_back_after.is_some()));
         if let Some(lag) = came_back_after {
-            self.0.cluster.bus_lag.observe(lag.as_secs_f64());
+            self.bus_lag.observe(lag.as_secs_f64());
         }
     }
 
     fn resubscribed(&self, took: Duration) {
         tracing::info!(?took, "every room is subscribed again");
-        self.0.cluster.resubscribe_seconds.observe(took.as_secs_f64());
+        self.resubscribe_seconds.observe(took.as_secs_f64());
     }
 }

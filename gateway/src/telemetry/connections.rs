@@ -7,7 +7,7 @@ use roomcast_ops::metrics::{CounterSet, GaugeSet, SECONDS};
 use roomcast_ops::{Metrics, MetricsError};
 use roomcast_protocol::{Code, event};
 
-use super::{Events, gauge};
+use super::gauge;
 
 /// How a client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Forwarded {
     }
 }
 
-pub(super) struct Connections {
+pub(crate) struct Connections {
     connections: GaugeSet,
     connects: CounterSet,
     connect_seconds: Histogram,
@@ -159,56 +159,54 @@ impl Connections {
     }
 }
 
-impl Events {
+impl Connections {
     /// A connect packet was answered with yes.
     pub(crate) fn connected(&self, transport: TransportKind, took: Duration) {
-        let own = &self.0.connections;
-        own.connections.add(transport.name(), 1);
-        own.connects.inc("ok");
-        own.connect_seconds.observe(took.as_secs_f64());
+        self.connections.add(transport.name(), 1);
+        self.connects.inc("ok");
+        self.connect_seconds.observe(took.as_secs_f64());
     }
 
     /// A connect packet was answered with no, or its transport was closed because it could not be answered.
     pub(crate) fn connect_refused(&self, code: Code, took: Duration) {
-        let own = &self.0.connections;
-        own.connects.inc(code.name());
-        own.connect_seconds.observe(took.as_secs_f64());
+        self.connects.inc(code.name());
+        self.connect_seconds.observe(took.as_secs_f64());
         self.refused(code);
     }
 
     /// A client that began with long-polling goes on by WebSocket.
     pub(crate) fn upgraded(&self) {
-        self.0.connections.connections.add(TransportKind::Polling.name(), -1);
-        self.0.connections.connections.add(TransportKind::WebSocket.name(), 1);
+        self.connections.add(TransportKind::Polling.name(), -1);
+        self.connections.add(TransportKind::WebSocket.name(), 1);
     }
 
     pub(crate) fn disconnected(&self, transport: TransportKind, reason: &'static str) {
-        self.0.connections.connections.add(transport.name(), -1);
-        self.0.connections.disconnects.inc(reason);
+        self.connections.add(transport.name(), -1);
+        self.disconnects.inc(reason);
     }
 
     pub(crate) fn cut(&self, reason: &'static str) {
         tracing::info!(reason, "a transport was closed");
-        self.0.connections.cuts.inc(reason);
+        self.cuts.inc(reason);
     }
 
     pub(crate) fn refused(&self, code: Code) {
-        self.0.connections.refusals.inc(code.name());
+        self.refusals.inc(code.name());
     }
 
     /// A client sent an event, whatever comes of it.
     pub(crate) fn received(&self, event: &str) {
-        self.0.connections.received.inc(event);
+        self.received.inc(event);
     }
 
     /// A request was passed to the gateway that owns its session.
     pub(crate) fn forwarded(&self, kind: Forward, outcome: Forwarded) {
-        self.0.connections.forwarded.with_label_values(&[kind.name(), outcome.name()]).inc();
+        self.forwarded.with_label_values(&[kind.name(), outcome.name()]).inc();
     }
 
     /// Looked up at each scrape: whether the node is draining, and how many clients it has left.
     pub(crate) fn drain_seen(&self, draining: bool, clients: usize) {
-        self.0.connections.draining.set(i64::from(draining));
-        self.0.connections.drain_remaining.set(if draining { gauge(clients) } else { 0 });
+        self.draining.set(i64::from(draining));
+        self.drain_remaining.set(if draining { gauge(clients) } else { 0 });
     }
 }

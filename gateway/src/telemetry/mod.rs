@@ -17,13 +17,13 @@ pub(crate) use rooms::{FanoutTotals, HealOutcome};
 pub(crate) use wire::Written;
 
 /// Every metric of this process, registered; called on the runtime that serves.
-pub(crate) fn begin() -> Result<(Metrics, Events, Readiness), MetricsError> {
+pub(crate) fn register() -> Result<(Metrics, Telemetry, Readiness), MetricsError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
     metrics.publish_runtime(&tokio::runtime::Handle::current())?;
-    let (events, readiness) = (Events::new(&metrics)?, Readiness::new());
+    let (telemetry, readiness) = (Telemetry::new(&metrics)?, Readiness::new());
     readiness.publish(&metrics)?;
     readiness.degrade("redis", false);
-    Ok((metrics, events, readiness))
+    Ok((metrics, telemetry, readiness))
 }
 
 /// What docs/METRICS.md says of this process; called on a runtime.
@@ -31,27 +31,37 @@ pub(crate) fn begin() -> Result<(Metrics, Events, Readiness), MetricsError> {
 /// # Errors
 /// A metric's name breaks a rule.
 pub fn inventory() -> Result<String, MetricsError> {
-    begin().map(|(metrics, ..)| metrics.markdown("roomcast-gateway"))
+    register().map(|(metrics, ..)| metrics.markdown("roomcast-gateway"))
 }
 
 /// A handle; clones share the metrics.
 #[derive(Clone)]
-pub(crate) struct Events(Arc<Inner>);
+pub(crate) struct Telemetry(Arc<Groups>);
 
-struct Inner {
-    connections: connections::Connections,
-    rooms: rooms::Rooms,
-    wire: wire::Wire,
-    cluster: cluster::Cluster,
+/// What is counted, by what it is about.
+pub(crate) struct Groups {
+    pub(crate) connections: connections::Connections,
+    pub(crate) rooms: rooms::Rooms,
+    pub(crate) wire: wire::Wire,
+    /// Also the store's observer.
+    pub(crate) cluster: Arc<cluster::Cluster>,
 }
 
-impl Events {
+impl std::ops::Deref for Telemetry {
+    type Target = Groups;
+
+    fn deref(&self) -> &Groups {
+        &self.0
+    }
+}
+
+impl Telemetry {
     pub(crate) fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Groups {
             connections: connections::Connections::new(metrics)?,
             rooms: rooms::Rooms::new(metrics)?,
             wire: wire::Wire::new(metrics)?,
-            cluster: cluster::Cluster::new(metrics)?,
+            cluster: Arc::new(cluster::Cluster::new(metrics)?),
         })))
     }
 }

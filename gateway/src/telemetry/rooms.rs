@@ -8,13 +8,13 @@ use roomcast_ops::metrics::{CounterSet, SECONDS, SHORT_SECONDS};
 use roomcast_ops::{Metrics, MetricsError};
 
 use super::wire::Written;
-use super::{Events, count, gauge};
+use super::{count, gauge};
 
 /// Bucket bounds for members of a room.
 const MEMBERS: &[f64] =
     &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 50_000.0];
 
-pub(super) struct Rooms {
+pub(crate) struct Rooms {
     rooms: IntGauge,
     members: IntGauge,
     joins: IntCounter,
@@ -103,19 +103,19 @@ pub(crate) struct FanoutTotals {
     pub(crate) written: Written,
 }
 
-impl Events {
+impl Rooms {
     /// A room had so many members on this node, and has so many now.
     pub(crate) fn members_changed(&self, before: usize, after: usize) {
-        self.0.rooms.members.add(gauge(after) - gauge(before));
-        self.0.rooms.rooms.add(i64::from(after > 0) - i64::from(before > 0));
+        self.members.add(gauge(after) - gauge(before));
+        self.rooms.add(i64::from(after > 0) - i64::from(before > 0));
     }
 
     pub(crate) fn joined(&self) {
-        self.0.rooms.joins.inc();
+        self.joins.inc();
     }
 
     pub(crate) fn stored(&self) {
-        self.0.rooms.stored.inc();
+        self.stored.inc();
     }
 
     /// A batch of so many events left for the members of a room; `oldest` is when its first message was
@@ -130,28 +130,26 @@ impl Events {
         if totals.members == 0 {
             return;
         }
-        let own = &self.0.rooms;
-        own.delivered.inc_by(count(events * totals.members));
+        self.delivered.inc_by(count(events * totals.members));
         #[expect(clippy::cast_precision_loss, reason = "a node has fewer members than that")]
-        own.fanout_members.observe(totals.members as f64);
-        own.fanout_seconds.observe(took.as_secs_f64());
-        self.written(&totals.written);
+        self.fanout_members.observe(totals.members as f64);
+        self.fanout_seconds.observe(took.as_secs_f64());
         if let Some(stored) = oldest {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            own.lag.observe(now.saturating_sub(Duration::from_millis(stored)).as_secs_f64());
+            self.lag.observe(now.saturating_sub(Duration::from_millis(stored)).as_secs_f64());
         }
     }
 
     pub(crate) fn gap(&self) {
-        self.0.rooms.gaps.inc();
+        self.gaps.inc();
     }
 
     pub(crate) fn healed(&self, outcome: HealOutcome) {
-        self.0.rooms.heals.inc(outcome.name());
+        self.heals.inc(outcome.name());
     }
 
     pub(crate) fn resync(&self) {
         tracing::warn!("the log of a room cannot fill a gap: its members read it anew");
-        self.0.rooms.resyncs.inc();
+        self.resyncs.inc();
     }
 }

@@ -7,13 +7,13 @@ use super::*;
 
 struct Measured {
     metrics: Metrics,
-    events: Events,
+    telemetry: Telemetry,
 }
 
 impl Measured {
     fn new() -> Self {
-        let (metrics, events, _) = begin().unwrap();
-        Self { metrics, events }
+        let (metrics, telemetry, _) = register().unwrap();
+        Self { metrics, telemetry }
     }
 
     fn value(&self, series: &str) -> f64 {
@@ -66,12 +66,12 @@ async fn every_series_of_a_closed_set_is_there_from_the_start() {
 #[tokio::test]
 async fn a_fan_out_is_counted_once_with_its_sums() {
     let measured = Measured::new();
-    let events = &measured.events;
+    let telemetry = &measured.telemetry;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let milliseconds = |at: Duration| u64::try_from(at.as_millis()).unwrap();
     let totals = FanoutTotals { members: 300, written: Written { writes: 290, frames: 580, bytes: 9_000 } };
     let stored = milliseconds(now.saturating_sub(Duration::from_secs(3)));
-    events.fanned_out(2, Some(stored), &totals, Duration::from_micros(40));
+    telemetry.rooms.fanned_out(2, Some(stored), &totals, Duration::from_micros(40));
     measured.has(&[
         ("roomcast_deliveries_total", 600.0),
         ("roomcast_writes_total", 290.0),
@@ -84,13 +84,13 @@ async fn a_fan_out_is_counted_once_with_its_sums() {
         ("roomcast_delivery_lag_seconds_bucket{le=\"5\"}", 1.0),
     ]);
     let before = measured.value("roomcast_delivery_lag_seconds_sum");
-    events.fanned_out(1, Some(milliseconds(now) + 60_000), &totals, Duration::ZERO);
+    telemetry.rooms.fanned_out(1, Some(milliseconds(now) + 60_000), &totals, Duration::ZERO);
     measured.has(&[
         ("roomcast_delivery_lag_seconds_count", 2.0),
         ("roomcast_delivery_lag_seconds_sum", before), // a clock that is ahead of ours is no lag
     ]);
-    events.fanned_out(1, None, &totals, Duration::ZERO);
-    events.fanned_out(1, Some(stored), &FanoutTotals::default(), Duration::ZERO);
+    telemetry.rooms.fanned_out(1, None, &totals, Duration::ZERO);
+    telemetry.rooms.fanned_out(1, Some(stored), &FanoutTotals::default(), Duration::ZERO);
     measured.has(&[
         ("roomcast_delivery_lag_seconds_count", 2.0),
         ("roomcast_fanout_members_count", 3.0),
@@ -101,19 +101,19 @@ async fn a_fan_out_is_counted_once_with_its_sums() {
 #[tokio::test]
 async fn gauges_follow_what_comes_and_goes() {
     let measured = Measured::new();
-    let events = &measured.events;
-    events.connected(TransportKind::Polling, Duration::from_millis(3));
-    events.connected(TransportKind::WebSocket, Duration::from_millis(3));
-    events.upgraded();
-    events.connect_refused(Code::UsernameTaken, Duration::from_millis(700));
-    events.disconnected(TransportKind::WebSocket, "heartbeat");
+    let telemetry = &measured.telemetry;
+    telemetry.connections.connected(TransportKind::Polling, Duration::from_millis(3));
+    telemetry.connections.connected(TransportKind::WebSocket, Duration::from_millis(3));
+    telemetry.connections.upgraded();
+    telemetry.connections.connect_refused(Code::UsernameTaken, Duration::from_millis(700));
+    telemetry.connections.disconnected(TransportKind::WebSocket, "heartbeat");
     [(0, 1), (1, 2), (2, 2), (2, 0), (0, 5)]
         .iter()
-        .for_each(|(before, after)| events.members_changed(*before, *after));
-    events.queued(0, 700);
-    events.queued(700, 200);
-    events.received("join");
-    events.received("a name that a client made up");
+        .for_each(|(before, after)| telemetry.rooms.members_changed(*before, *after));
+    telemetry.wire.queued(0, 700);
+    telemetry.wire.queued(700, 200);
+    telemetry.connections.received("join");
+    telemetry.connections.received("a name that a client made up");
     measured.has(&[
         ("roomcast_connections{transport=\"polling\"}", 0.0),
         ("roomcast_connections{transport=\"websocket\"}", 1.0),
@@ -128,22 +128,22 @@ async fn gauges_follow_what_comes_and_goes() {
         ("roomcast_events_received_total{event=\"join\"}", 1.0),
         ("roomcast_events_received_total{event=\"other\"}", 1.0),
     ]);
-    events.drain_seen(true, 7);
+    telemetry.connections.drain_seen(true, 7);
     measured.has(&[("roomcast_draining", 1.0), ("roomcast_drain_remaining", 7.0)]);
 }
 
 #[tokio::test]
 async fn the_store_is_observed() {
     let measured = Measured::new();
-    let events = &measured.events;
-    events.request("publish", Some(Duration::from_millis(2)), None);
-    events.request("history", Some(Duration::from_secs(2)), Some(&StoreError::Unknown("gone".into())));
-    events.request("publish", None, Some(&StoreError::Unavailable("not connected".into())));
-    events.bus_message();
-    events.bus_beat(Some(Duration::from_millis(2)));
+    let telemetry = &measured.telemetry;
+    telemetry.cluster.request("publish", Some(Duration::from_millis(2)), None);
+    telemetry.cluster.request("history", Some(Duration::from_secs(2)), Some(&StoreError::Unknown("gone".into())));
+    telemetry.cluster.request("publish", None, Some(&StoreError::Unavailable("not connected".into())));
+    telemetry.cluster.bus_message();
+    telemetry.cluster.bus_beat(Some(Duration::from_millis(2)));
     measured.has(&[("roomcast_bus_up", 1.0), ("roomcast_bus_lag_seconds_count", 1.0)]);
-    events.bus_beat(None);
-    events.resubscribed(Duration::from_millis(80));
+    telemetry.cluster.bus_beat(None);
+    telemetry.cluster.resubscribed(Duration::from_millis(80));
     measured.has(&[
         ("roomcast_redis_duration_seconds_count{operation=\"publish\"}", 1.0),
         ("roomcast_redis_duration_seconds_count{operation=\"history\"}", 1.0),

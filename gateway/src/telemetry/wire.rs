@@ -4,9 +4,9 @@
 use prometheus::{IntCounter, IntGauge};
 use roomcast_ops::{Metrics, MetricsError};
 
-use super::{Events, count, gauge};
+use super::{count, gauge};
 
-pub(super) struct Wire {
+pub(crate) struct Wire {
     received_bytes: IntCounter,
     sent_bytes: IntCounter,
     writes: IntCounter,
@@ -50,19 +50,19 @@ impl Written {
     }
 }
 
-impl Events {
+impl Wire {
     pub(crate) fn read(&self, bytes: usize) {
-        self.0.wire.received_bytes.inc_by(count(bytes));
+        self.received_bytes.inc_by(count(bytes));
     }
 
     pub(crate) fn written(&self, written: &Written) {
-        self.0.wire.writes.inc_by(count(written.writes));
-        self.0.wire.frames.inc_by(count(written.frames));
-        self.0.wire.sent_bytes.inc_by(count(written.bytes));
+        self.writes.inc_by(count(written.writes));
+        self.frames.inc_by(count(written.frames));
+        self.sent_bytes.inc_by(count(written.bytes));
     }
 
     /// So many bytes waited for a client, and so many do now.
     pub(crate) fn queued(&self, before: usize, after: usize) {
-        self.0.wire.queue_bytes.add(gauge(after) - gauge(before));
+        self.queue_bytes.add(gauge(after) - gauge(before));
     }
 }

@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::{Events, Forward, Forwarded};
+use crate::telemetry::{Forward, Forwarded, Telemetry};
 use directory::Directory;
 pub(crate) use handshake::Secret;
 use owner::Failure;
@@ -69,7 +69,7 @@ struct Inner {
     longest_poll: Duration,
     /// How long ending the tunnels may take at the end.
     drain: Duration,
-    events: Events,
+    telemetry: Telemetry,
     lifecycle: Lifecycle,
     /// Nothing is taken from others any more.
     closed: CancellationToken,
@@ -82,13 +82,13 @@ pub(crate) struct PeerConfig {
     /// How long a poll waits at most when there is nothing to say.
     pub(crate) longest_poll: Duration,
     pub(crate) drain: Duration,
-    pub(crate) events: Events,
+    pub(crate) telemetry: Telemetry,
     pub(crate) lifecycle: Lifecycle,
 }
 
 impl Peers {
     pub(crate) fn new(nodes: Arc<dyn Nodes>, config: PeerConfig) -> Self {
-        let PeerConfig { tag, secret, longest_poll, drain, events, lifecycle } = config;
+        let PeerConfig { tag, secret, longest_poll, drain, telemetry, lifecycle } = config;
         Self(Arc::new(Inner {
             tag,
             secret,
@@ -96,7 +96,7 @@ impl Peers {
             forward_permits: Arc::new(Semaphore::new(MAX_FORWARDED)),
             longest_poll,
             drain,
-            events,
+            telemetry,
             lifecycle,
             closed: CancellationToken::new(),
         }))
@@ -135,7 +135,7 @@ impl Peers {
         *forwarded.uri_mut() = path_and_query(&head.uri);
         copy(&head.headers, forwarded.headers_mut(), &[CONTENT_TYPE]);
         let forwarded = self.forward(tag, forwarded).await;
-        self.0.events.forwarded(Forward::Poll, outcome(&forwarded));
+        self.0.telemetry.connections.forwarded(Forward::Poll, outcome(&forwarded));
         forwarded.ok().map(|(response, _)| response)
     }
 
@@ -148,7 +148,7 @@ impl Peers {
         forwarded.headers_mut().extend(asked.map(|(name, value)| (name, HeaderValue::from_static(value))));
         copy(request.headers(), forwarded.headers_mut(), &[SEC_WEBSOCKET_KEY]);
         let forwarded = self.forward(tag, forwarded).await;
-        self.0.events.forwarded(Forward::Upgrade, outcome(&forwarded));
+        self.0.telemetry.connections.forwarded(Forward::Upgrade, outcome(&forwarded));
         let (mut response, permit) = forwarded.ok()?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (near, far) = (hyper::upgrade::on(&mut request), hyper::upgrade::on(&mut response));

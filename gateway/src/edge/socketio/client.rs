@@ -15,7 +15,7 @@ use super::packet::Packet;
 use crate::chat::{Actor, Chat, Reply, Request, Rights};
 use crate::hub::{Connection, Outbound as _};
 use crate::room::Departure;
-use crate::telemetry::Events;
+use crate::telemetry::Telemetry;
 use crate::users::Held;
 
 /// A client, as its socket keeps it.
@@ -47,13 +47,13 @@ impl Client {
 
     /// Takes an event. Runs on the connection's reader, one event after the other: that keeps their order.
     pub(super) fn receive(self: Arc<Self>, chat: &Chat, lifecycle: &Lifecycle, packet: Packet) {
-        chat.events.received(&packet.event);
+        chat.telemetry.connections.received(&packet.event);
         match self.queue.push(Item::Event(packet), || self.outbound.pause(true)) {
             Pushed::Waits | Pushed::Refused(Item::Departed(_)) => {}
             Pushed::Begin => self.work(chat, lifecycle),
             Pushed::Refused(Item::Event(packet)) => {
                 let why = "too many of your events are waiting; slow down";
-                let answer = Answer::new(&self, &chat.events, packet.ack, packet.ack_id);
+                let answer = Answer::new(&self, &chat.telemetry, packet.ack, packet.ack_id);
                 answer.respond(Err(Refusal::new(Code::Busy, why)));
             }
         }
@@ -88,7 +88,7 @@ impl Client {
     /// One event, to its answer.
     async fn handle(self: &Arc<Self>, chat: &Chat, packet: Packet) {
         let Packet { event, payload, ack, ack_id } = packet;
-        let answer = Answer::new(self, &chat.events, ack, ack_id);
+        let answer = Answer::new(self, &chat.telemetry, ack, ack_id);
         match self.outbound.namespace().dialect().decode(&event, &payload) {
             Ok(command) => {
                 let urgent = self.queue.waits();
@@ -116,20 +116,20 @@ fn span_name(event: &str) -> &'static str {
 /// The answer to one event of a client.
 struct Answer {
     client: Arc<Client>,
-    events: Events,
+    telemetry: Telemetry,
     ack: AckSender,
     ack_id: Option<i64>,
 }
 
 impl Answer {
-    fn new(client: &Arc<Client>, events: &Events, ack: AckSender, ack_id: Option<i64>) -> Self {
-        Self { client: Arc::clone(client), events: events.clone(), ack, ack_id }
+    fn new(client: &Arc<Client>, telemetry: &Telemetry, ack: AckSender, ack_id: Option<i64>) -> Self {
+        Self { client: Arc::clone(client), telemetry: telemetry.clone(), ack, ack_id }
     }
 
     fn respond(self, reply: Result<Reply, Refusal>) {
-        let Self { client, events, ack, ack_id } = self;
+        let Self { client, telemetry, ack, ack_id } = self;
         if let Err(refusal) = &reply {
-            events.refused(refusal.code);
+            telemetry.connections.refused(refusal.code);
             trace::fail(refusal.code.name());
         }
         let outbound = &client.outbound;
@@ -139,7 +139,7 @@ impl Answer {
         };
         let sent = outbound.answer(ack, ack_id, &encoded);
         if let Some(written) = client.connection.on_sent(sent) {
-            events.written(&written);
+            telemetry.wire.written(&written);
         }
     }
 }

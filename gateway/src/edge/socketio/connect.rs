@@ -45,7 +45,7 @@ pub(super) fn mount(io: &SocketIo, context: &Arc<ClientContext>, namespace: &'st
                 Ok(())
             }
             Err(NotYours::Refused(refusal)) => {
-                admitting.chat.events.connect_refused(refusal.code, began.elapsed());
+                admitting.chat.telemetry.connections.connect_refused(refusal.code, began.elapsed());
                 transport.connect_answered(&socket);
                 Err(refusal.code.name())
             }
@@ -53,8 +53,8 @@ pub(super) fn mount(io: &SocketIo, context: &Arc<ClientContext>, namespace: &'st
                 // Stock clients do not try again after a refusal, but do when the transport goes.
                 let draining = admitting.lifecycle.soft().is_cancelled();
                 let code = if draining { Code::Draining } else { Code::Unavailable };
-                admitting.chat.events.connect_refused(code, began.elapsed());
-                admitting.chat.events.cut("connect_must_wait");
+                admitting.chat.telemetry.connections.connect_refused(code, began.elapsed());
+                admitting.chat.telemetry.connections.cut("connect_must_wait");
                 transport.close(&socket);
                 Err(code.name())
             }
@@ -102,7 +102,7 @@ fn begin(context: &ClientContext, socket: &SocketRef, namespace: &'static Namesp
     let outbound = SocketOutbound::new(namespace, socket.clone(), transport.clone());
     let (connection, kind) = context.registry.add(name.user().clone(), Box::new(outbound.clone()));
     connection.send_own(&welcome);
-    context.chat.events.connected(kind, began.elapsed());
+    context.chat.telemetry.connections.connected(kind, began.elapsed());
     socket.extensions.insert(Client::new(connection, outbound, name));
     transport.connect_answered(socket);
     if !socket.connected() {
@@ -140,9 +140,9 @@ fn depart(context: &ClientContext, socket: &SocketRef, reason: DisconnectReason)
         _ => (Departure::Vanished, "server"),
     };
     if stalled {
-        context.chat.events.cut("stalled");
+        context.chat.telemetry.connections.cut("stalled");
     }
     let kind = context.registry.remove(client.connection());
-    context.chat.events.disconnected(kind, label);
+    context.chat.telemetry.connections.disconnected(kind, label);
     client.depart(&context.chat, &context.lifecycle, how);
 }

@@ -10,7 +10,7 @@ use super::transport::{Bounds, Sessions};
 use crate::chat::Chat;
 use crate::edge::peer::Peers;
 use crate::hub::Registry;
-use crate::telemetry::Events;
+use crate::telemetry::Telemetry;
 
 /// socketioxide, for long-polling and for connections handed to it. What it does not know is 404.
 pub(crate) type SocketIoHttp = SocketIoService<Router>;
@@ -30,7 +30,7 @@ pub(crate) struct RequestContext {
     pub(crate) sessions: Sessions,
     /// How much a slow reader may cost.
     pub(crate) bounds: Bounds,
-    pub(crate) events: Events,
+    pub(crate) telemetry: Telemetry,
     pub(crate) lifecycle: Lifecycle,
     /// The gateways that hold other sessions, where there may be any.
     pub(crate) peers: Option<Peers>,

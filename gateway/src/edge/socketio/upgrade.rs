@@ -83,7 +83,7 @@ fn hand_over(
         tracing::error!("a connection is not the listener's own");
         return;
     };
-    let outbox = Outbox::new(stream, requests.bounds, requests.lifecycle.clone(), requests.events.clone());
+    let outbox = Outbox::new(stream, requests.bounds, requests.lifecycle.clone(), requests.telemetry.clone());
     outbox.hold_first_packet(answer);
     let control = Arc::new(Control::new(Arc::new(outbox)));
     request.extensions_mut().insert(Arc::clone(&control));

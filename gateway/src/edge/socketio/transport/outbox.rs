@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use super::super::namespace::Namespace;
 use super::frame::{Seen, look};
 use crate::hub::{Encoding, SendError};
-use crate::telemetry::{Events, Written};
+use crate::telemetry::{Telemetry, Written};
 
 /// Frames of one write, at most: what the kernel takes at once without a larger array.
 const SLICES: usize = 64;
@@ -34,7 +34,7 @@ pub(crate) struct Outbox {
     stream: TcpStream,
     bounds: Bounds,
     lifecycle: Lifecycle,
-    events: Events,
+    telemetry: Telemetry,
     state: Mutex<State>,
     stalled: AtomicBool,
 }
@@ -88,7 +88,7 @@ enum Kind {
 }
 
 impl Outbox {
-    pub(crate) fn new(stream: TcpStream, bounds: Bounds, lifecycle: Lifecycle, events: Events) -> Self {
+    pub(crate) fn new(stream: TcpStream, bounds: Bounds, lifecycle: Lifecycle, telemetry: Telemetry) -> Self {
         let state = State {
             open: true,
             queue: VecDeque::new(),
@@ -103,7 +103,14 @@ impl Outbox {
             answers: 0,
             draining: false,
         };
-        Self { stream, bounds, lifecycle, events, state: Mutex::new(state), stalled: AtomicBool::new(false) }
+        Self {
+            stream,
+            bounds,
+            lifecycle,
+            telemetry,
+            state: Mutex::new(state),
+            stalled: AtomicBool::new(false),
+        }
     }
 
     /// These bytes are the first, and leave with what follows, at [`Outbox::release_first_packets`].
@@ -126,8 +133,8 @@ impl Outbox {
     }
 
     /// Where to count what is read.
-    pub(super) fn events(&self) -> &Events {
-        &self.events
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     /// Whether the peer took nothing for too long.
@@ -188,7 +195,7 @@ impl Outbox {
                 }
                 Ok(written) => {
                     state.sent += written as u64;
-                    self.events.written(&Written { writes: 1, frames: 0, bytes: written });
+                    self.telemetry.wire.written(&Written { writes: 1, frames: 0, bytes: written });
                     written
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -265,7 +272,7 @@ impl Outbox {
             self.report_queue(state);
             return Ok(());
         }
-        let tried = state.try_write(&self.stream, &self.events);
+        let tried = state.try_write(&self.stream, &self.telemetry);
         self.report_queue(state);
         match tried {
             Ok(()) => Ok(()),
@@ -280,7 +287,7 @@ impl Outbox {
     /// Takes note of what waits; of most connections nothing ever does.
     fn report_queue(&self, state: &mut State) {
         if state.reported != state.bytes {
-            self.events.queued(state.reported, state.bytes);
+            self.telemetry.wire.queued(state.reported, state.bytes);
             state.reported = state.bytes;
         }
     }
@@ -293,7 +300,7 @@ impl Outbox {
     /// One turn of [`drain`]: true when nothing is left.
     fn drained(&self) -> io::Result<bool> {
         let mut state = self.state.lock();
-        let tried = state.try_write(&self.stream, &self.events);
+        let tried = state.try_write(&self.stream, &self.telemetry);
         self.report_queue(&mut state);
         match tried {
             Ok(()) => {
@@ -336,7 +343,7 @@ impl State {
         }
     }
 
-    fn try_write(&mut self, stream: &TcpStream, events: &Events) -> io::Result<()> {
+    fn try_write(&mut self, stream: &TcpStream, telemetry: &Telemetry) -> io::Result<()> {
         if !self.open {
             return Err(io::ErrorKind::NotConnected.into());
         }
@@ -350,7 +357,7 @@ impl State {
             };
             self.wrote(written);
             let frames = if self.queue.is_empty() { std::mem::take(&mut self.frames) } else { 0 };
-            events.written(&Written { writes: 1, frames, bytes: written });
+            telemetry.wire.written(&Written { writes: 1, frames, bytes: written });
         }
         self.answers = 0;
         // An idle connection keeps no memory for what a busy moment needed. What is sent to many does not

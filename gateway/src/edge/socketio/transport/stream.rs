@@ -35,7 +35,7 @@ struct Inner {
 impl Conn {
     /// A connection after its upgrade; `early` are the bytes that came behind the request.
     pub(crate) fn new(early: &Bytes, control: Arc<Control>) -> Self {
-        control.outbox.events().read(early.len());
+        control.outbox.telemetry().wire.read(early.len());
         let (scanner, held) = (Scanner::default(), BytesMut::from(early.as_ref()));
         Self(Box::new(Inner { control, scanner, opened: false, held }))
     }
@@ -79,7 +79,7 @@ impl Inner {
                 Err(error) if read == 0 && error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
                 _ => {
-                    self.control.outbox.events().read(read);
+                    self.control.outbox.telemetry().wire.read(read);
                     return Poll::Ready(Ok(read));
                 }
             }
@@ -160,7 +160,7 @@ mod tests {
     use super::super::frame;
     use super::super::outbox::{Bounds, Outbox};
     use super::*;
-    use crate::telemetry::Events;
+    use crate::telemetry::Telemetry;
 
     static ROOT: &Namespace = &NAMESPACES[0];
 
@@ -181,7 +181,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let metrics = Metrics::new("test").unwrap();
-        let events = Events::new(&metrics).unwrap();
+        let events = Telemetry::new(&metrics).unwrap();
         let near = listener.accept().await.unwrap().0;
         let outbox = Arc::new(Outbox::new(near, BOUNDS, Lifecycle::new(), events));
         let control = Arc::new(Control::new(outbox));
