@@ -146,6 +146,7 @@ impl Args {
             peering(&mut problems, listen, self.peer_address, self.peer_secret.as_deref())
         });
         let gather = problems.duration("--gather", &self.gather);
+        let lease = problems.duration("--lease", &self.lease);
         let config = Config {
             listen: problems.listen("--listen", &self.listen),
             admin: problems.listen("--admin", &self.admin),
@@ -159,7 +160,8 @@ impl Args {
                     idle: problems.duration("--room-ttl", &self.room_ttl),
                 },
                 prefix: self.prefix,
-                gather,
+                batch_window: gather,
+                upgrade_wait: 2 * lease,
             },
             node: self.node.unwrap_or_else(|| format!("node-{:06x}", rand::random::<u32>() & 0x00ff_ffff)),
             allow_origin: self
@@ -170,7 +172,7 @@ impl Args {
             rooms: self.room.iter().filter_map(|name| room(&mut problems, name)).collect(),
             ping_interval: problems.duration("--ping-interval", &self.ping_interval),
             ping_timeout: problems.duration("--ping-timeout", &self.ping_timeout),
-            lease: problems.duration("--lease", &self.lease),
+            lease,
             grace: problems.duration("--grace", &self.grace),
             bounds: Bounds {
                 bytes: self.client_buffer,

@@ -10,7 +10,7 @@ use axum::Router;
 use roomcast_ops::config::redact_url;
 use roomcast_ops::{Admin, AdminHandle, CancellationToken, Latch, Lifecycle, LogLevel, Outcome, Readiness};
 use roomcast_protocol::RoomName;
-use roomcast_store::{Health, News, Settings, Sink, Store};
+use roomcast_store::{BusEvent, BusListener, Health, Settings, Store};
 
 use crate::census;
 use crate::config::Config;
@@ -140,7 +140,7 @@ async fn watch_redis(health: Health, readiness: Readiness, latch: Latch, stop: C
 /// never is news for it; the store's bus wants a sink all the same.
 struct Deaf;
 
-impl Sink for Deaf {
-    fn news(&self, _: &RoomName, _: News) {}
-    fn gap(&self, _: Option<&RoomName>) {}
+impl BusListener for Deaf {
+    fn on_event(&self, _: &RoomName, _: BusEvent) {}
+    fn on_gap(&self, _: Option<&RoomName>) {}
 }

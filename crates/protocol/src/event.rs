@@ -5,7 +5,9 @@
 use crate::ack::{Answer, Done, HistoryPage, Joined, Left, RoomsPage, Sent, UsersPage};
 use crate::client::{ConnectAuth, History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
 use crate::message::Message;
-use crate::server::{ConnectError, Connected, Presence, Restarting, Resync, Snapshot, TypingNews, Welcome};
+use crate::server::{
+    ConnectError, Connected, Presence, Restarting, Resync, Snapshot, TypingChanged, Welcome,
+};
 use crate::shape::Shape;
 
 /// Namespace that always exists; `/` may be given to a dialect by configuration, this one never.
@@ -94,7 +96,7 @@ events! {
         /// Who is in a room: replaces what the client knew.
         ONLINE_USERS = "online_users": Snapshot;
         /// Somebody began or stopped typing.
-        TYPING = "typing" (volatile): TypingNews;
+        TYPING = "typing" (volatile): TypingChanged;
         /// The log cannot fill the client's gap.
         RESYNC = "resync": Resync;
         /// This node is going away.

@@ -68,7 +68,8 @@ pub struct Snapshot {
 /// `typing`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
-pub struct TypingNews {
+#[cfg_attr(feature = "generate", schemars(rename = "TypingNews"), ts(rename = "TypingNews"))]
+pub struct TypingChanged {
     /// The room.
     pub room: RoomName,
     /// Who types, or stopped.

@@ -6,9 +6,8 @@ use std::time::Duration;
 use roomcast_ops::trace;
 use roomcast_protocol::ack::Sent;
 use roomcast_protocol::client::SendMessage;
-use roomcast_protocol::message::Body;
-use roomcast_protocol::{Code, Kind, Refusal};
-use roomcast_store::{Published, SendRequest, StoreError};
+use roomcast_protocol::{Body, Content, Refusal};
+use roomcast_store::{PublishRequest, Published, StoreError};
 
 use super::Gateway;
 use super::decode::Payload;
@@ -26,20 +25,18 @@ pub(super) async fn handle(
     let fresh = || format!("{:032x}", rand::random::<u128>());
     let Sending { room, id, text } = session.may_send(payload.decode::<SendMessage>()?, fresh)?;
     trace::note("roomcast.room", || room.to_string());
-    let body = Body { id: &id, kind: Kind::Text, user: session.user(), text: Some(&text) };
-    let tail = body.to_tail().map_err(|error| Refusal::new(Code::BadText, error.to_string()))?;
-    let user = session.user();
-    let request = SendRequest { room: &room, id: &id, user, tail: &tail, counted: true, urgent: pressed };
+    let body = Body { id, user: session.user().clone(), content: Content::Text { text } };
+    let request = PublishRequest { room: &room, body: &body, urgent: pressed };
     let Published { position, ts, duplicate } = publish(gateway, request).await?;
     if !duplicate {
         gateway.events.stored();
     }
-    Ok(Sent { id, room, epoch: position.epoch, offset: position.offset, ts })
+    Ok(Sent { id: body.id, room, epoch: position.epoch, offset: position.offset, ts })
 }
 
 /// Publishes; where the answer was lost, once more with the same id, so that a short interruption is
 /// nobody's concern. What then is still unknown, the client is told.
-async fn publish(gateway: &Gateway, request: SendRequest<'_>) -> Result<Published, StoreError> {
+async fn publish(gateway: &Gateway, request: PublishRequest<'_>) -> Result<Published, StoreError> {
     let first = gateway.store.log.publish(request).await;
     let Err(StoreError::Unknown(why)) = first else { return first };
     gateway.events.store_failed("publish", &StoreError::Unknown(why.clone()));

@@ -12,7 +12,7 @@ use crate::session::Session;
 pub(super) async fn handle(gateway: &Gateway, session: &Session, payload: &Payload) -> Result<Done, Refusal> {
     let Typing { room, typing } = payload.decode()?;
     session.must_be_in(&room)?;
-    if gateway.store.bus.whisper(&room, session.user(), typing).await.is_err() {
+    if gateway.store.bus.publish_ephemeral(&room, session.user(), typing).await.is_err() {
         gateway.rooms.typing_here(&room, session.user().clone(), typing).await;
     }
     Ok(Done {})

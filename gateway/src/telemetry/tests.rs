@@ -140,9 +140,9 @@ async fn the_store_is_observed() {
     events.request("history", Some(Duration::from_secs(2)), Some(&StoreError::Unknown("gone".into())));
     events.request("publish", None, Some(&StoreError::Unavailable("not connected".into())));
     events.bus_message();
-    events.bus_beat(Some(Duration::from_millis(2)));
+    events.bus_heartbeat(Some(Duration::from_millis(2)));
     measured.has(&[("roomcast_bus_up", 1.0), ("roomcast_bus_lag_seconds_count", 1.0)]);
-    events.bus_beat(None);
+    events.bus_heartbeat(None);
     events.resubscribed(Duration::from_millis(80));
     measured.has(&[
         ("roomcast_redis_duration_seconds_count{operation=\"publish\"}", 1.0),
