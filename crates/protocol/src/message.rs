@@ -169,12 +169,12 @@ impl<'de> Deserialize<'de> for Body {
 pub struct Message {
     /// The room.
     pub room: RoomName,
-    /// The life of the room's log.
+    /// The epoch of the room's log.
     pub epoch: Epoch,
     /// The message's number in it.
     #[cfg_attr(feature = "generate", ts(type = "number"))]
     pub offset: u64,
-    /// When it was stored, in milliseconds since 1970, by the clock of what stored it.
+    /// When it was stored, in milliseconds since 1970, by the store's clock.
     #[cfg_attr(feature = "generate", ts(type = "number"))]
     pub ts: u64,
     /// The message's identity in its room.

@@ -81,7 +81,7 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// A Redis that evicts keys when it is full loses rooms without a word.
+    /// A Redis that evicts keys when it is full loses rooms, and nobody is told.
     pub(crate) async fn warn_of_eviction(&mut self) {
         // A cluster's nodes are not asked: each would have to be.
         let Self::Single(connection) = self else { return };

@@ -43,7 +43,7 @@ struct Inner {
 
 impl Link {
     pub(crate) fn new(address: Address, observer: Arc<dyn Observer>) -> Self {
-        let (connectivity, _) = watch::channel(Connectivity { up: false, connections: 0 });
+        let connectivity = watch::Sender::new(Connectivity { up: false, connections: 0 });
         let inner = Arc::new(Inner { address, connection: RwLock::new(None), connectivity, observer });
         Self { inner, _owned: None }
     }
