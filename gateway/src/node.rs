@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use roomcast_ops::Latch;
+use roomcast_protocol::BODY_VERSION;
 use roomcast_store::{Incarnation, NodeInfo, Peer, Store};
 use tokio::sync::watch;
 
@@ -37,7 +38,8 @@ struct Life {
 impl Node {
     /// `peer` is how other gateways reach this one.
     pub(crate) fn new(name: String, lease: Duration, peer: Option<Peer>) -> Self {
-        let info = NodeInfo { name, version: env!("CARGO_PKG_VERSION").to_owned(), peer };
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let info = NodeInfo { name, version, peer, body_version: BODY_VERSION };
         let life = Mutex::new(Life { incarnation: Incarnation::random(), valid_until: None });
         let (reborn, _) = watch::channel(0);
         Self(Arc::new(Inner { info, lease, life, sequence: AtomicU64::new(0), reborn }))

@@ -10,7 +10,7 @@ use axum::Router;
 use roomcast_ops::config::redact_url;
 use roomcast_ops::{Admin, AdminHandle, CancellationToken, Latch, Lifecycle, LogLevel, Outcome, Readiness};
 use roomcast_protocol::RoomName;
-use roomcast_store::{Health, News, Settings, Sink, Store};
+use roomcast_store::{BusEvent, BusListener, Health, Settings, Store};
 
 use crate::config::Config;
 use crate::directory;
@@ -59,7 +59,7 @@ impl App {
         let store = Store::on_redis(
             &config.redis,
             &settings,
-            Arc::new(NoSink),
+            Arc::new(IgnoreBus),
             Arc::new(telemetry.store()),
             &store_lifecycle,
         )
@@ -137,10 +137,10 @@ async fn follow_redis(health: Health, readiness: Readiness, latch: Latch, stop: 
 }
 
 /// Ignores everything. The directory reads the state at each request and subscribes to no room, so it never gets
-/// news; the store's bus needs a sink all the same.
-struct NoSink;
+/// news; the store's bus needs a listener all the same.
+struct IgnoreBus;
 
-impl Sink for NoSink {
-    fn news(&self, _: &RoomName, _: News) {}
-    fn gap(&self, _: Option<&RoomName>) {}
+impl BusListener for IgnoreBus {
+    fn on_event(&self, _: &RoomName, _: BusEvent) {}
+    fn on_gap(&self, _: Option<&RoomName>) {}
 }

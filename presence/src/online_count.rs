@@ -45,22 +45,22 @@ mod tests {
 
     use roomcast_ops::Metrics;
     use roomcast_protocol::{RoomName, UserName};
-    use roomcast_store::{Incarnation, News, NodeInfo, Secret, Settings, Sink};
+    use roomcast_store::{BusEvent, BusListener, Incarnation, NodeInfo, Secret, Settings};
 
     use super::*;
 
-    struct NoSink;
+    struct IgnoreBus;
 
-    impl Sink for NoSink {
-        fn news(&self, _: &RoomName, _: News) {}
-        fn gap(&self, _: Option<&RoomName>) {}
+    impl BusListener for IgnoreBus {
+        fn on_event(&self, _: &RoomName, _: BusEvent) {}
+        fn on_gap(&self, _: Option<&RoomName>) {}
     }
 
     #[tokio::test(start_paused = true)]
     async fn users_of_living_nodes_are_counted_once() {
-        let store = Store::in_memory(&Settings::default(), Arc::new(NoSink));
+        let store = Store::in_memory(&Settings::default(), Arc::new(IgnoreBus));
         let nodes = [Incarnation::random(), Incarnation::random(), Incarnation::random()];
-        let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None };
+        let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None, body_version: 1 };
         for (node, lease) in nodes.iter().zip([100, 100, 1]) {
             store.nodes.register(node, &info, Duration::from_secs(lease)).await.unwrap();
             for user in ["Ann", node.as_str()] {

@@ -63,7 +63,7 @@ impl<T> From<Result<T, Refusal>> for Answer<T> {
 pub struct Joined<M = Message> {
     /// The room entered.
     pub room: RoomName,
-    /// The life of the room's log.
+    /// The epoch of the room's log.
     pub epoch: Epoch,
     /// The last message before the stream that now begins; 0 where there is none.
     #[cfg_attr(feature = "generate", ts(type = "number"))]
@@ -102,12 +102,12 @@ pub struct Sent {
     pub id: String,
     /// The room.
     pub room: RoomName,
-    /// The life of the room's log.
+    /// The epoch of the room's log.
     pub epoch: Epoch,
     /// The message's number.
     #[cfg_attr(feature = "generate", ts(type = "number"))]
     pub offset: u64,
-    /// When it was stored, in milliseconds since 1970, by the clock of what stored it.
+    /// When it was stored, in milliseconds since 1970, by the store's clock.
     #[cfg_attr(feature = "generate", ts(type = "number"))]
     pub ts: u64,
 }

@@ -25,7 +25,7 @@ pub struct ConnectAuth {
 pub struct Join {
     /// The room to enter.
     pub room: RoomName,
-    /// The last message the client has, to be given what came after it.
+    /// The position of the last message the client has: it gets what came after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub since: Option<Position>,

@@ -1,10 +1,9 @@
-//! The one table of refusals: what a client is told when it asks for what it cannot have, and whether
-//! asking again makes sense. Used wherever the gateway answers `{status: "error"}` or `connect_error`.
+//! The one table of error codes: why a request was refused, and whether repeating it makes sense. Used wherever the gateway answers `{status: "error"}` or `connect_error`.
 
 use serde::{Deserialize, Serialize};
 
 /// Why a request was refused. The number's thousand says what a client should do:
-/// 1xxx mend the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
+/// 1xxx correct the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
 /// happened), 5xxx try again with the same `id` (it may have happened).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]

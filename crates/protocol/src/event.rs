@@ -5,7 +5,9 @@
 use crate::ack::{Answer, Done, HistoryPage, Joined, Left, RoomsPage, Sent, UsersPage};
 use crate::client::{ConnectAuth, History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
 use crate::message::Message;
-use crate::server::{ConnectError, Connected, Presence, Restarting, Resync, Snapshot, TypingNews, Welcome};
+use crate::server::{
+    ConnectError, Connected, Presence, Restarting, Resync, Snapshot, TypingChanged, Welcome,
+};
 use crate::shape::Shape;
 
 /// Namespace that always exists; `/` may be given to a dialect by configuration, this one never.
@@ -89,12 +91,12 @@ events! {
         WELCOME = "welcome": Welcome;
         /// A message of a room.
         MESSAGE = "message": Message;
-        /// Who came and went.
+        /// Who joined and left.
         PRESENCE = "presence": Presence;
         /// Who is in a room: replaces what the client knew.
         ONLINE_USERS = "online_users": Snapshot;
         /// Somebody began or stopped typing.
-        TYPING = "typing" (volatile): TypingNews;
+        TYPING = "typing" (volatile): TypingChanged;
         /// The log cannot fill the client's gap.
         RESYNC = "resync": Resync;
         /// This node is going away.
@@ -102,20 +104,24 @@ events! {
     }
 }
 
-/// The packets that open a connection: what the client says, and the two that may answer it. Socket.IO
+/// The packets that open a connection: the client's, and the two that may answer it. Socket.IO
 /// reserves these names.
 pub mod connection {
     use super::{ConnectAuth, ConnectError, Connected, Event, Shape, Side};
 
     /// The connect packet, whose payload is the client's `auth`.
     pub const CONNECT: Event =
-        packet("connect", Side::Client, "Ask to be let in.", Shape::of::<ConnectAuth>());
-    /// The connect packet's answer where the client may enter.
-    pub const CONNECTED: Event =
-        packet("connected", Side::Server, "The client is in; `welcome` follows.", Shape::of::<Connected>());
-    /// The connect packet's answer where it may not.
+        packet("connect", Side::Client, "Ask to connect as a user.", Shape::of::<ConnectAuth>());
+    /// The connect packet's answer where the client is accepted.
+    pub const CONNECTED: Event = packet(
+        "connected",
+        Side::Server,
+        "The client is connected; `welcome` follows.",
+        Shape::of::<Connected>(),
+    );
+    /// The connect packet's answer where it is refused.
     pub const CONNECT_ERROR: Event =
-        packet("connect_error", Side::Server, "The client may not enter.", Shape::of::<ConnectError>());
+        packet("connect_error", Side::Server, "The client is refused.", Shape::of::<ConnectError>());
     /// All of them.
     pub const ALL: &[Event] = &[CONNECT, CONNECTED, CONNECT_ERROR];
 

@@ -13,6 +13,6 @@ pub mod server;
 pub mod shape;
 
 pub use code::{Code, Refusal};
-pub use message::{Kind, Message};
+pub use message::{BODY_VERSION, Body, Content, Kind, Message};
 pub use name::{RoomName, UserName};
 pub use position::{Epoch, Position};

@@ -1,4 +1,4 @@
-//! Every bound of the wire in one place, told to each client in `welcome`. Read by the parsers beside
+//! Every limit of the wire in one place; `welcome` carries those that clients should know. Read by the parsers beside
 //! it, by the gateway's listeners and by the documentation generator.
 
 use serde::{Deserialize, Serialize};

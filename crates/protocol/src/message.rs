@@ -1,19 +1,166 @@
-//! A message as every member receives it. The sender's gateway encodes all but the position once; what
-//! stores the message adds the position in front, so nobody encodes a text twice.
+//! A message: its body, which the sender decides and the store keeps, and the message as clients receive
+//! it. The sender's gateway encodes the body once; every node puts the position in front of the stored
+//! bytes ([`compose`]), so that nobody encodes a text twice. Called by the store, which keeps bodies, and
+//! by the gateway, which composes them for native clients and decodes them for everybody else.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, DeserializeOwned};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::name::{RoomName, UserName};
 use crate::position::Epoch;
 
-/// What a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
+/// Makes [`Kind`] and [`Content`] out of one list. A new kind of message is one entry of it; what clients
+/// may rely on is then documented in [`Message`].
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal {
+        $($(#[doc = $about:literal])+ $field:ident: $type:ty,)*
+    })+) => {
+        /// What a message is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+        pub enum Kind {
+            $($(#[doc = $doc])+ #[serde(rename = $name)] $kind,)+
+        }
+
+        /// What a message holds besides its id and its sender, by kind.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Content {
+            $($(#[doc = $doc])+ $kind { $($(#[doc = $about])+ $field: $type,)* },)+
+            /// A kind of a newer release: kept as it is.
+            Other {
+                /// Its name.
+                kind: String,
+                /// Its members.
+                members: Map<String, Value>,
+            },
+        }
+
+        impl Content {
+            /// The kind's name on the wire.
+            pub fn kind(&self) -> &str {
+                match self {
+                    $(Self::$kind { .. } => $name,)+
+                    Self::Other { kind, .. } => kind,
+                }
+            }
+
+            fn serialize_members<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+                match self {
+                    $(Self::$kind { $($field),* } => {
+                        $(map.serialize_entry(stringify!($field), $field)?;)*
+                    })+
+                    Self::Other { members, .. } => {
+                        for (name, value) in members {
+                            map.serialize_entry(name, value)?;
+                        }
+                    }
+                }
+                Ok(())
+            }
+
+            fn from_members<E: de::Error>(kind: String, mut members: Map<String, Value>) -> Result<Self, E> {
+                match kind.as_str() {
+                    $($name => Ok(Self::$kind { $($field: take(&mut members, stringify!($field))?,)* }),)+
+                    _ => Ok(Self::Other { kind, members }),
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// Somebody said something.
-    Text,
+    Text = "text" {
+        /// What was said.
+        text: String,
+    }
+}
+
+impl Content {
+    /// Whether those who have not seen the message have one more unread.
+    pub fn counts_as_unread(&self) -> bool {
+        matches!(self, Self::Text { .. })
+    }
+}
+
+/// Takes one member; an absent one is null, which an optional member accepts.
+fn take<T: DeserializeOwned, E: de::Error>(members: &mut Map<String, Value>, name: &str) -> Result<T, E> {
+    serde_json::from_value(members.remove(name).unwrap_or_default())
+        .map_err(|error| E::custom(format_args!("{name}: {error}")))
+}
+
+/// The part of a message that its sender decides: what the store keeps, as one JSON object
+/// `{"v":1,"id":…,"kind":…,"user":…,…}` with the content's members behind these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// The message's identity in its room.
+    pub id: String,
+    /// Who sent it.
+    pub user: UserName,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// The version of a body's layout: `v` of the stored object. A new kind or member needs no new version; a
+/// change that this release would misread does.
+pub const BODY_VERSION: u32 = 1;
+
+/// How every stored body begins. Clients receive the members behind it.
+pub const BODY_OPENING: &str = r#"{"v":1,"#;
+
+impl Body {
+    /// The object, as it is stored.
+    ///
+    /// # Errors
+    /// A member cannot be written as JSON: none of the kinds has one.
+    pub fn encode(&self) -> Result<String, serde_json::Error> {
+        let text = if let Content::Text { text } = &self.content { text.len() } else { 0 };
+        let mut json = Vec::with_capacity(128 + text);
+        serde_json::to_writer(&mut json, self)?;
+        String::from_utf8(json).map_err(serde::ser::Error::custom)
+    }
+
+    /// Reads a stored body. A kind that this release does not know is [`Content::Other`].
+    ///
+    /// # Errors
+    /// It is not a body, its `v` is another one, or a known kind lacks a member.
+    pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+}
+
+impl Serialize for Body {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("v", &BODY_VERSION)?;
+        map.serialize_entry("id", &self.id)?;
+        map.serialize_entry("kind", self.content.kind())?;
+        map.serialize_entry("user", &self.user)?;
+        self.content.serialize_members(&mut map)?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Members {
+            v: u32,
+            id: String,
+            kind: String,
+            user: UserName,
+            #[serde(flatten)]
+            others: Map<String, Value>,
+        }
+        let Members { v, id, kind, user, others } = Members::deserialize(deserializer)?;
+        if v != BODY_VERSION {
+            return Err(de::Error::custom(format_args!("a body of version {v}")));
+        }
+        Ok(Self { id, user, content: Content::from_members(kind, others)? })
+    }
 }
 
 /// `message`, as readers see it.
@@ -22,12 +169,12 @@ pub enum Kind {
 pub struct Message {
     /// The room.
     pub room: RoomName,
-    /// The life of the room's log.
+    /// The epoch of the room's log.
     pub epoch: Epoch,
     /// The message's number in it.
     #[cfg_attr(feature = "generate", ts(type = "number"))]
     pub offset: u64,
-    /// When it was stored, in milliseconds since 1970, by the clock of what stored it.
+    /// When it was stored, in milliseconds since 1970, by the store's clock.
     #[cfg_attr(feature = "generate", ts(type = "number"))]
     pub ts: u64,
     /// The message's identity in its room.
@@ -42,41 +189,22 @@ pub struct Message {
     pub text: Option<String>,
 }
 
-/// The part of a message that its sender decides.
-#[derive(Debug, Serialize)]
-pub struct Body<'a> {
-    /// The message's identity in its room.
-    pub id: &'a str,
-    /// What it is.
-    pub kind: Kind,
-    /// Who sends it.
-    pub user: &'a UserName,
-    /// What is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<&'a str>,
-}
-
-impl Body<'_> {
-    /// The body as the end of a JSON object: its members and the closing brace, without the opening one.
-    pub fn to_tail(&self) -> Result<String, serde_json::Error> {
-        let mut json = Vec::with_capacity(128 + self.text.map_or(0, str::len));
-        serde_json::to_writer(&mut json, self)?;
-        json.remove(0);
-        String::from_utf8(json).map_err(serde::ser::Error::custom)
-    }
-}
-
-/// Puts a position in front of a tail: the JSON of a [`Message`]. Errors where the tail is not the end
-/// of one JSON object, which only another version or a stranger could have written.
+/// Puts a position in front of a stored body: the JSON of a [`Message`]. The body's members are copied as
+/// they are, kinds and members of a newer release included; its `v` is left out.
+///
+/// # Errors
+/// The body is not one JSON object of this version: another release or a foreign program wrote it.
 pub fn compose(
     room: &RoomName,
     epoch: &Epoch,
     offset: u64,
     ts: u64,
-    tail: &str,
+    body: &str,
 ) -> Result<Box<RawValue>, serde_json::Error> {
+    let members =
+        body.strip_prefix(BODY_OPENING).ok_or_else(|| de::Error::custom("a body of another version"))?;
     // Into one buffer that has room for it: every node does this for every message.
-    let mut json = Vec::with_capacity(128 + room.as_str().len() + tail.len());
+    let mut json = Vec::with_capacity(128 + room.as_str().len() + members.len());
     json.extend_from_slice(br#"{"room":"#);
     serde_json::to_writer(&mut json, room)?;
     json.extend_from_slice(br#","epoch":"#);
@@ -86,13 +214,23 @@ pub fn compose(
     json.extend_from_slice(br#","ts":"#);
     serde_json::to_writer(&mut json, &ts)?;
     json.push(b',');
-    json.extend_from_slice(tail.as_bytes());
-    RawValue::from_string(String::from_utf8(json).map_err(serde::de::Error::custom)?)
+    json.extend_from_slice(members.as_bytes());
+    RawValue::from_string(String::from_utf8(json).map_err(de::Error::custom)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn text(id: &str, text: &str) -> Body {
+        let user = UserName::parse("Ann").unwrap();
+        Body { id: id.into(), user, content: Content::Text { text: text.into() } }
+    }
+
+    fn composed(body: &str) -> Result<String, serde_json::Error> {
+        let room = RoomName::parse("r").unwrap();
+        compose(&room, &Epoch::new("e"), 7, 9, body).map(|json| json.get().to_owned())
+    }
 
     #[test]
     fn composed_bytes_are_what_serde_would_write() {
@@ -106,19 +244,58 @@ mod tests {
             user: UserName::parse("Ann").unwrap(),
             text: Some("<b>\"hi\"</b>\n\u{1f980}".into()),
         };
-        let body =
-            Body { id: &message.id, kind: message.kind, user: &message.user, text: message.text.as_deref() };
-        let tail = body.to_tail().unwrap();
-        let raw = compose(&message.room, &message.epoch, message.offset, message.ts, &tail).unwrap();
+        let body = text(&message.id, message.text.as_deref().unwrap()).encode().unwrap();
+        let raw = compose(&message.room, &message.epoch, message.offset, message.ts, &body).unwrap();
         assert_eq!(raw.get(), serde_json::to_string(&message).unwrap());
         assert_eq!(serde_json::from_str::<Message>(raw.get()).unwrap(), message);
     }
 
     #[test]
-    fn a_tail_that_is_no_tail_is_refused() {
-        let room = RoomName::parse("r").unwrap();
-        for tail in ["", "}", "\"a\":1", "\"a\":1}}", "\"a\":1},{}"] {
-            assert!(compose(&room, &Epoch::new("e"), 1, 1, tail).is_err(), "{tail:?}");
+    fn a_body_is_one_object_and_reads_back() {
+        let body = text("a-1", "\"hi\"\n\u{1f980}");
+        let json = body.encode().unwrap();
+        assert_eq!(
+            json,
+            "{\"v\":1,\"id\":\"a-1\",\"kind\":\"text\",\"user\":\"Ann\",\"text\":\"\\\"hi\\\"\\n\u{1f980}\"}"
+        );
+        assert!(json.starts_with(BODY_OPENING));
+        assert_eq!(Body::parse(&json).unwrap(), body);
+        assert_eq!(
+            Body::parse(r#"{"text":"in any order","later":1,"user":"Ann","kind":"text","id":"b","v":1}"#)
+                .unwrap(),
+            text("b", "in any order")
+        );
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_release_is_kept() {
+        let json = r#"{"v":1,"id":"a","kind":"poll","user":"Ann","options":["x","y"],"until":5}"#;
+        let body = Body::parse(json).unwrap();
+        assert_eq!((body.id.as_str(), body.content.kind()), ("a", "poll"));
+        assert!(matches!(&body.content, Content::Other { members, .. } if members.len() == 2));
+        assert!(!body.content.counts_as_unread());
+        assert_eq!(body.encode().unwrap(), json);
+        assert_eq!(
+            composed(json).unwrap(),
+            r#"{"room":"r","epoch":"e","offset":7,"ts":9,"id":"a","kind":"poll","user":"Ann","options":["x","y"],"until":5}"#
+        );
+    }
+
+    #[test]
+    fn what_is_no_body_is_refused() {
+        for body in ["", "}", "{}", "\"a\":1}", r#"{"a":1}"#, r#"{"v":2,"a":1}"#] {
+            assert!(composed(body).is_err(), "{body:?}");
+            assert!(Body::parse(body).is_err(), "{body:?}");
+        }
+        for members in ["", "}", "\"a\":1", "\"a\":1}}", "\"a\":1},{}"] {
+            assert!(composed(&format!("{BODY_OPENING}{members}")).is_err(), "{members:?}");
+        }
+        for body in [
+            r#"{"v":1,"id":"a","kind":"text","user":"Ann"}"#,
+            r#"{"v":1,"id":"a","kind":"text","user":"Ann","text":7}"#,
+            r#"{"v":1,"id":"a","kind":"text","user":"","text":"hi"}"#,
+        ] {
+            assert!(Body::parse(body).is_err(), "{body:?}");
         }
     }
 }

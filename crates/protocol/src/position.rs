@@ -1,24 +1,25 @@
-//! Where a reader of a room's log stands. The offset counts; the epoch tells that the log it counts in
-//! was lost or rolled back, so that equal offsets of two epochs are never mistaken for each other.
+//! A reader's position in a room's log: the offset of the last message it has, and the epoch, which changes
+//! when the log is lost or rolled back, so that equal offsets of two epochs are never taken for the same
+//! message. Used by the wire's types and by the store.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The life of a log: a random word, opaque to clients.
+/// Names one epoch of a room's log: a random string, opaque to clients.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(transparent)]
 pub struct Epoch(#[cfg_attr(feature = "generate", schemars(with = "String"), ts(type = "string"))] Arc<str>);
 
 impl Epoch {
-    /// Takes a word as an epoch.
-    pub fn new(word: &str) -> Self {
-        Self(word.into())
+    /// Takes a string as an epoch.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
     }
 
-    /// The word.
+    /// The string.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -40,7 +41,7 @@ impl fmt::Debug for Epoch {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Position {
-    /// The life of the log that the offset counts in.
+    /// The epoch that the offset counts in.
     pub epoch: Epoch,
     /// Messages are numbered 1, 2, 3 … without a hole.
     #[cfg_attr(feature = "generate", ts(type = "number"))]

@@ -1,4 +1,4 @@
-//! What the server sends unasked (messages stand in their own file). Encoded by the gateway's fan-out.
+//! What the server sends on its own account (messages are in `message.rs`). Encoded by the gateway's fan-out.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::limits::Limits;
 use crate::name::{RoomName, UserName};
 use crate::position::Epoch;
 
-/// What answers the connect packet of a client that may enter.
+/// What answers the connect packet of a client that is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Connected {
@@ -15,7 +15,7 @@ pub struct Connected {
     pub sid: String,
 }
 
-/// `connect_error`: what answers the connect packet of a client that may not.
+/// `connect_error`: what answers the connect packet of a client that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ConnectError {
@@ -45,9 +45,9 @@ pub struct Welcome {
 pub struct Presence {
     /// The room.
     pub room: RoomName,
-    /// Users who came; empty in large rooms.
+    /// Users who joined; empty in large rooms.
     pub joined: Vec<UserName>,
-    /// Users who went; empty in large rooms.
+    /// Users who left; empty in large rooms.
     pub left: Vec<UserName>,
     /// Users in the room now.
     pub count: usize,
@@ -68,7 +68,8 @@ pub struct Snapshot {
 /// `typing`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
-pub struct TypingNews {
+#[cfg_attr(feature = "generate", schemars(rename = "TypingNews"), ts(rename = "TypingNews"))]
+pub struct TypingChanged {
     /// The room.
     pub room: RoomName,
     /// Who types, or stopped.
@@ -83,7 +84,7 @@ pub struct TypingNews {
 pub struct Resync {
     /// The room.
     pub room: RoomName,
-    /// The life of the log that goes on.
+    /// The epoch of the log from now on.
     pub epoch: Epoch,
 }
 

@@ -1,5 +1,5 @@
-//! News between nodes. A node subscribes to the rooms its clients are in and hears of nothing else; the
-//! sink must never block. Implemented for the gateway's rooms; twins in `bus/memory.rs` and
+//! Events between nodes. A node subscribes to the rooms its clients are in and receives those rooms' events
+//! only, through a listener that must never block: the gateway's rooms. Twins in `bus/memory.rs` and
 //! `bus/redis.rs`.
 
 pub(crate) mod memory;
@@ -14,50 +14,51 @@ use crate::presence::Version;
 
 /// Something that happened in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum BusEvent {
     /// A message was stored.
     Message(Entry),
     /// Users came or went.
     Presence {
-        /// Numbers this news.
+        /// The number of this change.
         version: Version,
         /// Users in the room now.
         count: usize,
-        /// Who came.
+        /// Who joined.
         joined: Vec<UserName>,
-        /// Who went.
+        /// Who left.
         left: Vec<UserName>,
     },
     /// Somebody began or stopped typing.
     Typing {
         /// Who.
         user: UserName,
-        /// Which.
+        /// True where they began.
         typing: bool,
     },
 }
 
-/// Where news goes.
-pub trait Sink: Send + Sync {
-    /// News of a subscribed room, in the order the store made it. Must not block.
-    fn news(&self, room: &RoomName, news: News);
+/// Where a node receives events. Its methods must not block.
+pub trait BusListener: Send + Sync {
+    /// An event of a subscribed room, in the order the store made it.
+    fn on_event(&self, room: &RoomName, event: BusEvent);
 
-    /// News may have been missed, of one room or of all, and none is being missed any more.
-    fn gap(&self, room: Option<&RoomName>);
+    /// Events may have been missed, of one room or of all, and none is being missed any more.
+    fn on_gap(&self, room: Option<&RoomName>);
 }
 
-/// The way news travels.
+/// Publish and subscribe, by room.
 #[async_trait]
 pub trait Bus: Send + Sync {
-    /// Begins to hear of a room. Once it returns, nothing that happens in the room is missed unless
-    /// [`Sink::gap`] says so.
+    /// Begins to receive a room's events. Once it returns, none is missed unless [`BusListener::on_gap`] says
+    /// so.
     async fn subscribe(&self, room: &RoomName) -> Result<()>;
 
-    /// Ceases to hear of a room.
+    /// Ceases to receive a room's events.
     async fn unsubscribe(&self, room: &RoomName) -> Result<()>;
 
-    /// Tells every subscribed node, this one included, without keeping it. May be lost.
-    async fn whisper(&self, room: &RoomName, user: &UserName, typing: bool) -> Result<()>;
+    /// Sends [`BusEvent::Typing`] to every subscribed node, this one included. It is not stored and may be
+    /// lost.
+    async fn publish_ephemeral(&self, room: &RoomName, user: &UserName, typing: bool) -> Result<()>;
 
     /// Rooms subscribed to.
     fn subscriptions(&self) -> usize;

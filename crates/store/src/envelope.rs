@@ -1,29 +1,31 @@
-//! What travels on the bus: a head line, then lines of its own. Written by the publish and presence
-//! scripts and by `whisper`; read here, where nothing is trusted: another version, a stranger or half a
-//! payload is an error, never a panic.
+//! Payloads of the bus: a head line, then what its kind says. Written by the publish and presence scripts
+//! and by `publish_ephemeral`; read here, where nothing is trusted: another version, a foreign program or
+//! half a payload is an error, never a panic. Called by `bus/redis.rs` and `log/redis.rs`.
 //!
-//! - `1 m EPOCH OFFSET TS COUNTED [TRACEPARENT]` + the message's tail; the last word only of traced requests
+//! - `1 m EPOCH OFFSET TS COUNTED [TRACEPARENT]` + the message's body in either layout (`layout.rs`); the
+//!   last word only of traced requests
 //! - `1 p GENERATION NUMBER COUNT` + a line `+USER` or `-USER` each
 //! - `1 t 0|1` + the user
 //!
-//! Words behind those that are known are ignored, so that a release may add some at the end of the head.
+//! Words after the known ones are ignored, so that a release may add some at the end of the head.
 
 use roomcast_ops::trace::{Origin, Trace};
 use roomcast_protocol::{Epoch, UserName};
 
-use crate::bus::News;
+use crate::bus::BusEvent;
 use crate::error::StoreError;
+use crate::layout;
 use crate::log::Entry;
 use crate::presence::Version;
 
-/// Payloads above this are not ours: a greatest packet, and room for the head.
+/// Longer payloads are not ours: the longest packet, and room for the head.
 const MAX_BYTES: usize = roomcast_protocol::limits::MAX_PACKET_BYTES + 4_096;
 
 pub(crate) fn typing(user: &UserName, typing: bool) -> String {
     format!("1 t {}\n{user}", u8::from(typing))
 }
 
-/// How a message's head says which request it comes from.
+/// The last word of a traced message's head, with the blank before it.
 pub(crate) fn trace_word(trace: Trace) -> String {
     format!(" {trace}")
 }
@@ -32,7 +34,7 @@ fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt(format!("a bus envelope: {what}"))
 }
 
-pub(crate) fn parse(payload: &[u8]) -> Result<News, StoreError> {
+pub(crate) fn parse(payload: &[u8]) -> Result<BusEvent, StoreError> {
     if payload.len() > MAX_BYTES {
         return Err(corrupt("too long"));
     }
@@ -47,9 +49,9 @@ pub(crate) fn parse(payload: &[u8]) -> Result<News, StoreError> {
     match word()? {
         "m" => {
             let (epoch, offset, ts) = (Epoch::new(word()?), number(word()?)?, number(word()?)?);
-            // Behind the count of messages, which only the log needs. Not ours to complain where it is none.
+            // After the count of messages, which only the log needs. What is no trace context is ignored.
             let trace = words.nth(1).and_then(Trace::parse).map(Origin::now);
-            Ok(News::Message(Entry { epoch, offset, ts, tail: body.to_owned(), trace }))
+            Ok(BusEvent::Message(Entry { epoch, offset, ts, body: layout::read(body.to_owned()), trace }))
         }
         "p" => {
             let version = Version { generation: word()?.to_owned(), number: number(word()?)? };
@@ -63,12 +65,12 @@ pub(crate) fn parse(payload: &[u8]) -> Result<News, StoreError> {
                     _ => return Err(corrupt("a bad line")),
                 }
             }
-            Ok(News::Presence { version, count, joined, left })
+            Ok(BusEvent::Presence { version, count, joined, left })
         }
         "t" => {
             let typing = word()? == "1";
             let user = UserName::parse(body).map_err(|_| corrupt("a bad name"))?;
-            Ok(News::Typing { user, typing })
+            Ok(BusEvent::Typing { user, typing })
         }
         _ => Err(corrupt("another kind")),
     }
@@ -81,19 +83,21 @@ mod tests {
     #[test]
     fn each_kind_is_read() {
         let user = |name: &str| UserName::parse(name).unwrap();
-        assert_eq!(
-            parse(b"1 m e1 7 1790000000000 3\n\"id\":\"a\"}").unwrap(),
-            News::Message(Entry {
-                epoch: Epoch::new("e1"),
-                offset: 7,
-                ts: 1_790_000_000_000,
-                tail: "\"id\":\"a\"}".into(),
-                trace: None,
-            })
-        );
+        for body in [r#"{"v":1,"id":"a"}"#, r#""id":"a"}"#] {
+            assert_eq!(
+                parse(format!("1 m e1 7 1790000000000 3\n{body}").as_bytes()).unwrap(),
+                BusEvent::Message(Entry {
+                    epoch: Epoch::new("e1"),
+                    offset: 7,
+                    ts: 1_790_000_000_000,
+                    body: r#"{"v":1,"id":"a"}"#.into(),
+                    trace: None,
+                })
+            );
+        }
         assert_eq!(
             parse(b"1 p g 2 1\n+Ann B.\n-+x").unwrap(),
-            News::Presence {
+            BusEvent::Presence {
                 version: Version { generation: "g".into(), number: 2 },
                 count: 1,
                 joined: vec![user("Ann B.")],
@@ -102,7 +106,7 @@ mod tests {
         );
         assert_eq!(
             parse(typing(&user("Ann"), true).as_bytes()).unwrap(),
-            News::Typing { user: user("Ann"), typing: true }
+            BusEvent::Typing { user: user("Ann"), typing: true }
         );
     }
 
@@ -110,7 +114,7 @@ mod tests {
     fn a_head_may_have_more_words() {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let trace = |head: &str| match parse(format!("{head}\n}}").as_bytes()).unwrap() {
-            News::Message(entry) => entry.trace.map(|origin| origin.trace().to_string()),
+            BusEvent::Message(entry) => entry.trace.map(|origin| origin.trace().to_string()),
             other => panic!("{other:?}"),
         };
         let word = trace_word(Trace::parse(parent).unwrap());
@@ -121,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_refused() {
+    fn what_is_not_ours_is_refused() {
         let long = vec![b'x'; MAX_BYTES + 1];
         let cases: [&[u8]; 11] = [
             b"",

@@ -1,4 +1,4 @@
-//! What can go wrong behind every trait of the store, reduced to what a caller does about it.
+//! What can go wrong in the store, by what a caller does about it. Returned by every trait of it.
 
 use roomcast_protocol::{Code, Refusal};
 
@@ -8,17 +8,18 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Why the store did not do it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// Nothing was done: what remembers cannot be reached. Try again later.
+    /// Nothing was done: Redis cannot be reached. Try again later.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
-    /// The command left and no answer came: it may have been done. Retry with the same identity.
+    /// The command was sent and no answer came: it may have been done. Retry with the same id.
     #[error("the outcome is unknown: {0}")]
     Unknown(String),
     /// The id belongs to another user's message in that room.
     #[error("the id belongs to another user's message")]
     IdTaken,
-    /// The store answered what it never should: another version, or a stranger's keys.
-    #[error("the store answered nonsense: {0}")]
+    /// The store holds or answered what this release does not understand: another version wrote it, or a
+    /// foreign program.
+    #[error("unexpected data in the store: {0}")]
     Corrupt(String),
     /// The settings cannot work.
     #[error("{0}")]
@@ -26,7 +27,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// A word from a closed set, for metrics.
+    /// Its kind, from a closed set, for metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",

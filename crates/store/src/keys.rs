@@ -5,12 +5,12 @@
 //! | key or channel | type | holds | lives | written by | read by |
 //! |---|---|---|---|---|---|
 //! | `P:{t}:m:ROOM` | hash | log meta: epoch `e`, offset `o`, counted `n`, replid `r`, earlier epochs `p` | idle + 1 day | `log_*.lua` | `log_*.lua` |
-//! | `P:{t}:l:ROOM` | stream | the log; entry id is `OFFSET-0`, fields `e t n i d` | idle | `log_publish.lua` | `log_read.lua` |
+//! | `P:{t}:l:ROOM` | stream | the log; entry id is `OFFSET-0`, fields: epoch `e`, ms `t`, counted `n`, id `i`, body `d` | idle | `log_publish.lua` | `log_read.lua` |
 //! | `P:{t}:i:ROOM` | hash | message id → `OFFSET TS EPOCH USER`, trimmed with the log | idle | `log_publish.lua` | `log_publish.lua` |
 //! | `P:{t}:u:ROOM` | hash | user → incarnations it is here by, space-separated | swept | `presence_*.lua` | `presence_read.lua`, HSCAN |
 //! | `P:{t}:f:ROOM` | sorted set | facts `INCARNATION USER`, all scores 0 | swept | `presence_*.lua` | the same, ZSCORE |
 //! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` | a day once empty | `presence_*.lua` | `presence_*.lua` |
-//! | `P:{t}:b:ROOM` | channel | the room's news | | `log_publish.lua`, `presence_*.lua`, whispers | subscribed nodes |
+//! | `P:{t}:b:ROOM` | channel | the room's events | | `log_publish.lua`, `presence_*.lua`, `publish_ephemeral` | subscribed nodes |
 //! | `P:{t}:a:USER` | hash | a name's owner: secret's hash `h`, chosen `c`, `i:INCARNATION` → `live` or `grace` | swept | `name_*.lua` | `name_claim.lua`, HKEYS |
 //! | `P:{t}:x:BUCKET` | sorted set | room index: names of rooms, all scores 0; 16 buckets | pruned by its readers | gateways | `rooms` |
 //! | `P:{n}:leases` | sorted set | incarnation → end of its lease, in ms | sealed | `node_*.lua` | `node_*.lua`, the directory |
@@ -108,7 +108,7 @@ impl Keys {
         self.of_node(node, "names")
     }
 
-    pub(crate) fn beat(&self, node: &Incarnation) -> String {
+    pub(crate) fn heartbeat(&self, node: &Incarnation) -> String {
         self.of_node(node, "beat")
     }
 }
@@ -130,7 +130,7 @@ mod tests {
             }
             assert_eq!(keys.room_of_channel(&keys.room_channel(&room)), Some(room));
         }
-        assert_eq!(keys.room_of_channel(&keys.beat(&Incarnation::random())), None);
+        assert_eq!(keys.room_of_channel(&keys.heartbeat(&Incarnation::random())), None);
         assert_eq!(Keys::new("other").room_of_channel("rc1:{1}:b:general"), None);
     }
 }

@@ -1,126 +1,30 @@
 //! The one connection that carries commands and scripts to Redis (the bus has its own), with its health:
-//! commands are refused before they leave while it is down, and every failure is sorted into "nothing
-//! happened" and "nobody knows". Called by the Redis twins.
+//! commands are refused before they are sent while it is down, and every failure is classified as "nothing
+//! happened" or "outcome unknown". Called by the Redis twins, calls `address.rs` for connections.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use parking_lot::RwLock;
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::cluster::ClusterClientBuilder;
-use redis::cluster_async::ClusterConnection;
+use redis::aio::ConnectionLike as _;
 use redis::{
-    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, ServerErrorKind, Value,
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
     from_redis_value,
 };
 use roomcast_ops::trace::{Kind, Span};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
+use crate::address::{Address, COMMAND_TIMEOUT, Connection, RETRY_INTERVAL};
 use crate::error::{Result, StoreError};
+use crate::health::{Connectivity, Health};
 use crate::observer::{Observer, operation_of};
 use crate::script::Script;
-use crate::{Health, Reach};
 
-/// How long a command may take before its outcome counts as unknown.
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// How long making a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often a connection that is down is tried.
-const RETRY_EVERY: Duration = Duration::from_millis(250);
-/// TRYAGAIN is an answer of a slot that is being moved: it passes.
+/// Redis answers TRYAGAIN while it moves a slot to another node; shortly after, it does not.
 const TRYAGAIN_ATTEMPTS: u32 = 10;
-
-/// Where Redis is.
-#[derive(Debug, Clone)]
-pub(crate) enum Address {
-    Single(String),
-    Cluster(Vec<String>),
-}
-
-impl Address {
-    pub(crate) fn parse(url: &str) -> Result<Self> {
-        let bad = |why: &str| StoreError::Settings(format!("{why} in the Redis URL"));
-        if let Some(rest) = url.strip_prefix("redis-cluster://") {
-            let (first, query) = rest.split_once('?').unwrap_or((rest, ""));
-            let user = first.rsplit_once('@').map_or(String::new(), |(user, _)| format!("{user}@"));
-            let others = query.split('&').filter_map(|pair| pair.strip_prefix("node="));
-            let urls = std::iter::once(format!("redis://{first}"))
-                .chain(others.map(|node| format!("redis://{user}{node}")))
-                .collect::<Vec<_>>();
-            for url in &urls {
-                redis::Client::open(url.as_str()).map_err(|error| bad(&error.to_string()))?;
-            }
-            return Ok(Self::Cluster(urls));
-        }
-        if !url.starts_with("redis://") {
-            return Err(bad("no redis:// or redis-cluster://"));
-        }
-        redis::Client::open(url).map_err(|error| bad(&error.to_string()))?;
-        Ok(Self::Single(url.to_owned()))
-    }
-
-    async fn connect(&self) -> std::result::Result<Connection, RedisError> {
-        match self {
-            Self::Single(url) => {
-                let config = ConnectionManagerConfig::new()
-                    .set_number_of_retries(1)
-                    .set_max_delay(RETRY_EVERY)
-                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                    .set_response_timeout(Some(COMMAND_TIMEOUT));
-                let client = redis::Client::open(url.as_str())?;
-                let settings = redis::io::tcp::TcpSettings::default().set_nodelay(true);
-                let info = client.get_connection_info().clone().set_tcp_settings(settings);
-                let client = redis::Client::open(info)?;
-                ConnectionManager::new_with_config(client, config).await.map(Connection::Single)
-            }
-            Self::Cluster(urls) => {
-                let client = ClusterClientBuilder::new(urls.iter().map(String::as_str))
-                    .retries(3)
-                    .connection_timeout(CONNECT_TIMEOUT)
-                    .response_timeout(COMMAND_TIMEOUT)
-                    .tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true))
-                    .build()?;
-                client.get_async_connection().await.map(Connection::Cluster)
-            }
-        }
-    }
-}
-
-#[derive(Clone)]
-enum Connection {
-    Single(ConnectionManager),
-    Cluster(ClusterConnection),
-}
-
-impl ConnectionLike for Connection {
-    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Self::Single(connection) => connection.req_packed_command(cmd),
-            Self::Cluster(connection) => connection.req_packed_command(cmd),
-        }
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        pipeline: &'a Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Self::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
-            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match self {
-            Self::Single(connection) => connection.get_db(),
-            Self::Cluster(connection) => connection.get_db(),
-        }
-    }
-}
+const TRYAGAIN: &str = "a slot is being moved";
 
 /// A handle; clones share the connection.
 #[derive(Clone)]
@@ -133,14 +37,14 @@ pub(crate) struct Link {
 struct Inner {
     address: Address,
     connection: RwLock<Option<Connection>>,
-    reach: watch::Sender<Reach>,
+    connectivity: watch::Sender<Connectivity>,
     observer: Arc<dyn Observer>,
 }
 
 impl Link {
     pub(crate) fn new(address: Address, observer: Arc<dyn Observer>) -> Self {
-        let (reach, _) = watch::channel(Reach { up: false, connections: 0 });
-        let inner = Arc::new(Inner { address, connection: RwLock::new(None), reach, observer });
+        let connectivity = watch::Sender::new(Connectivity { up: false, connections: 0 });
+        let inner = Arc::new(Inner { address, connection: RwLock::new(None), connectivity, observer });
         Self { inner, _owned: None }
     }
 
@@ -150,7 +54,7 @@ impl Link {
     }
 
     pub(crate) fn health(&self) -> Health {
-        Health(self.inner.reach.subscribe())
+        Health::new(self.inner.connectivity.subscribe())
     }
 
     pub(crate) fn observer(&self) -> &dyn Observer {
@@ -158,19 +62,20 @@ impl Link {
     }
 
     /// Makes the connection, and makes it again whenever a command found it broken. Never returns.
-    pub(crate) async fn keep_up(self) {
+    pub(crate) async fn keep_connected(&self) {
         loop {
-            if self.try_up().await {
-                let mut reach = self.inner.reach.subscribe();
+            if self.connect().await {
+                let mut connectivity = self.inner.connectivity.subscribe();
                 // We hold the sender: this cannot fail, and waits until the connection is lost.
-                reach.wait_for(|reach| !reach.up).await.ok();
+                connectivity.wait_for(|connectivity| !connectivity.up).await.ok();
             } else {
-                tokio::time::sleep(RETRY_EVERY).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     }
 
-    async fn try_up(&self) -> bool {
+    /// Makes the connection, or finds that the one there is works again; false where it does not.
+    async fn connect(&self) -> bool {
         let existing = self.inner.connection.read().clone();
         let alive = async {
             let mut connection = match existing {
@@ -178,23 +83,23 @@ impl Link {
                 None => self.inner.address.connect().await?,
             };
             redis::cmd("PING").query_async::<()>(&mut connection).await?;
-            warn_of_eviction(&mut connection).await;
+            connection.warn_of_eviction().await;
             Ok::<_, RedisError>(connection)
         };
         match tokio::time::timeout(COMMAND_TIMEOUT, alive).await {
             Ok(Ok(connection)) => {
                 *self.inner.connection.write() = Some(connection);
                 let mut connections = 0;
-                self.inner.reach.send_modify(|reach| {
-                    reach.up = true;
-                    reach.connections += 1;
-                    connections = reach.connections;
+                self.inner.connectivity.send_modify(|connectivity| {
+                    connectivity.up = true;
+                    connectivity.connections += 1;
+                    connections = connectivity.connections;
                 });
-                tracing::info!(connections, "redis answers");
+                tracing::info!(connections, "connected to Redis");
                 true
             }
             Ok(Err(error)) => {
-                tracing::debug!(%error, "redis does not answer");
+                tracing::debug!(%error, "connecting to Redis failed");
                 // A cluster's client may never learn of new nodes when all it knew are gone.
                 if matches!(self.inner.address, Address::Cluster(_)) {
                     *self.inner.connection.write() = None;
@@ -205,19 +110,20 @@ impl Link {
         }
     }
 
-    /// A command that left over the connection of that number failed; of an earlier one, that is no news.
-    fn lose(&self, connections: u64, why: &str) {
-        let was_up = self.inner.reach.send_if_modified(|reach| {
-            reach.connections == connections && std::mem::replace(&mut reach.up, false)
+    /// A command failed that was sent over the connection of that number. Where there is a newer one, that
+    /// says nothing.
+    fn mark_down(&self, connections: u64, why: &str) {
+        let was_up = self.inner.connectivity.send_if_modified(|connectivity| {
+            connectivity.connections == connections && std::mem::replace(&mut connectivity.up, false)
         });
         if was_up {
-            tracing::warn!(why, "redis is lost");
+            tracing::warn!(why, "connection to Redis lost");
         }
     }
 
-    /// The way for a request of this operation, refused where there is none.
+    /// The connection for a request of this operation, with its number; refused while there is none.
     fn connection(&self, operation: &'static str) -> Result<(Connection, u64)> {
-        let Reach { up, connections } = *self.inner.reach.borrow();
+        let Connectivity { up, connections } = *self.inner.connectivity.borrow();
         let connection = self.inner.connection.read().clone();
         let refused = || {
             let error = StoreError::Unavailable("not connected".into());
@@ -236,7 +142,7 @@ impl Link {
     ) -> Result<T> {
         let mut span = Span::redis(script.name(), Kind::Client, "EVALSHA");
         let answer = self.call(script, &script.call(keys, args)).await;
-        answer.and_then(understood).inspect_err(|error| span.fail(error.label()))
+        answer.and_then(parse_answer).inspect_err(|error| span.fail(error.label()))
     }
 
     /// Makes one call of a script, which is loaded where the server does not know it.
@@ -254,19 +160,19 @@ impl Link {
                     answer => answer,
                 }
             };
-            match self.settle(operation, connections, answer).await {
+            match self.run(operation, connections, answer).await {
                 Err(StoreError::Unavailable(why)) if why == TRYAGAIN && attempt < TRYAGAIN_ATTEMPTS => {
                     attempt += 1;
                     tokio::time::sleep(Duration::from_millis(20) * attempt).await;
                 }
-                settled => return settled,
+                outcome => return outcome,
             }
         }
     }
 
-    /// Makes the calls of a script that a pipeline holds, each on its own but, where the server is one, in one
-    /// write. Answers come in the order of the calls, as many as they are.
-    pub(crate) async fn calls(&self, script: &Script, calls: &Pipeline) -> Vec<Result<Value>> {
+    /// Makes the calls of a script that a pipeline holds: where there is one server, in one write. Each succeeds
+    /// or fails on its own. As many answers as calls, in their order.
+    pub(crate) async fn call_batch(&self, script: &Script, calls: &Pipeline) -> Vec<Result<Value>> {
         if self.is_cluster() {
             // They belong to different nodes.
             let each: FuturesOrdered<_> = calls.cmd_iter().map(|call| self.call(script, call)).collect();
@@ -274,12 +180,12 @@ impl Link {
         }
         let operation = script.operation();
         let (mut connection, connections) = match self.connection(operation) {
-            Ok(way) => way,
+            Ok(connection) => connection,
             Err(error) => return vec![Err(error); calls.len()],
         };
         let begun = Instant::now();
         let answered =
-            self.answered(connections, connection.req_packed_commands(calls, 0, calls.len())).await;
+            self.await_answer(connections, connection.req_packed_commands(calls, 0, calls.len())).await;
         let took = begun.elapsed();
         let answers = match answered {
             Ok(answers) => answers,
@@ -290,28 +196,28 @@ impl Link {
                 return vec![Err(error); calls.len()];
             }
         };
-        let mut settled = Vec::with_capacity(answers.len());
+        let mut outcomes = Vec::with_capacity(answers.len());
         for (answer, call) in answers.into_iter().zip(calls.cmd_iter()) {
-            settled.push(match answer.extract_error() {
+            outcomes.push(match answer.extract_error() {
                 Err(error) if is_unknown_script(&error) => self.call(script, call).await,
                 answer => {
-                    let answer = answer.map_err(|error| self.sort(connections, &error));
+                    let answer = answer.map_err(|error| self.classify(connections, &error));
                     self.inner.observer.request(operation, Some(took), answer.as_ref().err());
                     answer
                 }
             });
         }
-        settled
+        outcomes
     }
 
     /// Runs one command.
     pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
         let operation = operation_of(command);
         let (mut connection, connections) = self.connection(operation)?;
-        self.settle(operation, connections, command.query_async(&mut connection)).await
+        self.run(operation, connections, command.query_async(&mut connection)).await
     }
 
-    /// Runs commands, each on its own, as one write where the server is one.
+    /// Runs commands, each of which succeeds or fails on its own; in one write where there is one server.
     pub(crate) async fn commands<T: FromRedisValue>(&self, commands: Vec<Cmd>) -> Result<Vec<T>> {
         use futures_util::stream::TryStreamExt as _;
         // Concurrent commands share a write of the multiplexed connection; a pipeline of a cluster's
@@ -327,8 +233,8 @@ impl Link {
         matches!(self.inner.address, Address::Cluster(_))
     }
 
-    /// Ranges of a cluster's slots, each with the id of its primary (addresses are told differently by
-    /// different nodes).
+    /// Ranges of a cluster's slots, each with the id of its primary (its address
+    /// differs from node to node).
     pub(crate) async fn slots(&self) -> Result<Vec<(i64, i64, Vec<u8>)>> {
         let ranges: Vec<Vec<Value>> = self.command(redis::cmd("CLUSTER").arg("SLOTS")).await?;
         let range = |range: &Vec<Value>| match range.as_slice() {
@@ -343,40 +249,42 @@ impl Link {
         Ok(slots)
     }
 
-    async fn settle<T>(
+    /// Awaits the answer of a request and reports it to the observer.
+    async fn run<T>(
         &self,
         operation: &'static str,
         connections: u64,
-        answer: impl Future<Output = std::result::Result<T, RedisError>>,
+        answer: impl Future<Output = RedisResult<T>>,
     ) -> Result<T> {
         let begun = Instant::now();
-        let settled = self.answered(connections, answer).await;
-        self.inner.observer.request(operation, Some(begun.elapsed()), settled.as_ref().err());
-        settled
+        let outcome = self.await_answer(connections, answer).await;
+        self.inner.observer.request(operation, Some(begun.elapsed()), outcome.as_ref().err());
+        outcome
     }
 
-    async fn answered<T>(
+    async fn await_answer<T>(
         &self,
         connections: u64,
-        answer: impl Future<Output = std::result::Result<T, RedisError>>,
+        answer: impl Future<Output = RedisResult<T>>,
     ) -> Result<T> {
         match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(self.sort(connections, &error)),
+            Ok(Err(error)) => Err(self.classify(connections, &error)),
             Err(_) => {
-                self.lose(connections, "a command was not answered in time");
+                self.mark_down(connections, "a command was not answered in time");
                 Err(StoreError::Unknown("not answered in time".into()))
             }
         }
     }
 
-    fn sort(&self, connections: u64, error: &RedisError) -> StoreError {
+    /// What a failure means for the caller; one of the connection also ends its use.
+    fn classify(&self, connections: u64, error: &RedisError) -> StoreError {
         if error.is_connection_refusal() || error.kind() == ErrorKind::ClusterConnectionNotFound {
-            self.lose(connections, "the connection was refused");
+            self.mark_down(connections, "the connection was refused");
             return StoreError::Unavailable(error.to_string());
         }
         if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
-            self.lose(connections, &error.to_string());
+            self.mark_down(connections, &error.to_string());
             return StoreError::Unknown(error.to_string());
         }
         match error.code() {
@@ -386,8 +294,8 @@ impl Link {
                 | "NOAUTH" | "WRONGPASS" | "NOPERM" | "BUSY" | "NOSCRIPT" | "MOVED" | "ASK",
             ) => StoreError::Unavailable(error.to_string()),
             Some(_) => StoreError::Corrupt(error.to_string()),
-            // An answer that is not understood, which the error quotes: it may hold what somebody said, and
-            // errors are logged.
+            // An answer of an unexpected type. The error quotes it: it may hold what somebody said, and errors
+            // are logged.
             None => StoreError::Corrupt(error.category().to_owned()),
         }
     }
@@ -397,21 +305,8 @@ fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-/// An answer as what it has to be.
-pub(crate) fn understood<T: FromRedisValue>(answer: Value) -> Result<T> {
+/// Converts an answer to the type it should have.
+pub(crate) fn parse_answer<T: FromRedisValue>(answer: Value) -> Result<T> {
     // The error quotes the answer, which may hold what somebody said, and errors are logged.
-    from_redis_value(answer).map_err(|_| StoreError::Corrupt("an answer is not understood".into()))
+    from_redis_value(answer).map_err(|_| StoreError::Corrupt("an answer of an unexpected type".into()))
 }
-
-/// A Redis that drops keys when it is full drops rooms, and nobody would know why.
-async fn warn_of_eviction(connection: &mut Connection) {
-    // A cluster's nodes answer each for themselves; the first connection of a single server is enough.
-    let Connection::Single(connection) = connection else { return };
-    let info = redis::cmd("INFO").arg("memory").query_async::<String>(connection).await.unwrap_or_default();
-    let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(str::trim);
-    if let Some(policy) = policy.filter(|policy| *policy != "noeviction") {
-        tracing::warn!(policy, "redis may evict rooms: set maxmemory-policy to noeviction");
-    }
-}
-
-const TRYAGAIN: &str = "a slot is being moved";

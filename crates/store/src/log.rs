@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use roomcast_ops::trace::Origin;
-use roomcast_protocol::{Epoch, Position, RoomName, UserName};
+use roomcast_protocol::{Body, Epoch, Position, RoomName};
 
 use crate::error::Result;
 
-/// How much of a log is kept. A message goes when it is beyond the newest `len` *and* older than `age`,
+/// How much of a log is kept. A message is removed when it is beyond the newest `len` *and* older than `age`,
 /// or beyond the newest `cap`. This is also how long a retried send is recognised.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
@@ -20,9 +20,9 @@ pub struct Retention {
     pub len: usize,
     /// Messages this young are kept however many they are, up to `cap`.
     pub age: Duration,
-    /// Messages that are ever kept.
+    /// Messages that are kept at most.
     pub cap: usize,
-    /// A room that nobody uses for so long is forgotten whole.
+    /// A room that nobody uses for so long is removed whole.
     pub idle: Duration,
 }
 
@@ -40,25 +40,25 @@ impl Default for Retention {
 /// One message, as the log keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The life of the log in which it was stored.
+    /// The epoch of the log in which it was stored.
     pub epoch: Epoch,
     /// Its number.
     pub offset: u64,
     /// When it was stored, in milliseconds since 1970, by the store's clock.
     pub ts: u64,
-    /// What `protocol::message::Body::to_tail` made.
-    pub tail: String,
-    /// The request that stored it, where that one is traced and the entry came by the bus.
+    /// The encoded [`Body`], whichever layout it was stored in.
+    pub body: String,
+    /// The request that stored it, where that is traced and the entry came by the bus.
     pub trace: Option<Box<Origin>>,
 }
 
-/// A log's head, and what it says of earlier lives.
+/// A log's head, and what is known of its earlier epochs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The position of the newest message.
     pub position: Position,
-    /// Earlier epochs, newest first, each with the greatest offset that outlived it. A position of an
-    /// earlier epoch at or below every top since is still good.
+    /// Earlier epochs, newest first, each with the greatest offset that survived its end. A position of an
+    /// earlier epoch is still valid at or below all of these since.
     pub prior: Vec<Position>,
 }
 
@@ -100,7 +100,7 @@ pub enum Replay {
 
 impl Replay {
     /// Decides whether `entries`, read after `position`, are all that a reader missed.
-    pub(crate) fn judge(head: Head, position: &Position, entries: Vec<Entry>) -> Self {
+    pub(crate) fn of(head: Head, position: &Position, entries: Vec<Entry>) -> Self {
         let mut expected = position.offset;
         let contiguous = entries.iter().all(|entry| {
             expected += 1;
@@ -125,18 +125,13 @@ pub struct Page {
 
 /// A message to be stored.
 #[derive(Debug, Clone, Copy)]
-pub struct SendRequest<'a> {
-    /// Where.
+pub struct PublishRequest<'a> {
+    /// The room.
     pub room: &'a RoomName,
-    /// Its identity in the room.
-    pub id: &'a str,
-    /// Whose it is.
-    pub user: &'a UserName,
-    /// What `protocol::message::Body::to_tail` made.
-    pub tail: &'a str,
-    /// Whether it counts as unread for those who have not seen it.
-    pub counted: bool,
-    /// Whether it waits for no other: its sender has more to send, and each would wait.
+    /// The message. Its id is unique in the room.
+    pub body: &'a Body,
+    /// True where it is sent to Redis at once instead of waiting for the batch window: its sender has more
+    /// messages queued behind it, and each of them would wait in turn.
     pub urgent: bool,
 }
 
@@ -154,14 +149,14 @@ pub struct Published {
 /// The log of every room.
 #[async_trait]
 pub trait RoomLog: Send + Sync {
-    /// Stores a message and tells every subscribed node, in one step: order in the log is order on the
+    /// Stores a message and sends it to every subscribed node, in one step: order in the log is order on the
     /// bus. The same id by the same user answers with the first result.
     ///
     /// # Errors
     /// [`IdTaken`](crate::StoreError::IdTaken), `Unavailable` (nothing was stored), `Unknown`.
-    async fn publish(&self, request: SendRequest<'_>) -> Result<Published>;
+    async fn publish(&self, request: PublishRequest<'_>) -> Result<Published>;
 
-    /// The head and the newest messages. Begins the log's life where it has none.
+    /// The head and the newest messages. Begins an epoch where the room has none.
     async fn open(&self, room: &RoomName, newest: usize) -> Result<Opened>;
 
     /// What came after a position; `Lost` where that is more than `limit` messages, too.
@@ -170,7 +165,7 @@ pub trait RoomLog: Send + Sync {
     /// A page of messages before an offset, or the newest.
     async fn before(&self, room: &RoomName, offset: Option<u64>, limit: usize) -> Result<Page>;
 
-    /// Puts off the expiry of a room that is in use.
+    /// Postpones the expiry of a room that is in use.
     async fn touch(&self, room: &RoomName) -> Result<()>;
 }
 
@@ -183,9 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn a_position_outlives_a_failover_only_at_or_below_every_surviving_top() {
+    fn a_position_survives_a_failover_only_at_or_below_every_surviving_offset() {
         let head = Head { position: at("c", 120), prior: vec![at("b", 100), at("a", 95)] };
-        for (position, good) in [
+        for (position, valid) in [
             (at("c", 120), true),
             (at("c", 121), false),
             (at("b", 100), true),
@@ -194,7 +189,7 @@ mod tests {
             (at("a", 96), false),
             (at("x", 1), false),
         ] {
-            assert_eq!(head.covers(&position), good, "{position:?}");
+            assert_eq!(head.covers(&position), valid, "{position:?}");
         }
         let shrunk = Head { position: at("c", 60), prior: vec![at("b", 50), at("a", 95)] };
         assert!(!shrunk.covers(&at("a", 90)), "the second failover lost what the first had saved");

@@ -7,12 +7,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use crate::bus::BusListener;
 use crate::bus::memory::{MemoryBus, Subscribers};
+use crate::health::Health;
 use crate::log::memory::{Logs, MemoryLog};
 use crate::names::memory::{MemoryNames, Owners};
 use crate::nodes::memory::{Leases, MemoryNodes};
 use crate::presence::memory::{MemoryPresence, Rooms};
-use crate::{Health, Settings, Sink, Store};
+use crate::settings::Settings;
+use crate::store::Store;
 
 /// What several nodes in one process share: each node's own [`Store`] on it is made by
 /// [`node`](Self::node).
@@ -21,8 +24,8 @@ pub struct Memory(Arc<Mutex<State>>);
 
 /// Everything. The lock is held for one step of one call, never across a wait.
 ///
-/// Sinks are called under it, which is what makes the order of news the order of the state. They cannot
-/// call back: every method that locks is async and a sink is not, and the one that is not async
+/// Listeners are called under it, which makes the order of events the order of the state. They cannot
+/// call back: every method that locks is async and a listener is not, and the one that is not async
 /// ([`crate::Bus::subscriptions`]) does not lock.
 pub(crate) struct State {
     pub(crate) clock: Clock,
@@ -68,14 +71,14 @@ impl Memory {
         })))
     }
 
-    /// The store of one node, which hears news by `sink`.
-    pub fn node(&self, sink: Arc<dyn Sink>) -> Store {
+    /// The store of one node, whose events go to `listener`.
+    pub fn node(&self, listener: Arc<dyn BusListener>) -> Store {
         Store {
             log: Arc::new(MemoryLog(self.clone())),
             presence: Arc::new(MemoryPresence(self.clone())),
             names: Arc::new(MemoryNames(self.clone())),
             nodes: Arc::new(MemoryNodes(self.clone())),
-            bus: Arc::new(MemoryBus::new(self.clone(), sink)),
+            bus: Arc::new(MemoryBus::new(self.clone(), listener)),
             health: Health::always_up(),
         }
     }

@@ -55,6 +55,10 @@ pub struct NodeInfo {
     /// How other nodes reach it, where they can; older releases say nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Peer>,
+    /// The newest layout of message bodies that it reads, `protocol::BODY_VERSION`; 0 of older releases,
+    /// which do not say.
+    #[serde(default)]
+    pub body_version: u32,
 }
 
 /// How a node's process is reached by others, whatever becomes of its lease.

@@ -1,12 +1,13 @@
-//! What the store tells whoever counts: each request to Redis, and how the bus fares. Called by `link.rs` and
-//! `bus/redis.rs`; implemented by the telemetry of the gateway and of the presence service. The memory
-//! twins have nothing to tell.
+//! What the store reports for metrics: each request to Redis, and whether the bus delivers. Called by `link.rs`
+//! and `bus/redis.rs`; implemented by the telemetry of the gateway and of the presence service. The memory
+//! twins report nothing.
 
 use std::time::Duration;
 
 use crate::error::StoreError;
 
-/// Kinds of requests to Redis: a closed set, for labels. Scripts have one each, in `script.rs`.
+/// Kinds of requests to Redis: a closed set, for labels. Scripts have one each, in `script.rs`. Labels are
+/// public: `whisper` is what dashboards know `publish_ephemeral` and heartbeats by.
 pub(crate) const OPERATIONS: &[&str] = &[
     "publish",
     "history",
@@ -29,9 +30,9 @@ pub(crate) const OPERATIONS: &[&str] = &[
 /// Kinds of failures of Redis: those labels of [`StoreError`] that are no answer to a request.
 pub const FAILURES: &[&str] = &["unavailable", "unknown", "corrupt"];
 
-/// Hears of what happens. Every method does nothing unless it is implemented, and must not block.
+/// Receives the reports. Every method does nothing unless it is implemented, and must not block.
 pub trait Observer: Send + Sync {
-    /// A request was answered, or failed, after so long; one without a duration never left.
+    /// A request was answered, or failed, after so long; one without a duration was refused before it was sent.
     fn request(&self, operation: &'static str, took: Option<Duration>, failed: Option<&StoreError>) {
         let _ = (operation, took, failed);
     }
@@ -40,23 +41,23 @@ pub trait Observer: Send + Sync {
     fn bus_message(&self) {}
 
     /// The heartbeat through the bus came back, after so long; or it did not.
-    fn bus_beat(&self, came_back_after: Option<Duration>) {
-        let _ = came_back_after;
+    fn bus_heartbeat(&self, round_trip: Option<Duration>) {
+        let _ = round_trip;
     }
 
-    /// The bus was lost, and so long after that every room is subscribed again.
+    /// Every room is subscribed again, so long after the connection of the bus was lost.
     fn resubscribed(&self, took: Duration) {
         let _ = took;
     }
 }
 
-/// Nobody counts.
+/// Ignores every report.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unobserved;
 
 impl Observer for Unobserved {}
 
-/// The operation that a single command belongs to; scripts name theirs.
+/// The operation that a single command is counted under; scripts have theirs.
 pub(crate) fn operation_of(command: &redis::Cmd) -> &'static str {
     let Some(redis::Arg::Simple(name)) = command.args_iter().next() else { return "other" };
     match name {

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use redis::Cmd;
 
 /// A script with its digest, the operation that its calls are counted under, and the files that it was
-/// made of: the last is its own.
+/// made of, of which the last is its own.
 pub(crate) struct Script(LazyLock<redis::Script>, &'static str, &'static [&'static str]);
 
 impl Script {
@@ -14,7 +14,7 @@ impl Script {
         &self.0
     }
 
-    /// One call of it, as it leaves. `keys` are all the keys that it reads or writes.
+    /// One call of it, ready to be sent. `keys` are all the keys that it reads or writes.
     pub(crate) fn call<K: AsRef<[u8]>>(&self, keys: &[K], args: &[&[u8]]) -> Cmd {
         let bytes = keys.iter().map(|key| key.as_ref().len()).chain(args.iter().map(|arg| arg.len()));
         let mut call = Cmd::with_capacity(3 + keys.len() + args.len(), 64 + bytes.sum::<usize>());

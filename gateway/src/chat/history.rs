@@ -18,7 +18,7 @@ impl Chat {
         actor.must_reach(&room)?;
         let past = self.store.log.before(&room, before, page(limit, 1)?).await?;
         let encode = |entry: roomcast_store::Entry| {
-            let encoded = message::compose(&room, &entry.epoch, entry.offset, entry.ts, &entry.tail);
+            let encoded = message::compose(&room, &entry.epoch, entry.offset, entry.ts, &entry.body);
             encoded.inspect_err(|error| tracing::error!(%error, "a log entry is not a message")).ok()
         };
         Ok(HistoryPage { messages: past.entries.into_iter().filter_map(encode).collect(), more: past.more })

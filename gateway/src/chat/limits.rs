@@ -13,7 +13,7 @@ pub(super) fn page(limit: Option<usize>, least: usize) -> Result<usize, Refusal>
 }
 
 /// What somebody says.
-pub(super) fn text(text: &str) -> Result<(), Refusal> {
+pub(super) fn check_text(text: &str) -> Result<(), Refusal> {
     if text.trim().is_empty() {
         return Err(Refusal::new(Code::BadText, "the text is empty"));
     }
@@ -35,7 +35,7 @@ pub(super) fn message_id(id: Option<String>) -> Result<String, Refusal> {
 }
 
 /// A secret that a client chose.
-pub(super) fn resume(resume: &str) -> Result<(), Refusal> {
+pub(super) fn check_resume(resume: &str) -> Result<(), Refusal> {
     if resume.is_empty() || resume.len() > MAX_RESUME_BYTES {
         return Err(Refusal::new(Code::BadRequest, format!("resume has 1 to {MAX_RESUME_BYTES} bytes")));
     }
@@ -53,10 +53,10 @@ mod tests {
 
     #[test]
     fn texts_are_bounded() {
-        assert!(text("hi").is_ok());
-        assert_eq!(text(" \n").unwrap_err().code, Code::BadText);
-        assert!(text(&"x".repeat(MAX_TEXT_BYTES)).is_ok());
-        assert_eq!(text(&"x".repeat(MAX_TEXT_BYTES + 1)).unwrap_err().code, Code::BadText);
+        assert!(check_text("hi").is_ok());
+        assert_eq!(check_text(" \n").unwrap_err().code, Code::BadText);
+        assert!(check_text(&"x".repeat(MAX_TEXT_BYTES)).is_ok());
+        assert_eq!(check_text(&"x".repeat(MAX_TEXT_BYTES + 1)).unwrap_err().code, Code::BadText);
     }
 
     #[test]
@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn secrets_are_bounded() {
-        assert!(resume("s").is_ok());
-        assert_eq!(resume("").unwrap_err().code, Code::BadRequest);
-        assert_eq!(resume(&"s".repeat(MAX_RESUME_BYTES + 1)).unwrap_err().code, Code::BadRequest);
+        assert!(check_resume("s").is_ok());
+        assert_eq!(check_resume("").unwrap_err().code, Code::BadRequest);
+        assert_eq!(check_resume(&"s".repeat(MAX_RESUME_BYTES + 1)).unwrap_err().code, Code::BadRequest);
     }
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 use roomcast_ops::trace;
 use roomcast_protocol::ack::Sent;
 use roomcast_protocol::client::SendMessage;
-use roomcast_protocol::message::Body;
-use roomcast_protocol::{Code, Kind, Refusal};
-use roomcast_store::{Published, SendRequest, StoreError};
+use roomcast_protocol::{Body, Content, Refusal};
+use roomcast_store::{PublishRequest, Published, StoreError};
 
-use super::limits::{message_id, text};
+use super::limits::{check_text, message_id};
 use super::{Actor, Chat};
 
 /// How long a send whose answer was lost waits for the store before it is repeated.
@@ -22,25 +21,23 @@ impl Chat {
         message: SendMessage,
         urgent: bool,
     ) -> Result<Sent, Refusal> {
-        let SendMessage { room, text: said, id } = message;
-        text(&said)?;
+        let SendMessage { room, text, id } = message;
+        check_text(&text)?;
         let id = message_id(id)?;
         actor.must_reach(&room)?;
         trace::note("roomcast.room", || room.to_string());
-        let user = actor.user();
-        let body = Body { id: &id, kind: Kind::Text, user, text: Some(&said) };
-        let tail = body.to_tail().map_err(|error| Refusal::new(Code::BadText, error.to_string()))?;
-        let request = SendRequest { room: &room, id: &id, user, tail: &tail, counted: true, urgent };
+        let body = Body { id, user: actor.user().clone(), content: Content::Text { text } };
+        let request = PublishRequest { room: &room, body: &body, urgent };
         let Published { position, ts, duplicate } = self.publish(request).await?;
         if !duplicate {
             self.telemetry.rooms.stored();
         }
-        Ok(Sent { id, room, epoch: position.epoch, offset: position.offset, ts })
+        Ok(Sent { id: body.id, room, epoch: position.epoch, offset: position.offset, ts })
     }
 
     /// Publishes; where the answer was lost, once more with the same id, so that a short interruption is
     /// nobody's concern. What then is still unknown, the client is told.
-    async fn publish(&self, request: SendRequest<'_>) -> Result<Published, StoreError> {
+    async fn publish(&self, request: PublishRequest<'_>) -> Result<Published, StoreError> {
         let first = self.store.log.publish(request).await;
         let Err(StoreError::Unknown(why)) = first else { return first };
         self.telemetry.cluster.store_failed("publish", &StoreError::Unknown(why.clone()));

@@ -7,7 +7,7 @@ use roomcast_protocol::server::Welcome;
 use roomcast_store::Secret;
 
 use super::Chat;
-use super::limits::{random_word, resume as check_resume};
+use super::limits::{check_resume, random_word};
 use crate::hub::Event;
 use crate::users::{Held, NotYours};
 

@@ -10,7 +10,7 @@ impl Chat {
     pub(super) async fn typing(&self, actor: &Actor, typing: Typing) -> Result<(), Refusal> {
         let Typing { room, typing } = typing;
         actor.must_reach(&room)?;
-        if self.store.bus.whisper(&room, actor.user(), typing).await.is_err() {
+        if self.store.bus.publish_ephemeral(&room, actor.user(), typing).await.is_err() {
             self.rooms.typing_here(&room, actor.user().clone(), typing).await;
         }
         Ok(())

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use roomcast_ops::trace::Origin;
-use roomcast_protocol::server::{Presence, Restarting, Resync, Snapshot, TypingNews, Welcome};
+use roomcast_protocol::server::{Presence, Restarting, Resync, Snapshot, TypingChanged, Welcome};
 use serde_json::value::RawValue;
 
 /// One event.
@@ -19,7 +19,7 @@ pub(crate) enum Event {
     /// Who is in a room: replaces what the client knew.
     OnlineUsers(Snapshot),
     /// Somebody began or stopped typing.
-    Typing(TypingNews),
+    Typing(TypingChanged),
     /// The log cannot fill the client's gap.
     Resync(Resync),
     /// This node is going away.

@@ -191,8 +191,8 @@ impl Follower {
     }
 
     pub(crate) fn encode(&self, entry: Entry) -> Option<Arc<Message>> {
-        let Entry { epoch, offset, ts, tail, trace } = entry;
-        match message::compose(&self.room, &epoch, offset, ts, &tail) {
+        let Entry { epoch, offset, ts, body, trace } = entry;
+        match message::compose(&self.room, &epoch, offset, ts, &body) {
             Ok(json) => Some(Arc::new(Message { offset, ts, json, trace })),
             Err(error) => {
                 tracing::error!(%error, offset, "a message in the log is no message");
@@ -258,7 +258,13 @@ mod tests {
     }
 
     fn entry(epoch: &str, offset: u64) -> Entry {
-        Entry { epoch: Epoch::new(epoch), offset, ts: 1, tail: format!(r#""id":"{offset}"}}"#), trace: None }
+        Entry {
+            epoch: Epoch::new(epoch),
+            offset,
+            ts: 1,
+            body: format!(r#"{{"v":1,"id":"{offset}"}}"#),
+            trace: None,
+        }
     }
 
     fn opened(epoch: &str, top: u64, prior: &[(&str, u64)], newest: impl IntoIterator<Item = u64>) -> Opened {

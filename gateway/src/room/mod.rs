@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use roomcast_ops::trace::{self, Trace};
 use roomcast_protocol::ack::Online;
 use roomcast_protocol::{Position, Refusal, RoomName, UserName};
-use roomcast_store::{News, Sink};
+use roomcast_store::{BusEvent, BusListener};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use figures::{Figures, Order, Page, Rank, first};
@@ -143,7 +143,7 @@ impl Rooms {
 
     /// Tells this node's members only: for when the bus cannot.
     pub(crate) async fn typing_here(&self, room: &RoomName, user: UserName, typing: bool) {
-        self.send(room, Command::News { room: room.clone(), news: News::Typing { user, typing } }).await;
+        self.send(room, Command::News { room: room.clone(), news: BusEvent::Typing { user, typing } }).await;
     }
 
     /// The rooms of this node, in the order asked for. A worker looks through its rooms in between two
@@ -173,15 +173,15 @@ impl Rooms {
     }
 }
 
-impl Sink for Rooms {
-    fn news(&self, room: &RoomName, news: News) {
+impl BusListener for Rooms {
+    fn on_event(&self, room: &RoomName, news: BusEvent) {
         let shard = self.shard(room);
         if shard.commands.try_send(Command::News { room: room.clone(), news }).is_err() {
             shard.gap.note();
         }
     }
 
-    fn gap(&self, room: Option<&RoomName>) {
+    fn on_gap(&self, room: Option<&RoomName>) {
         match room {
             Some(room) => self.shard(room).gap.note(),
             None => self.0.iter().for_each(|shard| shard.gap.note()),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use roomcast_protocol::ack::Online;
 use roomcast_protocol::limits::MAX_REPLAY;
 use roomcast_protocol::{Epoch, Position, RoomName, UserName};
-use roomcast_store::{Change, News, Opened, Replay, RoomState};
+use roomcast_store::{BusEvent, Change, Opened, Replay, RoomState};
 
 use super::follower::{Follower, Healed, Since, Step};
 use super::roster::{Departure, Roster, Told};
@@ -92,7 +92,7 @@ pub(crate) enum Effect<C, T> {
 type Effects<C, T> = Vec<Effect<C, T>>;
 
 enum Phase<C, T> {
-    Opening { waiting: Vec<Entering<C, T>>, stash: Vec<News>, overflowed: bool },
+    Opening { waiting: Vec<Entering<C, T>>, stash: Vec<BusEvent>, overflowed: bool },
     Open(Box<Live>),
     Closing { waiting: Vec<Entering<C, T>> },
 }
@@ -230,7 +230,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// News from the bus.
-    pub(crate) fn news(&mut self, news: News, now: Instant) -> Effects<C, T> {
+    pub(crate) fn news(&mut self, news: BusEvent, now: Instant) -> Effects<C, T> {
         let mut effects = Vec::new();
         self.take_news(news, &mut effects);
         self.settle(now, effects)
@@ -314,7 +314,7 @@ impl<C, T> Room<C, T> {
         self.settle(now, Vec::new())
     }
 
-    fn take_news(&mut self, news: News, effects: &mut Effects<C, T>) {
+    fn take_news(&mut self, news: BusEvent, effects: &mut Effects<C, T>) {
         match &mut self.phase {
             Phase::Opening { stash, overflowed, .. } => {
                 if stash.len() < STASH {
@@ -324,15 +324,15 @@ impl<C, T> Room<C, T> {
                 }
             }
             Phase::Open(live) => match news {
-                News::Message(entry) => {
+                BusEvent::Message(entry) => {
                     let mut steps = Vec::new();
                     live.follower.entry(entry, &mut steps);
                     carry(steps, effects);
                 }
-                News::Presence { version, count, joined, left } => {
+                BusEvent::Presence { version, count, joined, left } => {
                     live.roster.news(version, count, joined, left);
                 }
-                News::Typing { user, typing } => effects.push(Effect::Typing { user, typing }),
+                BusEvent::Typing { user, typing } => effects.push(Effect::Typing { user, typing }),
             },
             Phase::Closing { .. } => {}
         }

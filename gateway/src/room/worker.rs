@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use roomcast_ops::trace::{self, Trace};
 use roomcast_protocol::ack::Online;
-use roomcast_protocol::server::{Presence, Resync, Snapshot, TypingNews};
+use roomcast_protocol::server::{Presence, Resync, Snapshot, TypingChanged};
 use roomcast_protocol::{Code, Refusal, RoomName};
-use roomcast_store::{News, Opened, RoomState};
+use roomcast_store::{BusEvent, Opened, RoomState};
 use tokio::sync::{mpsc, oneshot};
 
 use super::figures::{Activity, Figures, Order, Page, Rank, first, milliseconds};
@@ -32,7 +32,7 @@ pub(super) enum Command {
     Enter { room: RoomName, entering: Entering<Arc<Connection>, PendingJoin> },
     Leave { room: RoomName, connection: ConnectionId, how: Departure, done: oneshot::Sender<()> },
     Online { room: RoomName, reply: oneshot::Sender<Option<Online>> },
-    News { room: RoomName, news: News },
+    News { room: RoomName, news: BusEvent },
     Rewrite,
     Figures { page: Page, reply: oneshot::Sender<Vec<(Rank, Figures)>> },
     Opened { room: RoomName, opened: Option<(Opened, RoomState)>, trace: Option<Trace> },
@@ -48,7 +48,7 @@ impl Command {
     fn trace(&self) -> Option<Trace> {
         match self {
             Self::Enter { entering, .. } | Self::Past { entering, .. } => entering.ticket.trace,
-            Self::News { news: News::Message(entry), .. } => {
+            Self::News { news: BusEvent::Message(entry), .. } => {
                 entry.trace.as_ref().map(|origin| origin.trace())
             }
             Self::Opened { trace, .. } => *trace,
@@ -260,7 +260,7 @@ impl Worker {
                 }
                 Effect::Tell(told) => self.push(room, presence_event(room, told)),
                 Effect::Typing { user, typing } => {
-                    let told = TypingNews { room: room.clone(), user: user.clone(), typing };
+                    let told = TypingChanged { room: room.clone(), user: user.clone(), typing };
                     if let Some(entry) = self.rooms.get(room) {
                         let batch = Batch::volatile(Event::Typing(told), user);
                         // Where the fan-out is full, nobody misses it.

@@ -73,9 +73,9 @@ impl Observer for Cluster {
         self.bus_messages.inc();
     }
 
-    fn bus_beat(&self, came_back_after: Option<Duration>) {
-        self.bus_up.set(i64::from(came_back_after.is_some()));
-        if let Some(lag) = came_back_after {
+    fn bus_heartbeat(&self, round_trip: Option<Duration>) {
+        self.bus_up.set(i64::from(round_trip.is_some()));
+        if let Some(lag) = round_trip {
             self.bus_lag.observe(lag.as_secs_f64());
         }
     }

@@ -137,12 +137,16 @@ async fn the_store_is_observed() {
     let measured = Measured::new();
     let telemetry = &measured.telemetry;
     telemetry.cluster.request("publish", Some(Duration::from_millis(2)), None);
-    telemetry.cluster.request("history", Some(Duration::from_secs(2)), Some(&StoreError::Unknown("gone".into())));
+    telemetry.cluster.request(
+        "history",
+        Some(Duration::from_secs(2)),
+        Some(&StoreError::Unknown("gone".into())),
+    );
     telemetry.cluster.request("publish", None, Some(&StoreError::Unavailable("not connected".into())));
     telemetry.cluster.bus_message();
-    telemetry.cluster.bus_beat(Some(Duration::from_millis(2)));
+    telemetry.cluster.bus_heartbeat(Some(Duration::from_millis(2)));
     measured.has(&[("roomcast_bus_up", 1.0), ("roomcast_bus_lag_seconds_count", 1.0)]);
-    telemetry.cluster.bus_beat(None);
+    telemetry.cluster.bus_heartbeat(None);
     telemetry.cluster.resubscribed(Duration::from_millis(80));
     measured.has(&[
         ("roomcast_redis_duration_seconds_count{operation=\"publish\"}", 1.0),

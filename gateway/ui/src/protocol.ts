@@ -4,7 +4,7 @@
 export type Answer<T> = { "status": "ok" } & T | { "status": "error" } & Failure;
 
 /** Why a request was refused. The number's thousand says what a client should do:
- * 1xxx mend the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
+ * 1xxx correct the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
  * happened), 5xxx try again with the same `id` (it may have happened). */
 export type Code = "bad_request" | "bad_room" | "bad_username" | "bad_text" | "bad_id" | "not_joined" | "unknown_event" | "username_taken" | "id_taken" | "too_many_rooms" | "busy" | "unavailable" | "draining" | "outcome_unknown";
 
@@ -17,13 +17,13 @@ export type ConnectAuth = {
   resume?: string;
 };
 
-/** `connect_error`: what answers the connect packet of a client that may not. */
+/** `connect_error`: what answers the connect packet of a client that is refused. */
 export type ConnectError = {
   /** Why, for programs. */
   message: Code;
 };
 
-/** What answers the connect packet of a client that may enter. */
+/** What answers the connect packet of a client that is accepted. */
 export type Connected = {
   /** The connection's id in Socket.IO. */
   sid: string;
@@ -32,7 +32,7 @@ export type Connected = {
 /** Of `typing`, which has nothing to say. */
 export type Done = object;
 
-/** The life of a log: a random word, opaque to clients. */
+/** Names one epoch of a room's log: a random string, opaque to clients. */
 export type Epoch = string;
 
 /** The fields of `{status: "error"}`. */
@@ -69,7 +69,7 @@ export type HistoryPage = {
 export type Join = {
   /** The room to enter. */
   room: RoomName;
-  /** The last message the client has, to be given what came after it. */
+  /** The position of the last message the client has: it gets what came after. */
   since?: Position;
   /** Most messages to be given without `since`: 0 to 200, 50 if absent. */
   limit?: number;
@@ -79,7 +79,7 @@ export type Join = {
 export type Joined = {
   /** The room entered. */
   room: RoomName;
-  /** The life of the room's log. */
+  /** The epoch of the room's log. */
   epoch: Epoch;
   /** The last message before the stream that now begins; 0 where there is none. */
   offset: number;
@@ -124,11 +124,11 @@ export type Limits = {
 export type Message = {
   /** The room. */
   room: RoomName;
-  /** The life of the room's log. */
+  /** The epoch of the room's log. */
   epoch: Epoch;
   /** The message's number in it. */
   offset: number;
-  /** When it was stored, in milliseconds since 1970, by the clock of what stored it. */
+  /** When it was stored, in milliseconds since 1970, by the store's clock. */
   ts: number;
   /** The message's identity in its room. */
   id: string;
@@ -160,7 +160,7 @@ export type OnlineUsers = {
 
 /** The last message a reader has: offset 0 before the first. */
 export type Position = {
-  /** The life of the log that the offset counts in. */
+  /** The epoch that the offset counts in. */
   epoch: Epoch;
   /** Messages are numbered 1, 2, 3 … without a hole. */
   offset: number;
@@ -170,9 +170,9 @@ export type Position = {
 export type Presence = {
   /** The room. */
   room: RoomName;
-  /** Users who came; empty in large rooms. */
+  /** Users who joined; empty in large rooms. */
   joined: Array<UserName>;
-  /** Users who went; empty in large rooms. */
+  /** Users who left; empty in large rooms. */
   left: Array<UserName>;
   /** Users in the room now. */
   count: number;
@@ -188,7 +188,7 @@ export type Restarting = {
 export type Resync = {
   /** The room. */
   room: RoomName;
-  /** The life of the log that goes on. */
+  /** The epoch of the log from now on. */
   epoch: Epoch;
 };
 
@@ -236,11 +236,11 @@ export type Sent = {
   id: string;
   /** The room. */
   room: RoomName;
-  /** The life of the room's log. */
+  /** The epoch of the room's log. */
   epoch: Epoch;
   /** The message's number. */
   offset: number;
-  /** When it was stored, in milliseconds since 1970, by the clock of what stored it. */
+  /** When it was stored, in milliseconds since 1970, by the store's clock. */
   ts: number;
 };
 
@@ -319,7 +319,7 @@ export interface ServerToClientEvents {
   welcome: (payload: Welcome) => void;
   /** A message of a room. */
   message: (payload: Message) => void;
-  /** Who came and went. */
+  /** Who joined and left. */
   presence: (payload: Presence) => void;
   /** Who is in a room: replaces what the client knew. */
   online_users: (payload: Snapshot) => void;

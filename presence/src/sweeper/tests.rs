@@ -99,9 +99,9 @@ impl Fixture {
     /// A running sweeper.
     fn start(prepare: impl FnOnce(&Played)) -> Self {
         struct Nowhere;
-        impl roomcast_store::Sink for Nowhere {
-            fn news(&self, _: &roomcast_protocol::RoomName, _: roomcast_store::News) {}
-            fn gap(&self, _: Option<&roomcast_protocol::RoomName>) {}
+        impl roomcast_store::BusListener for Nowhere {
+            fn on_event(&self, _: &roomcast_protocol::RoomName, _: roomcast_store::BusEvent) {}
+            fn on_gap(&self, _: Option<&roomcast_protocol::RoomName>) {}
         }
         let nodes = Arc::new(Played::default());
         prepare(&nodes);

@@ -12,7 +12,9 @@ use parking_lot::Mutex;
 use roomcast_ops::{Lifecycle, LogFormat, Outcome, telemetry};
 use roomcast_presence::{App, Config};
 use roomcast_protocol::{RoomName, UserName};
-use roomcast_store::{Change, Incarnation, News, NodeInfo, Secret, Settings, Sink, Store, Unobserved};
+use roomcast_store::{
+    BusEvent, BusListener, Change, Incarnation, NodeInfo, Secret, Settings, Store, Unobserved,
+};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -173,13 +175,13 @@ pub(crate) struct Cluster {
 
 /// News in the order of hearing.
 #[derive(Default)]
-pub(crate) struct Heard(pub(crate) Mutex<Vec<(RoomName, News)>>);
+pub(crate) struct Heard(pub(crate) Mutex<Vec<(RoomName, BusEvent)>>);
 
-impl Sink for Heard {
-    fn news(&self, room: &RoomName, news: News) {
+impl BusListener for Heard {
+    fn on_event(&self, room: &RoomName, news: BusEvent) {
         self.0.lock().push((room.clone(), news));
     }
-    fn gap(&self, _: Option<&RoomName>) {}
+    fn on_gap(&self, _: Option<&RoomName>) {}
 }
 
 impl Cluster {
@@ -194,7 +196,7 @@ impl Cluster {
 
     pub(crate) async fn node(&self, name: &str, lease: Duration) -> Incarnation {
         let node = Incarnation::random();
-        let info = NodeInfo { name: name.into(), version: "9.9.9".into(), peer: None };
+        let info = NodeInfo { name: name.into(), version: "9.9.9".into(), peer: None, body_version: 1 };
         self.store.nodes.register(&node, &info, lease).await.unwrap();
         node
     }

@@ -5,7 +5,7 @@ use std::slice::from_ref;
 
 use roomcast_ops::Outcome;
 use roomcast_protocol::UserName;
-use roomcast_store::{Claim, News, Secret};
+use roomcast_store::{BusEvent, Claim, Secret};
 
 use crate::support::{Cluster, LONG, Redis, SHORT, Service, get, room, secret_of, until, user};
 
@@ -15,13 +15,13 @@ async fn leaves(cluster: &Cluster, rooms: &[&str]) -> BTreeMap<(String, String),
     let marker = user("marker");
     for name in rooms {
         let name = room(name);
-        cluster.store.bus.whisper(&name, &marker, true).await.unwrap();
-        let mark = (name, News::Typing { user: marker.clone(), typing: true });
+        cluster.store.bus.publish_ephemeral(&name, &marker, true).await.unwrap();
+        let mark = (name, BusEvent::Typing { user: marker.clone(), typing: true });
         until("the marker", async || cluster.heard.0.lock().contains(&mark).then_some(())).await;
     }
     let mut leaves = BTreeMap::new();
     for (at, news) in cluster.heard.0.lock().iter() {
-        if let News::Presence { left, .. } = news {
+        if let BusEvent::Presence { left, .. } = news {
             for user in left {
                 *leaves.entry((at.to_string(), user.to_string())).or_default() += 1;
             }

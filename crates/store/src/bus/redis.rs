@@ -1,7 +1,7 @@
-//! The bus over Redis' sharded pub/sub. fred carries it, but none of its conveniences is relied upon:
+//! The bus over Redis' sharded pub/sub. fred carries it, but its automatic resubscription is not relied upon:
 //! the wanted channels are kept here, subscribed again one by one after every reconnect, and each
-//! confirmation awaited; a heartbeat to ourselves through the bus is the proof that it delivers. A slot
-//! that moves to another node of a cluster loses its subscriptions without a word (fred drops the push that
+//! confirmation awaited; a heartbeat that the node sends to itself proves that the bus delivers. A slot
+//! that moves to another node of a cluster loses its subscriptions without notice (fred drops the push that
 //! says so): a changed slot map counts as a reconnect.
 
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Bus, Sink};
+use super::{Bus, BusListener};
 use crate::envelope;
 use crate::error::{Result, StoreError};
 use crate::keys::Keys;
@@ -35,15 +35,15 @@ use crate::nodes::Incarnation;
 /// Messages that may wait between fred's reader and ours; more are a gap, which heals. Their slots are
 /// allocated at once: 65,536 of them cost 40 MB.
 const CAPACITY: usize = 8_192;
-/// Subscriptions under way at once. One channel a command: of several, fred awaits one confirmation.
-const AT_ONCE: usize = 512;
+/// Concurrent subscriptions. One channel a command: of several, fred awaits one confirmation.
+const CONCURRENT_SUBSCRIPTIONS: usize = 512;
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
-const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// So many beats unheard while Redis answers: the connection is there and delivers nothing.
-const DEAF_AFTER: u64 = 4;
-const LOOK_AT_SLOTS_EVERY: Duration = Duration::from_secs(2);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// So many heartbeats missed in succession while Redis answers: the connection is open and delivers nothing.
+const MAX_MISSED_HEARTBEATS: u64 = 4;
+const SLOT_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// After this, a client that gave up (its password was refused, say) is started again.
-const START_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) struct RedisBus {
     inner: Arc<Inner>,
@@ -55,12 +55,12 @@ struct Inner {
     client: Client,
     link: Link,
     keys: Keys,
-    sink: Arc<dyn Sink>,
+    listener: Arc<dyn BusListener>,
     wanted: Mutex<HashSet<String>>,
-    beat_channel: String,
-    beat_heard: watch::Sender<u64>,
-    /// The beat under way, and when it was sent.
-    beat_sent: Mutex<(u64, Instant)>,
+    heartbeat_channel: String,
+    heartbeat_received: watch::Sender<u64>,
+    /// The number of the newest heartbeat, and when it was sent.
+    heartbeat_sent: Mutex<(u64, Instant)>,
     slots_moved: Notify,
 }
 
@@ -69,7 +69,7 @@ impl RedisBus {
         url: &str,
         link: &Link,
         keys: Keys,
-        sink: Arc<dyn Sink>,
+        listener: Arc<dyn BusListener>,
         lifecycle: &Lifecycle,
         (end, owned): (&CancellationToken, Arc<DropGuard>),
     ) -> Result<Self> {
@@ -89,17 +89,17 @@ impl RedisBus {
             })
             .set_policy(ReconnectPolicy::new_exponential(0, 20, 1_000, 2));
         let client = builder.build().map_err(settings)?;
-        // A word of its own, not the node's incarnation: what is proven is this connection.
-        let beat_channel = keys.beat(&Incarnation::random());
+        // Not the node's incarnation but a random one: what is proven is this connection.
+        let heartbeat_channel = keys.heartbeat(&Incarnation::random());
         let inner = Arc::new(Inner {
             client,
             link: link.clone(),
             keys,
-            sink,
-            wanted: Mutex::new(HashSet::from([beat_channel.clone()])),
-            beat_channel,
-            beat_heard: watch::Sender::new(0),
-            beat_sent: Mutex::new((0, Instant::now())),
+            listener,
+            wanted: Mutex::new(HashSet::from([heartbeat_channel.clone()])),
+            heartbeat_channel,
+            heartbeat_received: watch::Sender::new(0),
+            heartbeat_sent: Mutex::new((0, Instant::now())),
             slots_moved: Notify::new(),
         });
         let (tasks, end) = (Arc::clone(&inner), end.clone());
@@ -111,8 +111,8 @@ impl RedisBus {
                     tasks.keep_connected(),
                     tasks.read(messages),
                     tasks.keep_subscribed(reconnects, errors),
-                    tasks.beat(),
-                    tasks.look_at_slots(),
+                    tasks.send_heartbeats(),
+                    tasks.check_slots(),
                 );
             };
             end.run_until_cancelled(work).await;
@@ -126,8 +126,8 @@ impl Inner {
     async fn keep_connected(&self) {
         loop {
             let ended = AbortOnDropHandle::new(self.client.connect()).await;
-            tracing::warn!(?ended, "the bus gave up connecting: beginning again");
-            sleep(START_AGAIN_AFTER).await;
+            tracing::warn!(?ended, "pub/sub client stopped reconnecting; restarting it");
+            sleep(RESTART_AFTER).await;
         }
     }
 
@@ -136,8 +136,11 @@ impl Inner {
             match messages.recv().await {
                 Ok(message) => self.deliver(&message),
                 Err(RecvError::Lagged(missed)) => {
-                    tracing::warn!(missed, "the bus was read too slowly");
-                    self.sink.gap(None);
+                    tracing::warn!(
+                        missed,
+                        "pub/sub messages dropped: receive buffer full; rooms re-read their logs"
+                    );
+                    self.listener.on_gap(None);
                 }
                 Err(RecvError::Closed) => return,
             }
@@ -146,13 +149,13 @@ impl Inner {
 
     fn deliver(&self, message: &Message) {
         let channel: &str = &message.channel;
-        if channel == self.beat_channel {
-            let beat = message.value.as_u64().unwrap_or(0);
-            let (sent, at) = *self.beat_sent.lock();
-            if beat == sent {
-                self.link.observer().bus_beat(Some(at.elapsed()));
+        if channel == self.heartbeat_channel {
+            let number = message.value.as_u64().unwrap_or(0);
+            let (sent, at) = *self.heartbeat_sent.lock();
+            if number == sent {
+                self.link.observer().bus_heartbeat(Some(at.elapsed()));
             }
-            self.beat_heard.send_replace(beat);
+            self.heartbeat_received.send_replace(number);
             return;
         }
         let Some(room) = self.keys.room_of_channel(channel) else {
@@ -161,11 +164,11 @@ impl Inner {
         self.link.observer().bus_message();
         let payload = message.value.as_bytes().unwrap_or_default();
         match envelope::parse(payload) {
-            Ok(news) => self.sink.news(&room, news),
+            Ok(event) => self.listener.on_event(&room, event),
             Err(error) => {
-                tracing::warn!(%error, "news was not understood");
-                // It may have been a message: what the log says counts.
-                self.sink.gap(Some(&room));
+                tracing::warn!(%error, "unreadable pub/sub message; the room re-reads its log");
+                // It may have been a message, which the log has.
+                self.listener.on_gap(Some(&room));
             }
         }
     }
@@ -181,12 +184,12 @@ impl Inner {
                 while !self.subscribe_all().await {
                     sleep(Duration::from_millis(50)).await;
                 }
-                self.sink.gap(None);
+                self.listener.on_gap(None);
                 if let Some(lost) = lost.take() {
                     self.link.observer().resubscribed(lost.elapsed());
                 }
             }
-            // Of the time before, or of one that the next reconnect will speak of.
+            // Errors of before, or of a connection that the next reconnect replaces.
             while errors.try_recv().is_ok() {}
             loop {
                 tokio::select! {
@@ -213,61 +216,61 @@ impl Inner {
         let channels = wanted.len();
         let failed = stream::iter(wanted)
             .map(|channel| async move { self.client.ssubscribe(channel).await.err() })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(CONCURRENT_SUBSCRIPTIONS)
             .filter_map(std::future::ready)
             .fold(0_usize, |failed, error| {
-                tracing::debug!(%error, "a subscription failed");
+                tracing::debug!(%error, "subscribing to a channel failed");
                 std::future::ready(failed + 1)
             })
             .await;
-        tracing::info!(channels, failed, "the bus is subscribed");
+        tracing::info!(channels, failed, "pub/sub channels subscribed");
         failed == 0
     }
 
-    /// Compares who has which slots, where there are any.
-    async fn look_at_slots(&self) {
+    /// Compares which node of a cluster has which slots with what it was before.
+    async fn check_slots(&self) {
         let mut known = None;
         while self.link.is_cluster() {
-            sleep(LOOK_AT_SLOTS_EVERY).await;
+            sleep(SLOT_CHECK_INTERVAL).await;
             let Ok(slots) = self.link.slots().await else { continue };
             if known.as_ref().is_some_and(|known| *known != slots) {
-                tracing::info!("slots moved: subscribing anew");
+                tracing::info!("cluster slots moved; resubscribing");
                 self.slots_moved.notify_one();
             }
             known = Some(slots);
         }
     }
 
-    /// Speaks to ourselves through the bus. Silence while Redis answers commands means deafness, which
-    /// the connection itself does not notice.
-    async fn beat(&self) {
-        let mut ticks = interval(BEAT_EVERY);
+    /// Publishes to a channel of our own. If nothing comes back while Redis answers commands, the connection
+    /// delivers nothing and does not notice: it is made again.
+    async fn send_heartbeats(&self) {
+        let mut ticks = interval(HEARTBEAT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut beat, mut unheard) = (0_u64, 0_u64);
+        let (mut number, mut missed) = (0_u64, 0_u64);
         loop {
             ticks.tick().await;
-            beat += 1;
-            *self.beat_sent.lock() = (beat, Instant::now());
+            number += 1;
+            *self.heartbeat_sent.lock() = (number, Instant::now());
             let sent: Result<u64> =
-                self.link.command(cmd("SPUBLISH").arg(&self.beat_channel).arg(beat)).await;
+                self.link.command(cmd("SPUBLISH").arg(&self.heartbeat_channel).arg(number)).await;
             if sent.is_err() {
-                self.link.observer().bus_beat(None);
-                unheard = 0;
+                self.link.observer().bus_heartbeat(None);
+                missed = 0;
                 continue;
             }
-            let mut heard = self.beat_heard.subscribe();
-            let echo = heard.wait_for(|heard| *heard >= beat);
-            if timeout(BEAT_EVERY / 2, echo).await.is_ok() {
-                unheard = 0;
+            let mut received = self.heartbeat_received.subscribe();
+            let echo = received.wait_for(|received| *received >= number);
+            if timeout(HEARTBEAT_INTERVAL / 2, echo).await.is_ok() {
+                missed = 0;
                 continue;
             }
-            self.link.observer().bus_beat(None);
-            unheard += 1;
-            if unheard >= DEAF_AFTER {
-                unheard = 0;
-                tracing::warn!("the bus is deaf: connecting anew");
+            self.link.observer().bus_heartbeat(None);
+            missed += 1;
+            if missed >= MAX_MISSED_HEARTBEATS {
+                missed = 0;
+                tracing::warn!("pub/sub heartbeat timed out; reconnecting");
                 if let Err(error) = self.client.force_reconnection().await {
-                    tracing::debug!(%error, "connecting anew failed");
+                    tracing::debug!(%error, "pub/sub reconnection failed");
                 }
             }
         }
@@ -301,7 +304,7 @@ impl Bus for RedisBus {
         self.inner.client.sunsubscribe(channel).await.map_err(|error| unavailable(&error))
     }
 
-    async fn whisper(&self, room: &RoomName, user: &UserName, typing: bool) -> Result<()> {
+    async fn publish_ephemeral(&self, room: &RoomName, user: &UserName, typing: bool) -> Result<()> {
         let channel = self.inner.keys.room_channel(room);
         self.inner.link.command(cmd("SPUBLISH").arg(channel).arg(envelope::typing(user, typing))).await
     }

@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use async_trait::async_trait;
 use roomcast_ops::trace::{Kind, Origin, Span};
-use roomcast_protocol::{Epoch, Position, RoomName, UserName};
+use roomcast_protocol::{Body, Epoch, Position, RoomName, UserName};
 
-use super::{Entry, Head, Opened, Page, Published, Replay, Retention, RoomLog, SendRequest};
-use crate::bus::News;
+use super::{Entry, Head, Opened, Page, PublishRequest, Published, Replay, Retention, RoomLog};
+use crate::bus::BusEvent;
 use crate::error::{Result, StoreError};
 use crate::memory::{Memory, State, milliseconds};
 
@@ -15,14 +15,14 @@ pub(crate) struct MemoryLog(pub(crate) Memory);
 
 /// By how much a log's meta outlives the log.
 const META_OUTLIVES_MS: u64 = 86_400_000;
-/// Fewer rooms than this are never searched for forgotten ones.
+/// Fewer rooms than this are never searched for expired ones.
 const PURGE_ABOVE: usize = 256;
 
 /// Every room's log.
 pub(crate) struct Logs {
     rooms: HashMap<RoomName, Log>,
     retention: Retention,
-    /// So many rooms, and those that nobody uses are looked for.
+    /// When there are so many rooms, expired ones are removed.
     purge_at: usize,
 }
 
@@ -31,6 +31,7 @@ struct Log {
     offset: u64,
     entries: VecDeque<(String, Entry)>,
     ids: HashMap<String, Known>,
+    /// When the messages expire, and when all of it does, in ms since 1970.
     log_ends: u64,
     meta_ends: u64,
 }
@@ -53,7 +54,7 @@ impl Log {
         }
     }
 
-    /// Forgets what nobody used for too long; false where that is everything.
+    /// Removes what expired; false where that is everything.
     fn expire(&mut self, now: u64) -> bool {
         if self.log_ends <= now {
             self.entries.clear();
@@ -107,10 +108,10 @@ impl Logs {
         milliseconds(self.retention.idle)
     }
 
-    /// The log of a room, begun where it has no life.
-    fn life(&mut self, room: &RoomName, now: u64) -> &mut Log {
+    /// The log of a room; a new one with a new epoch where there is none.
+    fn log(&mut self, room: &RoomName, now: u64) -> &mut Log {
         let idle = self.idle();
-        if !self.is_remembered(room, now) {
+        if !self.exists(room, now) {
             if self.rooms.len() >= self.purge_at {
                 self.rooms.retain(|_, log| log.expire(now));
                 self.purge_at = PURGE_ABOVE.max(2 * self.rooms.len());
@@ -120,15 +121,17 @@ impl Logs {
         self.rooms.entry(room.clone()).or_insert_with(|| Log::begin(now, idle))
     }
 
-    /// Whether a room has a life that did not run out.
-    pub(crate) fn is_remembered(&mut self, room: &RoomName, now: u64) -> bool {
+    /// Whether a room has a log that did not expire.
+    pub(crate) fn exists(&mut self, room: &RoomName, now: u64) -> bool {
         self.rooms.get_mut(room).is_some_and(|log| log.expire(now))
     }
 
-    fn publish(&mut self, request: SendRequest<'_>, now: u64) -> Result<(Published, Option<Entry>)> {
+    fn publish(&mut self, request: PublishRequest<'_>, now: u64) -> Result<(Published, Option<Entry>)> {
         let (idle, retention) = (self.idle(), self.retention);
-        let SendRequest { room, id, user, tail, .. } = request;
-        let log = self.life(room, now);
+        let PublishRequest { room, body, .. } = request;
+        let Body { id, user, .. } = body;
+        let encoded = body.encode().map_err(|error| StoreError::Settings(error.to_string()))?;
+        let log = self.log(room, now);
         if let Some(known) = log.ids.get(id) {
             if known.user != *user {
                 return Err(StoreError::IdTaken);
@@ -138,15 +141,10 @@ impl Logs {
         }
         log.offset += 1;
         let position = log.head().position;
-        let entry = Entry {
-            epoch: log.epoch.clone(),
-            offset: log.offset,
-            ts: now,
-            tail: tail.to_owned(),
-            trace: None,
-        };
-        log.entries.push_back((id.to_owned(), entry.clone()));
-        log.ids.insert(id.to_owned(), Known { user: user.clone(), position: position.clone(), ts: now });
+        let entry =
+            Entry { epoch: log.epoch.clone(), offset: log.offset, ts: now, body: encoded, trace: None };
+        log.entries.push_back((id.clone(), entry.clone()));
+        log.ids.insert(id.clone(), Known { user: user.clone(), position: position.clone(), ts: now });
         if log.entries.len() == 1 || log.offset.is_multiple_of(64) {
             log.refresh(now, idle);
         }
@@ -157,14 +155,14 @@ impl Logs {
 
 #[async_trait]
 impl RoomLog for MemoryLog {
-    async fn publish(&self, request: SendRequest<'_>) -> Result<Published> {
+    async fn publish(&self, request: PublishRequest<'_>) -> Result<Published> {
         let span = Span::begin("publish", Kind::Producer);
         let mut state = self.0.lock();
         let State { clock, logs, subscribers, .. } = &mut *state;
         let (published, stored) = logs.publish(request, clock.now())?;
         if let Some(mut entry) = stored {
             entry.trace = span.trace().map(Origin::now);
-            subscribers.tell(request.room, &News::Message(entry));
+            subscribers.deliver(request.room, &BusEvent::Message(entry));
         }
         Ok(published)
     }
@@ -172,23 +170,23 @@ impl RoomLog for MemoryLog {
     async fn open(&self, room: &RoomName, newest: usize) -> Result<Opened> {
         let mut state = self.0.lock();
         let now = state.clock.now();
-        let log = state.logs.life(room, now);
+        let log = state.logs.log(room, now);
         Ok(Opened { head: log.head(), newest: log.slice(log.entries.len(), newest) })
     }
 
     async fn since(&self, room: &RoomName, position: &Position, limit: usize) -> Result<Replay> {
         let mut state = self.0.lock();
         let now = state.clock.now();
-        let log = state.logs.life(room, now);
+        let log = state.logs.log(room, now);
         let after = log.entries.range(log.up_to(position.offset)..);
         let entries = after.take(limit).map(|(_, entry)| entry.clone()).collect();
-        Ok(Replay::judge(log.head(), position, entries))
+        Ok(Replay::of(log.head(), position, entries))
     }
 
     async fn before(&self, room: &RoomName, offset: Option<u64>, limit: usize) -> Result<Page> {
         let mut state = self.0.lock();
         let now = state.clock.now();
-        let log = state.logs.life(room, now);
+        let log = state.logs.log(room, now);
         let end = offset.map_or(log.entries.len(), |offset| log.up_to(offset.saturating_sub(1)));
         Ok(Page { entries: log.slice(end, limit), more: end > limit })
     }
@@ -196,7 +194,7 @@ impl RoomLog for MemoryLog {
     async fn touch(&self, room: &RoomName) -> Result<()> {
         let mut state = self.0.lock();
         let (now, idle) = (state.clock.now(), state.logs.idle());
-        if state.logs.is_remembered(room, now)
+        if state.logs.exists(room, now)
             && let Some(log) = state.logs.rooms.get_mut(room)
         {
             log.refresh(now, idle);

@@ -1,26 +1,28 @@
 //! The room log in Redis: one script a call, all of a room's keys in its slot.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::{FromRedisValue, Value};
 use roomcast_ops::trace::{Kind, Span};
 use roomcast_protocol::{Epoch, Position, RoomName};
 
-use super::{Entry, Head, Opened, Page, Published, Replay, Retention, RoomLog, SendRequest};
+use super::{Entry, Head, Opened, Page, PublishRequest, Published, Replay, Retention, RoomLog};
+use crate::batcher::PublishBatcher;
 use crate::envelope;
 use crate::error::{Result, StoreError};
-use crate::group::Group;
 use crate::keys::Keys;
-use crate::link::{Link, understood};
+use crate::layout::{self, WriteLayout};
+use crate::link::{Link, parse_answer};
 use crate::script;
+use crate::settings::Settings;
 
 pub(crate) struct RedisLog {
     link: Link,
     keys: Keys,
-    /// How messages leave.
-    leaving: Group,
-    /// The retention as the scripts are told it.
+    batcher: PublishBatcher,
+    layout: Arc<WriteLayout>,
+    /// The retention, as arguments of the scripts.
     idle: String,
     kept: [String; 3],
 }
@@ -28,19 +30,19 @@ pub(crate) struct RedisLog {
 type Stream = Vec<(String, Vec<String>)>;
 
 impl RedisLog {
-    /// Messages of a busy node wait so long for each other.
-    pub(crate) fn new(link: Link, keys: Keys, retention: Retention, gather: Duration) -> Self {
-        let Retention { len, age, cap, idle } = retention;
+    pub(crate) fn new(link: Link, keys: Keys, settings: &Settings, layout: Arc<WriteLayout>) -> Self {
+        let Retention { len, age, cap, idle } = settings.retention;
         Self {
-            leaving: Group::new(link.clone(), &script::LOG_PUBLISH, gather),
+            batcher: PublishBatcher::new(link.clone(), &script::LOG_PUBLISH, settings.batch_window),
             link,
             keys,
+            layout,
             idle: idle.as_millis().to_string(),
             kept: [len.to_string(), age.as_millis().to_string(), cap.to_string()],
         }
     }
 
-    /// A word for an epoch that may begin; `math.random` in a script repeats after a server's start.
+    /// The name of an epoch that may begin; `math.random` in a script repeats after a server's start.
     fn candidate() -> String {
         format!("{:012x}", rand::random::<u64>() >> 16)
     }
@@ -67,7 +69,7 @@ impl RedisLog {
             )
             .await?;
         let position = Position { epoch: Epoch::new(&epoch), offset };
-        let prior = prior.split_whitespace().filter_map(earlier_life).collect();
+        let prior = prior.split_whitespace().filter_map(earlier_epoch).collect();
         let mut entries = entries.into_iter().map(entry).collect::<Result<Vec<_>>>()?;
         if mode != "after" {
             entries.reverse();
@@ -76,7 +78,7 @@ impl RedisLog {
     }
 }
 
-fn earlier_life(text: &str) -> Option<Position> {
+fn earlier_epoch(text: &str) -> Option<Position> {
     let (epoch, offset) = text.rsplit_once(':')?;
     Some(Position { epoch: Epoch::new(epoch), offset: offset.parse().ok()? })
 }
@@ -84,26 +86,27 @@ fn earlier_life(text: &str) -> Option<Position> {
 fn entry((id, fields): (String, Vec<String>)) -> Result<Entry> {
     let corrupt = || StoreError::Corrupt(format!("the log entry {id}"));
     let offset = id.split('-').next().and_then(|offset| offset.parse().ok()).ok_or_else(corrupt)?;
-    let (mut epoch, mut ts, mut tail) = (None, None, None);
+    let (mut epoch, mut ts, mut body) = (None, None, None);
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         match name.as_str() {
             "e" => epoch = Some(Epoch::new(&value)),
             "t" => ts = value.parse().ok(),
-            "d" => tail = Some(value),
+            "d" => body = Some(layout::read(value)),
             _ => {}
         }
     }
-    match (epoch, ts, tail) {
-        (Some(epoch), Some(ts), Some(tail)) => Ok(Entry { epoch, offset, ts, tail, trace: None }),
+    match (epoch, ts, body) {
+        (Some(epoch), Some(ts), Some(body)) => Ok(Entry { epoch, offset, ts, body, trace: None }),
         _ => Err(corrupt()),
     }
 }
 
 #[async_trait]
 impl RoomLog for RedisLog {
-    async fn publish(&self, request: SendRequest<'_>) -> Result<Published> {
-        let SendRequest { room, id, user, tail, counted, urgent } = request;
+    async fn publish(&self, request: PublishRequest<'_>) -> Result<Published> {
+        let PublishRequest { room, body, urgent } = request;
+        let encoded = body.encode().map_err(|error| StoreError::Settings(error.to_string()))?;
         let mut span = Span::redis("publish", Kind::Producer, "EVALSHA");
         let trace = span.trace().map(envelope::trace_word).unwrap_or_default();
         let [len, age, cap] = &self.kept;
@@ -112,10 +115,10 @@ impl RoomLog for RedisLog {
             &[
                 Self::candidate().as_bytes(),
                 self.idle.as_bytes(),
-                id.as_bytes(),
-                user.as_str().as_bytes(),
-                tail.as_bytes(),
-                if counted { b"1" } else { b"0" },
+                body.id.as_bytes(),
+                body.user.as_str().as_bytes(),
+                self.layout.write(&encoded).as_bytes(),
+                if body.content.counts_as_unread() { b"1" } else { b"0" },
                 len.as_bytes(),
                 age.as_bytes(),
                 cap.as_bytes(),
@@ -123,7 +126,7 @@ impl RoomLog for RedisLog {
                 trace.as_bytes(),
             ],
         );
-        let answer = self.leaving.call(call, urgent).await.and_then(understood::<Vec<Value>>);
+        let answer = self.batcher.call(call, urgent).await.and_then(parse_answer::<Vec<Value>>);
         let mut answer = answer.inspect_err(|error| span.fail(error.label()))?.into_iter();
         let duplicate = match field::<String>(answer.next())?.as_str() {
             "stored" => false,
@@ -143,7 +146,7 @@ impl RoomLog for RedisLog {
 
     async fn since(&self, room: &RoomName, position: &Position, limit: usize) -> Result<Replay> {
         let (head, entries) = self.read(room, "after", position.offset, limit).await?;
-        Ok(Replay::judge(head, position, entries))
+        Ok(Replay::of(head, position, entries))
     }
 
     async fn before(&self, room: &RoomName, offset: Option<u64>, limit: usize) -> Result<Page> {
@@ -162,5 +165,5 @@ impl RoomLog for RedisLog {
 }
 
 fn field<T: FromRedisValue>(value: Option<Value>) -> Result<T> {
-    understood(value.ok_or_else(|| StoreError::Corrupt("publish answered too little".into()))?)
+    parse_answer(value.ok_or_else(|| StoreError::Corrupt("publish answered too little".into()))?)
 }

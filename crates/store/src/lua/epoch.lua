@@ -1,10 +1,11 @@
--- Stands before every log script. A log's life: begun where there is no meta, begun anew where this
+-- Stands before every log script. A log's epoch begins where there is no meta, and again where this
 -- server is not the one that wrote the meta last (after an asynchronous failover offsets could be
--- reused: replicas may lag). Offsets continue; the old life's surviving top is kept in `p`.
+-- reused: replicas may lag). Offsets continue; the greatest offset that survived of the earlier epoch is
+-- kept in `p`.
 
--- meta, log, ids: keys; candidate: a random word; idle: ms. Returns epoch, offset, earlier lives,
+-- meta, log, ids: keys; candidate: a name for a new epoch; idle: ms. Returns epoch, offset, earlier epochs,
 -- messages counted.
-local function life(meta, log, ids, candidate, idle)
+local function current_epoch(meta, log, ids, candidate, idle)
   local info = redis.call('INFO', 'replication')
   -- Of 40 digits, found without a pattern: this runs for every message.
   local _, before = string.find(info, 'master_replid:', 1, true)
@@ -19,9 +20,9 @@ local function life(meta, log, ids, candidate, idle)
   if m[4] ~= replid then
     local prior = m[1] .. ':' .. m[2]
     local kept = 1
-    for life in string.gmatch(m[3], '%S+') do
+    for earlier in string.gmatch(m[3], '%S+') do
       if kept < 8 then
-        prior = prior .. ' ' .. life
+        prior = prior .. ' ' .. earlier
         kept = kept + 1
       end
     end

@@ -1,18 +1,18 @@
--- Stores one message and tells the room's channel, or recognises that it was stored before.
+-- Stores one message and publishes it to the room's channel, or recognises that it was stored before.
 -- KEYS  1 log meta  2 log  3 ids
--- ARGV  1 candidate epoch  2 idle ms  3 id  4 user  5 tail  6 counted: 0 or 1
+-- ARGV  1 candidate epoch  2 idle ms  3 id  4 user  5 body  6 counted: 0 or 1
 --       7 kept however old  8 kept this young, ms  9 kept at most  10 channel
 --       11 empty, or a blank and the traceparent of the request
 -- Returns {'stored', epoch, offset, ts, receivers} | {'known', epoch, offset, ts} | {'taken'}
 local meta, log, ids = KEYS[1], KEYS[2], KEYS[3]
 local idle, len, age, cap = tonumber(ARGV[2]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local id, user, tail, counted = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local id, user, body, counted = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 
-local epoch, offset, _, n = life(meta, log, ids, ARGV[1], idle)
+local epoch, offset, _, n = current_epoch(meta, log, ids, ARGV[1], idle)
 local now = milliseconds()
 offset = offset + 1
 n = n + counted
--- The step that tells whether the id is new also takes it: one call instead of two.
+-- One call both checks whether the id is new and takes it.
 if redis.call('HSETNX', ids, id, string.format('%d %d %s %s', offset, now, epoch, user)) == 0 then
   local known = redis.call('HGET', ids, id)
   local at, ts, e, owner = string.match(known, '^(%d+) (%d+) (%S+) (.*)$')
@@ -21,10 +21,10 @@ if redis.call('HSETNX', ids, id, string.format('%d %d %s %s', offset, now, epoch
   end
   return { 'known', e, tonumber(at), tonumber(ts) }
 end
--- As text once: Redis would print each number with 17 digits, which is slow.
+-- Formatted once: Redis would print each number with 17 digits, which is slow.
 local o, c = string.format('%d', offset), string.format('%d', n)
 redis.call('HSET', meta, 'o', o, 'n', c)
-redis.call('XADD', log, o .. '-0', 'e', epoch, 't', string.format('%d', now), 'n', c, 'i', id, 'd', tail)
+redis.call('XADD', log, o .. '-0', 'e', epoch, 't', string.format('%d', now), 'n', c, 'i', id, 'd', body)
 
 local length = redis.call('XLEN', log)
 if length == 1 or offset % 64 == 0 then
@@ -48,5 +48,5 @@ if length > len then
   end
 end
 
-local envelope = string.format('1 m %s %d %d %d%s\n', epoch, offset, now, n, ARGV[11]) .. tail
+local envelope = string.format('1 m %s %d %d %d%s\n', epoch, offset, now, n, ARGV[11]) .. body
 return { 'stored', epoch, offset, now, redis.call('SPUBLISH', ARGV[10], envelope) }

@@ -1,4 +1,4 @@
--- Puts off the expiry of a room in use.
+-- Postpones the expiry of a room in use.
 -- KEYS  1 log meta  2 log  3 ids
 -- ARGV  1 idle ms
 -- Returns 1

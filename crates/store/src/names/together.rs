@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Claim, Secret};
 use crate::error::{Result, StoreError};
 use crate::keys::Keys;
-use crate::link::{Link, understood};
+use crate::link::{Link, parse_answer};
 use crate::nodes::Incarnation;
 use crate::script;
 
@@ -88,9 +88,9 @@ async fn claim(link: &Link, keys: &Keys, wishes: &[Wish]) -> Result<Vec<Result<C
         args.extend(wish.dead.iter().map(|node| node.as_str().as_bytes()));
         calls.add_command(script::NAME_CLAIM.call(&[keys.name(&wish.user)], &args));
     }
-    let answers = link.calls(&script::NAME_CLAIM, &calls).await.into_iter();
+    let answers = link.call_batch(&script::NAME_CLAIM, &calls).await.into_iter();
     let claims: Vec<Result<Claim>> =
-        answers.map(|answer| Ok(settled(&understood::<Vec<String>>(answer?)?))).collect();
+        answers.map(|answer| Ok(settled(&parse_answer::<Vec<String>>(answer?)?))).collect();
 
     // Names that this node did not get, by another claim of these either, are none of its names.
     let got = |user: &UserName| {

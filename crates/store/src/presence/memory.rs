@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use roomcast_protocol::{RoomName, UserName};
 
 use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, UsersPage, Version};
-use crate::bus::News;
+use crate::bus::BusEvent;
 use crate::bus::memory::Subscribers;
 use crate::error::Result;
 use crate::memory::{Memory, State};
@@ -105,7 +105,7 @@ impl Room {
             count = (count + joined.len()).saturating_sub(left.len());
             self.version.number += 1;
             let version = self.version.clone();
-            subscribers.tell(room, &News::Presence { version, count, joined, left });
+            subscribers.deliver(room, &BusEvent::Presence { version, count, joined, left });
         }
     }
 }
@@ -250,7 +250,7 @@ impl Presence for MemoryPresence {
                 break;
             }
             match rooms.count(room) {
-                0 if !logs.is_remembered(room, now) => forgotten.push(room.clone()),
+                0 if !logs.exists(room, now) => forgotten.push(room.clone()),
                 count => found.push((room.clone(), count)),
             }
         }

@@ -1,7 +1,7 @@
 //! The contract of the bus.
 
 use futures_util::stream::{self, StreamExt as _};
-use roomcast_store::News;
+use roomcast_store::BusEvent;
 
 use crate::presence::here;
 use crate::subject::{Subject, room, silence, until, user};
@@ -20,7 +20,7 @@ pub(crate) async fn only_subscribed_rooms_are_heard(subject: Subject) {
     for room in [&unwanted, &wanted] {
         other.publish(room, "a", "Ann").await.unwrap();
         other.presence.write(room, &roomcast_store::Incarnation::random(), 1, &here(&["Ann"])).await.unwrap();
-        other.bus.whisper(room, &user("Ann"), true).await.unwrap();
+        other.bus.publish_ephemeral(room, &user("Ann"), true).await.unwrap();
     }
     until("the wanted is heard", async || node.heard.of(&wanted).len() == 3).await;
     silence().await;
@@ -29,14 +29,14 @@ pub(crate) async fn only_subscribed_rooms_are_heard(subject: Subject) {
     assert_eq!(node.heard.of(&wanted).len(), 3);
 }
 
-pub(crate) async fn a_whisper_reaches_everybody(subject: Subject) {
-    let (room, nodes) = (room("whisper"), [subject.node().await, subject.node().await]);
+pub(crate) async fn an_ephemeral_event_reaches_everybody(subject: Subject) {
+    let (room, nodes) = (room("ephemeral"), [subject.node().await, subject.node().await]);
     for node in &nodes {
         node.bus.subscribe(&room).await.unwrap();
     }
-    nodes[0].bus.whisper(&room, &user("Ann B."), true).await.unwrap();
-    nodes[0].bus.whisper(&room, &user("Ann B."), false).await.unwrap();
-    let typing = |typing| News::Typing { user: user("Ann B."), typing };
+    nodes[0].bus.publish_ephemeral(&room, &user("Ann B."), true).await.unwrap();
+    nodes[0].bus.publish_ephemeral(&room, &user("Ann B."), false).await.unwrap();
+    let typing = |typing| BusEvent::Typing { user: user("Ann B."), typing };
     for node in &nodes {
         until("both are heard", async || node.heard.of(&room).len() == 2).await;
         assert_eq!(node.heard.of(&room), [typing(true), typing(false)]);

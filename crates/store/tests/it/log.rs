@@ -3,11 +3,11 @@
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use std::time::Duration;
 
-use roomcast_protocol::{Epoch, Position};
-use roomcast_store::{Change, Incarnation, Replay, Retention, StoreError};
+use roomcast_protocol::{Body, Content, Epoch, Position};
+use roomcast_store::{Change, Incarnation, PublishRequest, Replay, Retention, StoreError};
 use tokio::time::sleep;
 
-use crate::subject::{Subject, offsets, room, until, user};
+use crate::subject::{Subject, body, offsets, room, until, user};
 
 pub(crate) async fn offsets_have_no_hole_and_every_node_hears_them_in_order(subject: Subject) {
     let (room, nodes) = (room("busy"), [subject.node().await, subject.node().await]);
@@ -20,15 +20,8 @@ pub(crate) async fn offsets_have_no_hole_and_every_node_hears_them_in_order(subj
         senders.push(subject.lifecycle.spawn("sender", async move {
             let mut offsets = Vec::new();
             for number in 0..50 {
-                let (id, user) = (format!("{sender}-{number}"), user("Ann"));
-                let request = roomcast_store::SendRequest {
-                    room: &room,
-                    id: &id,
-                    user: &user,
-                    tail: "}",
-                    counted: true,
-                    urgent: false,
-                };
+                let body = body(&format!("{sender}-{number}"), "Ann");
+                let request = PublishRequest { room: &room, body: &body, urgent: false };
                 offsets.push(store.log.publish(request).await.unwrap().position.offset);
             }
             offsets
@@ -52,14 +45,14 @@ pub(crate) async fn offsets_have_no_hole_and_every_node_hears_them_in_order(subj
     }
 }
 
-pub(crate) async fn messages_that_leave_together_are_answered_each(subject: Subject) {
+pub(crate) async fn batched_messages_are_answered_each(subject: Subject) {
     let node = subject.node().await;
-    node.publish(&room("left 0"), "first", "Ann").await.unwrap();
+    node.publish(&room("batched 0"), "first", "Ann").await.unwrap();
     let sent = (0..1_000_usize).map(async |number| {
         // Many rooms, and thus many slots. In the first all know the id, in the second all say the same.
-        let (room, fresh) = (room(&format!("left {}", number % 50)), format!("m{number}"));
+        let (room, fresh) = (room(&format!("batched {}", number % 50)), format!("m{number}"));
         let id = ["first", "same"].get(number % 50).copied().unwrap_or(&fresh);
-        (number, node.leave_together(&room, id, "Ann").await.unwrap())
+        (number, node.publish_batched(&room, id, "Ann").await.unwrap())
     });
     let mut offsets = std::collections::HashMap::<usize, Vec<u64>>::new();
     for (number, published) in sent.collect::<FuturesOrdered<_>>().collect::<Vec<_>>().await {
@@ -74,7 +67,31 @@ pub(crate) async fn messages_that_leave_together_are_answered_each(subject: Subj
         let expected = if place == 1 { 1 } else { 20 };
         assert_eq!(given, (1..=expected).collect::<Vec<_>>(), "room {place}");
     }
-    assert!(matches!(node.leave_together(&room("left 0"), "first", "Bob").await, Err(StoreError::IdTaken)));
+    assert!(matches!(
+        node.publish_batched(&room("batched 0"), "first", "Bob").await,
+        Err(StoreError::IdTaken)
+    ));
+}
+
+pub(crate) async fn a_body_reads_back_as_it_was_sent(subject: Subject) {
+    let (room, node) = (room("bodies"), subject.node().await);
+    node.bus.subscribe(&room).await.unwrap();
+    let newer = r#"{"v":1,"id":"b","kind":"poll","user":"Ann","options":["x","\"y\""]}"#;
+    let bodies = [body("a", "Ann"), Body::parse(newer).unwrap()];
+    assert!(matches!(&bodies[1].content, Content::Other { kind, .. } if kind == "poll"));
+    for body in &bodies {
+        node.log.publish(PublishRequest { room: &room, body, urgent: true }).await.unwrap();
+    }
+    let opened = node.log.open(&room, 10).await.unwrap();
+    let start = Position { epoch: opened.head.position.epoch.clone(), offset: 0 };
+    let Replay::Whole(replayed) = node.log.since(&room, &start, 10).await.unwrap() else { panic!("lost") };
+    let page = node.log.before(&room, None, 10).await.unwrap();
+    until("both are received", async || node.heard.messages(&room).len() == 2).await;
+    for entries in [opened.newest, replayed.newest, page.entries, node.heard.messages(&room)] {
+        let read: Vec<_> = entries.iter().map(|entry| Body::parse(&entry.body).unwrap()).collect();
+        assert_eq!(read, bodies);
+        assert_eq!(entries[1].body, newer);
+    }
 }
 
 pub(crate) async fn an_id_is_stored_once(subject: Subject) {
@@ -91,7 +108,7 @@ pub(crate) async fn an_id_is_stored_once(subject: Subject) {
     assert_eq!(kept.newest[0].ts, first.ts);
     here.publish(&room, "last", "Ann B.").await.unwrap();
     until("the last is heard", async || here.heard.has_message(&room, "last")).await;
-    assert_eq!(offsets(&here.heard.messages(&room)), [1, 2, 3], "a duplicate is no news");
+    assert_eq!(offsets(&here.heard.messages(&room)), [1, 2, 3], "a duplicate is published once");
 }
 
 pub(crate) async fn an_id_of_another_user_is_taken(subject: Subject) {
@@ -254,7 +271,7 @@ pub(crate) async fn any_name_is_a_room(subject: Subject) {
         there.presence.index(&room, &node).await.unwrap();
         let change = Change { here: vec![user("Ann {B} %s")], ..Change::default() };
         assert!(there.presence.write(&room, &node, 1, &change).await.unwrap());
-        there.bus.whisper(&room, &user("Ann {B} %s"), true).await.unwrap();
+        there.bus.publish_ephemeral(&room, &user("Ann {B} %s"), true).await.unwrap();
         until("all is heard", async || here.heard.of(&room).len() == 3).await;
         assert_eq!(there.presence.read(&room, 10).await.unwrap().count, 1);
     }

@@ -1,6 +1,7 @@
 //! The contract of the store: every case is written once and runs on the memory twins, on a redis-server,
 //! on a Redis Cluster of three nodes and on one of a single node that is taken for a plain server. The
-//! tests start these themselves. What only Redis can suffer stands in `outage.rs` and `failover.rs`.
+//! tests start these themselves. What only Redis can suffer stands in `outage.rs`, `failover.rs` and
+//! `layout.rs`.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +12,7 @@
 
 mod bus;
 mod failover;
+mod layout;
 mod log;
 mod names;
 mod nodes;
@@ -42,7 +44,8 @@ macro_rules! contract {
 contract! {
     log:
         offsets_have_no_hole_and_every_node_hears_them_in_order
-        messages_that_leave_together_are_answered_each
+        batched_messages_are_answered_each
+        a_body_reads_back_as_it_was_sent
         an_id_is_stored_once
         an_id_of_another_user_is_taken
         what_is_beyond_the_length_and_old_goes
@@ -79,7 +82,7 @@ contract! {
         a_late_write_is_swept_the_second_time;
     bus:
         only_subscribed_rooms_are_heard
-        a_whisper_reaches_everybody
+        an_ephemeral_event_reaches_everybody
         what_follows_a_subscription_is_heard
         churn_leaves_what_is_wanted;
 }

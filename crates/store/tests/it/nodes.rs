@@ -12,7 +12,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn info(name: &str) -> NodeInfo {
     let peer = Some(Peer { tag: "a tag".into(), address: "10.0.0.1:3002".into() });
-    NodeInfo { name: name.into(), version: "1.0 \"é\"".into(), peer }
+    NodeInfo { name: name.into(), version: "1.0 \"é\"".into(), peer, body_version: 1 }
 }
 
 /// Registers nodes whose leases run out, and waits until they are sealed.

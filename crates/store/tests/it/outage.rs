@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use roomcast_protocol::RoomName;
 use roomcast_store::{
-    Claim, Health, Incarnation, NodeInfo, Reach, Replay, Retention, Secret, Settings, Store, StoreError,
-    Unobserved,
+    Claim, Connectivity, Health, Incarnation, NodeInfo, PublishRequest, Replay, Retention, Secret, Settings,
+    Store, StoreError, Unobserved,
 };
 
 use crate::presence::{gone, here};
 use crate::server::{Cluster, Server};
-use crate::subject::{Heard, Node, Subject, offsets, room, until, user};
+use crate::subject::{Heard, Node, Subject, body, offsets, room, until, user};
 
-/// A node whose bus is connected and has said so.
-async fn settled(subject: &Subject) -> Node {
+/// A node whose bus is connected.
+pub(crate) async fn connected(subject: &Subject) -> Node {
     let node = subject.node().await;
     until("the bus is connected", async || node.heard.gaps() > 0).await;
     node
@@ -24,9 +24,9 @@ async fn settled(subject: &Subject) -> Node {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_server_begins_anew() {
     let server = Server::start(&[]).await;
-    let node = settled(&Subject::at(&server.url())).await;
+    let node = connected(&Subject::at(&server.url())).await;
     let (room, by) = (room("wiped"), Incarnation::random());
-    let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None };
+    let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None, body_version: 1 };
     node.nodes.register(&by, &info, Duration::from_secs(60)).await.unwrap();
     node.presence.write(&room, &by, 9, &here(&["Ann"])).await.unwrap();
     let before = node.publish_many(&room, "a", 5).await;
@@ -51,7 +51,7 @@ async fn what_nobody_uses_expires() {
     let server = Server::start(&[]).await;
     let (node, room) = (Subject::at(&server.url()).node().await, room("left"));
     let (dead, secret) = (Incarnation::random(), Secret::given("made up"));
-    let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None };
+    let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None, body_version: 1 };
     node.nodes.register(&dead, &info, Duration::from_millis(1)).await.unwrap();
     node.publish_many(&room, "a", 70).await;
     node.presence.index(&room, &dead).await.unwrap();
@@ -92,21 +92,21 @@ async fn forgotten_scripts_are_loaded_again() {
     server.say::<()>("SCRIPT FLUSH").await;
     assert_eq!(node.log.open(&room, 10).await.unwrap().newest.len(), 5);
     server.say::<()>("SCRIPT FLUSH").await;
-    let together = (0..20).map(async |n| node.leave_together(&room, &format!("b{n}"), "Ann").await.unwrap());
+    let batched = (0..20).map(async |n| node.publish_batched(&room, &format!("b{n}"), "Ann").await.unwrap());
     let mut offsets: Vec<_> =
-        together.collect::<FuturesOrdered<_>>().map(|sent| sent.position.offset).collect().await;
+        batched.collect::<FuturesOrdered<_>>().map(|sent| sent.position.offset).collect().await;
     offsets.sort_unstable();
     assert_eq!(offsets, (6..=25).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_that_left_together_share_the_fate_of_their_connection() {
+async fn messages_of_a_batch_fail_with_their_connection() {
     let server = Server::start(&[]).await;
     let (node, room) = (Subject::at(&server.url()).node().await, room("fate"));
     node.publish(&room, "first", "Ann").await.unwrap();
     server.say::<()>("CLIENT PAUSE 2500 ALL").await;
-    let together = (0..20).map(async |n| node.leave_together(&room, &format!("b{n}"), "Ann").await);
-    for answer in together.collect::<FuturesOrdered<_>>().collect::<Vec<_>>().await {
+    let batched = (0..20).map(async |n| node.publish_batched(&room, &format!("b{n}"), "Ann").await);
+    for answer in batched.collect::<FuturesOrdered<_>>().collect::<Vec<_>>().await {
         assert!(matches!(answer, Err(StoreError::Unknown(_) | StoreError::Unavailable(_))), "{answer:?}");
     }
     assert!(node.health.wait_up(Duration::from_secs(10)).await);
@@ -126,15 +126,23 @@ async fn calls(server: &Server, command: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publish_is_one_command() {
     let server = Server::start(&[]).await;
-    let (node, room) = (Subject::at(&server.url()).node().await, room("one"));
+    let mut subject = Subject::at(&server.url());
+    // The nodes are listed as seldom as can be.
+    subject.settings.upgrade_wait = Duration::from_secs(3_600);
+    let (node, room) = (subject.node().await, room("one"));
     node.publish(&room, "first", "Ann").await.unwrap();
+    // Only the script that lists the nodes calls ZRANGE.
+    until("the nodes are listed", async || calls(&server, "zrange").await > 0).await;
     let sent = ["evalsha", "eval", "script|load"];
+    let listed = calls(&server, "zrange").await;
     let mut before = Vec::new();
     for command in sent {
         before.push(calls(&server, command).await);
     }
     node.publish_many(&room, "a", 100).await;
-    for ((command, before), expected) in sent.into_iter().zip(before).zip([100, 0, 0]) {
+    for ((command, before), expected) in
+        sent.into_iter().zip(before).zip([100 + calls(&server, "zrange").await - listed, 0, 0])
+    {
         assert_eq!(calls(&server, command).await - before, expected, "{command}");
     }
     assert_eq!(calls(&server, "xadd").await, 101);
@@ -142,26 +150,18 @@ async fn a_publish_is_one_command() {
 
 /// Kills the bus' connections under a stream of messages, some times, and wants to hear all again.
 async fn cut(subject: &Subject, servers: &[Server], rooms: usize) {
-    let (node, other) = (settled(subject).await, subject.node().await);
+    let (node, other) = (connected(subject).await, subject.node().await);
     let rooms: Vec<_> = (0..rooms).map(|number| room(&format!("room {number}"))).collect();
     futures_util::future::try_join_all(rooms.iter().map(|room| node.bus.subscribe(room))).await.unwrap();
     let end = tokio::sync::watch::Sender::new(false);
     let (ended, log, noise) = (end.subscribe(), other.log.clone(), rooms[0].clone());
     let stream = subject.lifecycle.spawn("stream", async move {
-        let user = user("Ann");
         for number in 0_u64.. {
             if *ended.borrow() {
                 break;
             }
-            let id = format!("noise {number}");
-            let request = roomcast_store::SendRequest {
-                room: &noise,
-                id: &id,
-                user: &user,
-                tail: "}",
-                counted: false,
-                urgent: true,
-            };
+            let body = body(&format!("noise {number}"), "Ann");
+            let request = PublishRequest { room: &noise, body: &body, urgent: true };
             log.publish(request).await.unwrap();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -173,7 +173,7 @@ async fn cut(subject: &Subject, servers: &[Server], rooms: usize) {
         let begin = Instant::now();
         until("everything is subscribed again", async || node.heard.gaps() > gaps).await;
         let took = begin.elapsed();
-        assert!(took < Duration::from_secs(2), "deaf for {took:?} with {} rooms", rooms.len());
+        assert!(took < Duration::from_secs(2), "nothing received for {took:?} with {} rooms", rooms.len());
         // Nothing is missed from here on.
         let id = format!("round {round}");
         for room in &rooms {
@@ -238,7 +238,7 @@ async fn move_slot(cluster: &Cluster, slot: &str) {
 async fn a_room_whose_slot_moved_is_heard_again() {
     let cluster = Cluster::start().await;
     let subject = Subject::at(&cluster.url());
-    let (node, other, room) = (settled(&subject).await, subject.node().await, room("moving"));
+    let (node, other, room) = (connected(&subject).await, subject.node().await, room("moving"));
     node.bus.subscribe(&room).await.unwrap();
     other.publish_many(&room, "a", 3).await;
     until("it is heard", async || node.heard.has_message(&room, "a3")).await;
@@ -253,7 +253,7 @@ async fn a_room_whose_slot_moved_is_heard_again() {
     move_slot(&cluster, &slot.to_string()).await;
     let published = other.publish_many(&room, "b", 3).await;
     assert_eq!(published[2].position.offset, 6, "it moved whole");
-    until("the gap is told", async || node.heard.gaps() > gaps).await;
+    until("the gap is reported", async || node.heard.gaps() > gaps).await;
     other.publish(&room, "c", "Ann").await.unwrap();
     until("it is heard again", async || node.heard.has_message(&room, "c")).await;
     assert_eq!(offsets(&node.log.open(&room, 10).await.unwrap().newest), [1, 2, 3, 4, 5, 6, 7]);
@@ -263,9 +263,9 @@ async fn a_room_whose_slot_moved_is_heard_again() {
 async fn a_server_that_died_comes_back() {
     let server = Server::start(&[]).await;
     let subject = Subject::at(&server.url());
-    let (node, room) = (settled(&subject).await, room("died"));
+    let (node, room) = (connected(&subject).await, room("died"));
     node.bus.subscribe(&room).await.unwrap();
-    assert_eq!(node.health.now(), Reach { up: true, connections: 1 });
+    assert_eq!(node.health.now(), Connectivity { up: true, connections: 1 });
     let port = server.port;
     drop(server);
     until("a command is refused", async || {
@@ -280,14 +280,17 @@ async fn a_server_that_died_comes_back() {
     let begin = Instant::now();
     assert!(matches!(node.nodes.list().await, Err(StoreError::Unavailable(_))));
     assert!(matches!(node.bus.subscribe(&room).await, Err(StoreError::Unavailable(_))));
-    assert!(matches!(node.bus.whisper(&room, &user("Ann"), true).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(
+        node.bus.publish_ephemeral(&room, &user("Ann"), true).await,
+        Err(StoreError::Unavailable(_))
+    ));
     assert!(begin.elapsed() < Duration::from_millis(50), "refused without asking");
 
     let gaps = node.heard.gaps();
     let _server = Server::start_on(port, &[]).await;
     assert!(node.health.wait_up(Duration::from_secs(3)).await);
     until("the bus is subscribed again", async || node.heard.gaps() > gaps).await;
-    assert_eq!(node.health.now(), Reach { up: true, connections: 2 });
+    assert_eq!(node.health.now(), Connectivity { up: true, connections: 2 });
     node.publish(&room, "back", "Ann").await.unwrap();
     until("the bus hears again", async || node.heard.has_message(&room, "back")).await;
     assert_eq!(node.health.now().connections, 2);
@@ -315,7 +318,7 @@ async fn a_store_may_be_opened_before_its_server_is_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_handle_ends_what_runs() {
     let subject = Subject::redis().await;
-    let node = settled(&subject).await;
+    let node = connected(&subject).await;
     let log = node.log.clone();
     drop(node);
     log.touch(&room("r")).await.unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use roomcast_protocol::{RoomName, UserName};
-use roomcast_store::{Change, Incarnation, News, Store, Version};
+use roomcast_store::{BusEvent, Change, Incarnation, Store, Version};
 
 use crate::subject::{Subject, room, silence, sorted, until, user, users};
 
@@ -117,7 +117,7 @@ pub(crate) async fn versions_are_consecutive_and_agree_with_the_state(subject: S
     let mut version = Version { number: 0, ..state.version.clone() };
     let mut sum: BTreeSet<UserName> = BTreeSet::new();
     for news in nodes[0].heard.of(&room) {
-        let News::Presence { version: next, count, joined, left } = news else { panic!("{news:?}") };
+        let BusEvent::Presence { version: next, count, joined, left } = news else { panic!("{news:?}") };
         assert!(next.follows(&version), "{next:?} after {version:?}");
         version = next;
         for user in joined {

@@ -1,4 +1,4 @@
-//! What a case runs on: somewhere to remember, nodes that share it, and what their sinks heard.
+//! What a case runs on: a store in memory or on a server, nodes that share it, and what their listeners received.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use roomcast_ops::Lifecycle;
-use roomcast_protocol::{RoomName, UserName};
+use roomcast_protocol::{Body, Content, RoomName, UserName};
 use roomcast_store::{
-    Entry, Memory, News, Published, Result, Retention, SendRequest, Settings, Sink, Store, Unobserved,
+    BusEvent, BusListener, Entry, Memory, PublishRequest, Published, Result, Retention, Settings, Store,
+    Unobserved,
 };
 use tokio::time::{Instant, sleep};
 
@@ -30,7 +31,8 @@ impl Subject {
     fn new(place: Place) -> Self {
         let settings = Settings {
             prefix: format!("t{:08x}", rand::random::<u32>()),
-            gather: Duration::from_millis(5),
+            batch_window: Duration::from_millis(5),
+            upgrade_wait: Duration::from_millis(100),
             ..Settings::default()
         };
         Self { place, memory: Memory::new(&settings), settings, lifecycle: Lifecycle::new() }
@@ -66,11 +68,11 @@ impl Subject {
     /// Another node on the same memory.
     pub(crate) async fn node(&self) -> Node {
         let heard = Arc::new(Heard::default());
-        let sink: Arc<dyn Sink> = heard.clone();
+        let listener: Arc<dyn BusListener> = heard.clone();
         let store = match &self.place {
-            Place::Memory => self.memory.node(sink),
+            Place::Memory => self.memory.node(listener),
             Place::Redis(url) => {
-                Store::on_redis(url, &self.settings, sink, Arc::new(Unobserved), &self.lifecycle).unwrap()
+                Store::on_redis(url, &self.settings, listener, Arc::new(Unobserved), &self.lifecycle).unwrap()
             }
         };
         assert!(store.health.wait_up(Duration::from_secs(10)).await, "the store is not reached");
@@ -96,15 +98,13 @@ impl Node {
         self.publish_in(room, id, user, true).await
     }
 
-    /// The same, with the others of its moment.
-    pub(crate) async fn leave_together(&self, room: &RoomName, id: &str, user: &str) -> Result<Published> {
+    /// The same, in a batch with others.
+    pub(crate) async fn publish_batched(&self, room: &RoomName, id: &str, user: &str) -> Result<Published> {
         self.publish_in(room, id, user, false).await
     }
 
     async fn publish_in(&self, room: &RoomName, id: &str, user: &str, urgent: bool) -> Result<Published> {
-        let (tail, user) = (tail(id), self::user(user));
-        let request = SendRequest { room, id, user: &user, tail: &tail, counted: true, urgent };
-        self.log.publish(request).await
+        self.log.publish(PublishRequest { room, body: &body(id, user), urgent }).await
     }
 
     /// Messages with the ids `PREFIX1`, `PREFIX2` …
@@ -117,46 +117,44 @@ impl Node {
     }
 }
 
-/// What a sink heard, in order.
+/// What a listener received, in order.
 #[derive(Default)]
 pub(crate) struct Heard {
-    news: Mutex<Vec<(RoomName, News)>>,
+    events: Mutex<Vec<(RoomName, BusEvent)>>,
     gaps: Mutex<Vec<Option<RoomName>>>,
 }
 
-impl Sink for Heard {
-    fn news(&self, room: &RoomName, news: News) {
-        self.news.lock().push((room.clone(), news));
+impl BusListener for Heard {
+    fn on_event(&self, room: &RoomName, event: BusEvent) {
+        self.events.lock().push((room.clone(), event));
     }
 
-    fn gap(&self, room: Option<&RoomName>) {
+    fn on_gap(&self, room: Option<&RoomName>) {
         self.gaps.lock().push(room.cloned());
     }
 }
 
 impl Heard {
-    pub(crate) fn of(&self, room: &RoomName) -> Vec<News> {
-        self.news.lock().iter().filter(|(of, _)| of == room).map(|(_, news)| news.clone()).collect()
+    pub(crate) fn of(&self, room: &RoomName) -> Vec<BusEvent> {
+        self.events.lock().iter().filter(|(of, _)| of == room).map(|(_, event)| event.clone()).collect()
     }
 
     pub(crate) fn messages(&self, room: &RoomName) -> Vec<Entry> {
-        let message = |news| if let News::Message(entry) = news { Some(entry) } else { None };
+        let message = |event| if let BusEvent::Message(entry) = event { Some(entry) } else { None };
         self.of(room).into_iter().filter_map(message).collect()
     }
 
-    /// Each presence news: count, who joined, who left, sorted.
+    /// Each presence event: count, who joined, who left, sorted.
     pub(crate) fn presence(&self, room: &RoomName) -> Vec<(usize, Vec<String>, Vec<String>)> {
-        let presence = |news| match news {
-            News::Presence { count, joined, left, .. } => Some((count, sorted(&joined), sorted(&left))),
+        let presence = |event| match event {
+            BusEvent::Presence { count, joined, left, .. } => Some((count, sorted(&joined), sorted(&left))),
             _ => None,
         };
         self.of(room).into_iter().filter_map(presence).collect()
     }
 
     pub(crate) fn has_message(&self, room: &RoomName, id: &str) -> bool {
-        let tail = tail(id);
-        let is_it = |news: &News| matches!(news, News::Message(entry) if entry.tail == tail);
-        self.news.lock().iter().any(|(of, news)| of == room && is_it(news))
+        self.messages(room).iter().any(|entry| Body::parse(&entry.body).unwrap().id == id)
     }
 
     /// Gaps of everything.
@@ -165,8 +163,8 @@ impl Heard {
     }
 }
 
-fn tail(id: &str) -> String {
-    format!("\"id\":\"{id}\",\"text\":\"чат \u{1f980}\"}}")
+pub(crate) fn body(id: &str, from: &str) -> Body {
+    Body { id: id.into(), user: user(from), content: Content::Text { text: "чат \"\u{1f980}\"".into() } }
 }
 
 pub(crate) fn room(name: &str) -> RoomName {
@@ -200,7 +198,7 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
     }
 }
 
-/// How long nothing is to be heard, where that is what is tested.
+/// How long nothing may be received, where that is what is tested.
 pub(crate) async fn silence() {
     sleep(Duration::from_millis(100)).await;
 }

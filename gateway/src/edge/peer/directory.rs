@@ -102,14 +102,14 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use roomcast_protocol::RoomName;
-    use roomcast_store::{Incarnation, Memory, News, NodeInfo, Peer, Settings, Sink, Store};
+    use roomcast_store::{BusEvent, BusListener, Incarnation, Memory, NodeInfo, Peer, Settings, Store};
 
     use super::*;
 
     struct Deaf;
-    impl Sink for Deaf {
-        fn news(&self, _: &RoomName, _: News) {}
-        fn gap(&self, _: Option<&RoomName>) {}
+    impl BusListener for Deaf {
+        fn on_event(&self, _: &RoomName, _: BusEvent) {}
+        fn on_gap(&self, _: Option<&RoomName>) {}
     }
 
     fn store() -> Store {
@@ -118,7 +118,7 @@ mod tests {
 
     async fn register(store: &Store, tag: Tag, lease: Duration) {
         let peer = Some(Peer { tag: tag.to_string(), address: "127.0.0.1:1".into() });
-        let info = NodeInfo { name: "n".into(), version: "1".into(), peer };
+        let info = NodeInfo { name: "n".into(), version: "1".into(), peer, body_version: 1 };
         store.nodes.register(&Incarnation::random(), &info, lease).await.unwrap();
     }
 

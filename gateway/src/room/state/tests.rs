@@ -22,7 +22,13 @@ fn entering(id: ConnectionId, since: Option<(&str, u64)>) -> Entering<&'static s
 }
 
 fn entry(offset: u64) -> Entry {
-    Entry { epoch: Epoch::new("e"), offset, ts: 1, tail: format!(r#""id":"{offset}"}}"#), trace: None }
+    Entry {
+        epoch: Epoch::new("e"),
+        offset,
+        ts: 1,
+        body: format!(r#"{{"v":1,"id":"{offset}"}}"#),
+        trace: None,
+    }
 }
 
 fn opened(top: u64, newest: impl IntoIterator<Item = u64>) -> Opened {
@@ -68,8 +74,8 @@ fn joins_wait_for_the_subscription_and_nothing_falls_between() {
     let (mut room, now) = (room(), Instant::now());
     assert_eq!(show(&room.enter(entering(1, None), now)), ["Open"]);
     assert!(room.enter(entering(2, None), now).is_empty());
-    assert!(room.news(News::Message(entry(3)), now).is_empty());
-    assert!(room.news(News::Message(entry(4)), now).is_empty());
+    assert!(room.news(BusEvent::Message(entry(3)), now).is_empty());
+    assert!(room.news(BusEvent::Message(entry(4)), now).is_empty());
     let effects = room.opened(Some((opened(3, 1..=3), nobody())), now);
     let admitted = |n| format!("admit {n} at 4 recovered false [1, 2, 3, 4]");
     assert_eq!(
@@ -82,10 +88,10 @@ fn joins_wait_for_the_subscription_and_nothing_falls_between() {
 fn a_join_is_answered_at_the_position_where_its_stream_begins() {
     let now = Instant::now();
     let mut room = open_room(now);
-    room.news(News::Message(entry(4)), now);
+    room.news(BusEvent::Message(entry(4)), now);
     let effects = room.enter(entering(2, Some(("e", 2))), now);
     assert_eq!(show(&effects)[0], "admit 2 at 4 recovered true [3, 4]");
-    assert_eq!(show(&room.news(News::Message(entry(5)), now)), ["deliver 5"]);
+    assert_eq!(show(&room.news(BusEvent::Message(entry(5)), now)), ["deliver 5"]);
     let effects = room.enter(entering(3, Some(("other", 2))), now);
     assert_eq!(show(&effects)[0], "admit 3 at 5 recovered false [1, 2, 3, 4, 5]");
 }
@@ -98,7 +104,7 @@ fn what_was_read_for_a_join_is_continued_to_where_the_room_is_by_then() {
     room.opened(Some((opened(200, 73..=200), nobody())), now);
     let late = entering(2, Some(("e", 10)));
     assert_eq!(show(&room.enter(late, now)), ["read after 10"]);
-    room.news(News::Message(entry(201)), now);
+    room.news(BusEvent::Message(entry(201)), now);
     let read =
         Past::After(Replay::Whole(Opened { newest: (11..=200).map(entry).collect(), ..opened(200, []) }));
     let effects = room.past(entering(2, Some(("e", 10))), read, now);

@@ -1,0 +1,143 @@
+//! Where Redis is, and how a connection to it is made: to one server, or to the nodes of a Redis Cluster.
+//! Called by `link.rs`.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
+
+use crate::error::{Result, StoreError};
+
+/// How long a command may take before its outcome counts as unknown.
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How often a connection that is down is tried.
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// How long making a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where Redis is.
+#[derive(Debug, Clone)]
+pub(crate) enum Address {
+    Single(String),
+    Cluster(Vec<String>),
+}
+
+impl Address {
+    pub(crate) fn parse(url: &str) -> Result<Self> {
+        let bad = |why: &str| StoreError::Settings(format!("{why} in the Redis URL"));
+        if let Some(rest) = url.strip_prefix("redis-cluster://") {
+            let (first, query) = rest.split_once('?').unwrap_or((rest, ""));
+            let user = first.rsplit_once('@').map_or(String::new(), |(user, _)| format!("{user}@"));
+            let nodes = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "node");
+            let urls = std::iter::once(format!("redis://{first}"))
+                .chain(nodes.map(|(_, node)| format!("redis://{user}{node}")))
+                .collect::<Vec<_>>();
+            for url in &urls {
+                redis::Client::open(url.as_str()).map_err(|error| bad(&error.to_string()))?;
+            }
+            return Ok(Self::Cluster(urls));
+        }
+        if !url.starts_with("redis://") {
+            return Err(bad("no redis:// or redis-cluster://"));
+        }
+        redis::Client::open(url).map_err(|error| bad(&error.to_string()))?;
+        Ok(Self::Single(url.to_owned()))
+    }
+
+    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
+        match self {
+            Self::Single(url) => {
+                let config = ConnectionManagerConfig::new()
+                    .set_number_of_retries(1)
+                    .set_max_delay(RETRY_INTERVAL)
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(Some(COMMAND_TIMEOUT));
+                let client = redis::Client::open(url.as_str())?;
+                let settings = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+                let info = client.get_connection_info().clone().set_tcp_settings(settings);
+                let client = redis::Client::open(info)?;
+                ConnectionManager::new_with_config(client, config).await.map(Connection::Single)
+            }
+            Self::Cluster(urls) => {
+                let client = ClusterClientBuilder::new(urls.iter().map(String::as_str))
+                    .retries(3)
+                    .connection_timeout(CONNECT_TIMEOUT)
+                    .response_timeout(COMMAND_TIMEOUT)
+                    .tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true))
+                    .build()?;
+                client.get_async_connection().await.map(Connection::Cluster)
+            }
+        }
+    }
+}
+
+/// One connection, of either kind.
+#[derive(Clone)]
+pub(crate) enum Connection {
+    Single(ConnectionManager),
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    /// A Redis that evicts keys when it is full loses rooms, and nobody is told.
+    pub(crate) async fn warn_of_eviction(&mut self) {
+        // A cluster's nodes are not asked: each would have to be.
+        let Self::Single(connection) = self else { return };
+        let info =
+            redis::cmd("INFO").arg("memory").query_async::<String>(connection).await.unwrap_or_default();
+        let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(str::trim);
+        if let Some(policy) = policy.filter(|policy| *policy != "noeviction") {
+            tracing::warn!(policy, "Redis may evict rooms: set maxmemory-policy to noeviction");
+        }
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Single(connection) => connection.req_packed_command(cmd),
+            Self::Cluster(connection) => connection.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Single(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_of_a_cluster_are_named_in_the_query() {
+        let urls = |url: &str| match Address::parse(url).unwrap() {
+            Address::Cluster(urls) => urls,
+            Address::Single(url) => panic!("{url}"),
+        };
+        assert_eq!(urls("redis-cluster://a:1"), ["redis://a:1"]);
+        assert_eq!(
+            urls("redis-cluster://a:1?other=x&node=b:2&node=c:3"),
+            ["redis://a:1", "redis://b:2", "redis://c:3"]
+        );
+        assert_eq!(urls("redis-cluster://u:p@a:1?node=b%3A2"), ["redis://u:p@a:1", "redis://u:p@b:2"]);
+        assert_eq!(urls("redis-cluster://[::1]:1?node=[::1]:2"), ["redis://[::1]:1", "redis://[::1]:2"]);
+    }
+}
