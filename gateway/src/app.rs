@@ -19,8 +19,8 @@ use crate::config::Config;
 use crate::edge::http::debug::{self, Debug};
 use crate::edge::peer::sid::Tag;
 use crate::edge::peer::{PeerConfig, Peering, Peers};
-use crate::edge::socketio::{self, ClientContext, Heartbeat, Origins, RequestContext, Sessions};
-use crate::edge::{self, Routes};
+use crate::edge::socketio::{Heartbeat, Origins};
+use crate::edge::{self, EdgeConfig, Routes};
 use crate::hub::{Event, Registry};
 use crate::node::Node;
 use crate::room::{Pace, Rooms, Surroundings};
@@ -116,7 +116,7 @@ impl App {
         );
         rooms.start(unstarted, &around);
 
-        let (sessions, registry) = (Sessions::default(), Registry::new(telemetry.clone()));
+        let registry = Registry::new(telemetry.clone());
         look_up_at_scrapes(&metrics, &telemetry, &registry, (&store, &node, &readiness));
         let debug = Debug { rooms: rooms.clone(), registry: registry.clone(), store: store.clone() };
         let chat = Chat {
@@ -127,14 +127,6 @@ impl App {
             telemetry: telemetry.clone(),
             listed: config.rooms.clone().into(),
         };
-        let heartbeat = Heartbeat { interval: config.ping_interval, timeout: config.ping_timeout };
-        let clients = ClientContext {
-            chat,
-            registry: registry.clone(),
-            sessions: sessions.clone(),
-            lifecycle: lifecycle.clone(),
-        };
-        let socket_io = socketio::service(heartbeat, clients);
 
         let peers = config.peering.as_ref().zip(peer.as_ref()).map(|(peering, listener)| {
             let peer_config = PeerConfig {
@@ -159,15 +151,14 @@ impl App {
         background(lifecycle, "graces", lifecycle.soft(), users.clone().end_graces());
         let rewriting = rewrite(store, node, users, rooms, readiness.clone());
         background(lifecycle, "rewrites", lifecycle.soft(), rewriting);
-        let origins = Origins::new(config.allow_origin.clone());
-        let routes = edge::routes(RequestContext {
-            socket_io,
-            origins,
-            sessions,
-            bounds: config.bounds,
-            telemetry,
-            lifecycle: lifecycle.clone(),
+        let routes = edge::routes(EdgeConfig {
+            chat,
+            registry: registry.clone(),
             peers: peers.clone(),
+            origins: Origins::new(config.allow_origin.clone()),
+            bounds: config.bounds,
+            heartbeat: Heartbeat { interval: config.ping_interval, timeout: config.ping_timeout },
+            lifecycle: lifecycle.clone(),
         });
         let admin = debug::mount(admin, debug).start();
         let peer = peer.zip(peers);

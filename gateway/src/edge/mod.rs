@@ -13,8 +13,25 @@ use std::sync::Arc;
 use ::http::StatusCode;
 use axum::Router;
 use axum::routing::any;
+use roomcast_ops::Lifecycle;
 
-use socketio::{RequestContext, forwarded, socket_io};
+use crate::chat::Chat;
+use crate::hub::Registry;
+use peer::Peers;
+use socketio::{Bounds, ClientContext, Heartbeat, Origins, RequestContext, Sessions, forwarded, socket_io};
+
+/// What the edge stands on and is set up with.
+pub(crate) struct EdgeConfig {
+    pub(crate) chat: Chat,
+    pub(crate) registry: Registry,
+    /// The gateways that hold other sessions, where there may be any.
+    pub(crate) peers: Option<Peers>,
+    pub(crate) origins: Origins,
+    /// How much a slow reader may cost.
+    pub(crate) bounds: Bounds,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) lifecycle: Lifecycle,
+}
 
 /// The routes of each listener.
 pub(crate) struct Routes {
@@ -22,13 +39,27 @@ pub(crate) struct Routes {
     pub(crate) peer: Router,
 }
 
-pub(crate) fn routes(requests: RequestContext) -> Routes {
-    let requests = Arc::new(requests);
+/// Every way in, ready to be served.
+pub(crate) fn routes(config: EdgeConfig) -> Routes {
+    let EdgeConfig { chat, registry, peers, origins, bounds, heartbeat, lifecycle } = config;
+    let (sessions, telemetry) = (Sessions::default(), chat.telemetry.clone());
+    let web = http::routes();
+    let clients = ClientContext { chat, registry, sessions: sessions.clone(), lifecycle: lifecycle.clone() };
+    let socket_io_service = socketio::service(heartbeat, clients);
+    let requests = Arc::new(RequestContext {
+        socket_io: socket_io_service,
+        origins,
+        sessions,
+        bounds,
+        telemetry,
+        lifecycle,
+        peers,
+    });
     let nothing = async || error::refuse(StatusCode::NOT_FOUND, 0, "there is nothing here");
     let public = Router::new()
         .route("/socket.io/", any(socket_io))
         .with_state(Arc::clone(&requests))
-        .merge(http::assets::routes())
+        .merge(web)
         .fallback(nothing);
     let peer = Router::new().route("/socket.io/", any(forwarded)).with_state(requests).fallback(nothing);
     Routes { public, peer }

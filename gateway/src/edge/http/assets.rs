@@ -1,5 +1,5 @@
 //! The web UI, embedded in the binary: three files, served with headers that let them do no more than
-//! they need. Called by `edge/mod.rs`.
+//! they need. Called by `mod.rs`.
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
@@ -35,7 +35,7 @@ fn respond(content_type: &'static str, body: &'static str) -> Response {
     (headers, body).into_response()
 }
 
-pub(crate) fn routes() -> Router {
+pub(super) fn routes() -> Router {
     ASSETS.into_iter().fold(Router::new(), |router, (path, content_type, body)| {
         router.route(path, get(move || std::future::ready(respond(content_type, body))))
     })

@@ -1,5 +1,12 @@
 //! Plain HTTP: the web UI on the public listener (`assets.rs`), and what operators may look at on the admin
 //! listener (`debug.rs`). Mounted by `edge/mod.rs` and `app.rs`.
 
-pub(crate) mod assets;
+mod assets;
 pub(crate) mod debug;
+
+use axum::Router;
+
+/// What the public listener serves beside Socket.IO.
+pub(crate) fn routes() -> Router {
+    assets::routes()
+}

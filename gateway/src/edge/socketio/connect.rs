@@ -14,7 +14,7 @@ use socketioxide::{ProtocolVersion, SocketIo};
 
 use super::client::Client;
 use super::context::ClientContext;
-use super::namespace::Namespace;
+use super::dialects::Namespace;
 use super::outbound::SocketOutbound;
 use super::packet::{Packet, refusal};
 use super::transport::TransportHandle;

@@ -1,5 +1,5 @@
 //! A vocabulary of Socket.IO events, translated to and from the commands, replies and events of `chat/` and the
-//! hub. Each is one folder beside this file, named in the table of `namespace.rs`.
+//! hub. Each is one folder beside this file, named in the table of `dialects/mod.rs`.
 
 use roomcast_protocol::Refusal;
 use serde_json::value::RawValue;

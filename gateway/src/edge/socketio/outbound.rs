@@ -10,7 +10,7 @@ use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::{SendError as SocketSendError, SocketError, TransportType};
 
 use super::dialect::EncodedReply;
-use super::namespace::Namespace;
+use super::dialects::Namespace;
 use super::transport::{Outbox, TransportHandle, frame};
 use crate::hub::{Batch, Event, Frames, Outbound, SendError};
 use crate::telemetry::{TransportKind, Written};

@@ -9,7 +9,7 @@ use socketioxide::{ParserConfig, SocketIo};
 
 use super::connect;
 use super::context::{ClientContext, SocketIoHttp};
-use super::namespace::NAMESPACES;
+use super::dialects::NAMESPACES;
 
 /// Packets that may wait for one client on socketioxide's own path; more, and it reads too slowly.
 const CLIENT_QUEUE: usize = 4_096;

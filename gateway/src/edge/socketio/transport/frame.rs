@@ -4,7 +4,7 @@
 use bytes::{BufMut as _, BytesMut};
 use serde_json::value::RawValue;
 
-use super::super::namespace::Namespace;
+use super::super::dialects::Namespace;
 
 /// Appends an event's frame: `42["event",payload]`.
 pub(crate) fn put_event(out: &mut BytesMut, namespace: &Namespace, event: &str, payload: &RawValue) {
@@ -80,7 +80,7 @@ fn number(digits: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::namespace::NAMESPACES;
+    use super::super::super::dialects::NAMESPACES;
     use super::*;
 
     fn raw(json: &str) -> Box<RawValue> {

@@ -3,7 +3,7 @@
 //! the client its connection; so what follows such a packet must wait. Pure. Called by `stream.rs` and, for long-polling, by `poll.rs`.
 //! The frames are those of RFC 6455, section 5.2.
 
-use super::super::namespace::{MAX_PATH, Namespace};
+use super::super::dialects::{MAX_PATH, Namespace};
 
 /// Payload bytes that say what a packet is: `40`, the longest path of a namespace, and what ends it.
 const START: usize = 2 + MAX_PATH + 1;

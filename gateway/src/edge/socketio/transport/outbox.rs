@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use roomcast_ops::Lifecycle;
 use tokio::net::TcpStream;
 
-use super::super::namespace::Namespace;
+use super::super::dialects::Namespace;
 use super::frame::{Seen, look};
 use crate::hub::{Encoding, SendError};
 use crate::telemetry::{Telemetry, Written};

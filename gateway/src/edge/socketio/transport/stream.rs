@@ -156,7 +156,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::super::namespace::{NAMESPACES, Namespace};
+    use super::super::super::dialects::{NAMESPACES, Namespace};
     use super::super::frame;
     use super::super::outbox::{Bounds, Outbox};
     use super::*;

@@ -1,12 +1,15 @@
 //! The table of namespaces: where clients connect, and which vocabulary is spoken there. Everything that has to
-//! know a namespace reads it here: what is mounted (`mod.rs`), the gate and the outbox beneath Socket.IO
-//! (`transport/`), and the encoder (`outbound.rs`). A new vocabulary is a folder and a line of this table.
+//! know a namespace reads it here: what is mounted (`service.rs`), the gate and the outbox under socketioxide
+//! (`transport/`), and the encoder (`outbound.rs`). A new vocabulary is a folder beside this file and a line of this
+//! table.
+
+mod native;
 
 use roomcast_protocol::event::NATIVE_NAMESPACE;
 
 use super::dialect::Dialect;
-use super::native::Native;
 use crate::hub::Encoding;
+use native::Native;
 
 /// Every namespace there is.
 pub(super) static NAMESPACES: [Namespace; 2] = [

@@ -1,5 +1,5 @@
 //! Roomcast's own vocabulary (docs/PROTOCOL.md): a client event carries one object and is acknowledged with
-//! `{status, …}`. Named in the table of `namespace.rs`.
+//! `{status, …}`. Named in the table of `dialects/mod.rs`.
 
 use roomcast_protocol::ack::{Answer, Done, Joined};
 use roomcast_protocol::server::Snapshot;
@@ -7,8 +7,8 @@ use roomcast_protocol::{Code, Refusal, event};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::dialect::{Dialect, EncodedReply};
-use super::packet::Payload;
+use super::super::dialect::{Dialect, EncodedReply};
+use super::super::packet::Payload;
 use crate::chat::{Command, Reply};
 use crate::hub::Event;
 use crate::room::Entered;
