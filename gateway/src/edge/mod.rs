@@ -43,7 +43,7 @@ pub(crate) struct Routes {
 pub(crate) fn routes(config: EdgeConfig) -> Routes {
     let EdgeConfig { chat, registry, peers, origins, bounds, heartbeat, lifecycle } = config;
     let (sessions, telemetry) = (Sessions::default(), chat.telemetry.clone());
-    let web = http::routes();
+    let plain = http::routes().with_state(chat.clone());
     let clients = ClientContext { chat, registry, sessions: sessions.clone(), lifecycle: lifecycle.clone() };
     let socket_io_service = socketio::service(heartbeat, clients);
     let requests = Arc::new(RequestContext {
@@ -59,7 +59,7 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
     let public = Router::new()
         .route("/socket.io/", any(socket_io))
         .with_state(Arc::clone(&requests))
-        .merge(web)
+        .merge(plain)
         .fallback(nothing);
     let peer = Router::new().route("/socket.io/", any(forwarded)).with_state(requests).fallback(nothing);
     Routes { public, peer }

@@ -35,7 +35,7 @@ fn respond(content_type: &'static str, body: &'static str) -> Response {
     (headers, body).into_response()
 }
 
-pub(super) fn routes() -> Router {
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     ASSETS.into_iter().fold(Router::new(), |router, (path, content_type, body)| {
         router.route(path, get(move || std::future::ready(respond(content_type, body))))
     })

@@ -6,7 +6,9 @@ pub(crate) mod debug;
 
 use axum::Router;
 
-/// What the public listener serves beside Socket.IO.
-pub(crate) fn routes() -> Router {
+use crate::chat::Chat;
+
+/// What the public listener serves beside Socket.IO; handlers give the chat their commands.
+pub(crate) fn routes() -> Router<Chat> {
     assets::routes()
 }
