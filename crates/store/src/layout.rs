@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use roomcast_protocol::message::{BODY_OPENING, BODY_VERSION};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::health::Health;
@@ -33,6 +34,9 @@ pub(crate) fn read(stored: String) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct WriteLayout {
     complete: AtomicBool,
+    written: AtomicBool,
+    /// Notified with the first body: a process that writes none need not look at leases.
+    first_write: Notify,
 }
 
 impl WriteLayout {
@@ -40,6 +44,9 @@ impl WriteLayout {
     pub(crate) fn write<'a>(&self, body: &'a str) -> &'a str {
         if self.complete.load(Ordering::Relaxed) {
             return body;
+        }
+        if !self.written.swap(true, Ordering::Relaxed) {
+            self.first_write.notify_one();
         }
         body.strip_prefix(BODY_OPENING).unwrap_or(body)
     }
@@ -50,8 +57,9 @@ impl WriteLayout {
         }
     }
 
-    /// Looks at the leases again and again. Never returns.
+    /// Looks at the leases again and again, from the first body on. Never returns.
     pub(crate) async fn keep(&self, nodes: impl Nodes, health: Health, wait: Duration) {
+        self.first_write.notified().await;
         let mut connectivity = health.watch();
         let mut older = OlderNodes { wait, last_seen: Instant::now() };
         let mut connections = 0;

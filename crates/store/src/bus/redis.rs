@@ -215,7 +215,7 @@ impl Inner {
         let wanted: Vec<String> = self.wanted.lock().iter().cloned().collect();
         let channels = wanted.len();
         let failed = stream::iter(wanted)
-            .map(|channel| async move { self.client.ssubscribe(channel).await.err() })
+            .map(|channel| async move { self.resubscribe(channel).await.err() })
             .buffer_unordered(CONCURRENT_SUBSCRIPTIONS)
             .filter_map(std::future::ready)
             .fold(0_usize, |failed, error| {
@@ -225,6 +225,24 @@ impl Inner {
             .await;
         tracing::info!(channels, failed, "pub/sub channels subscribed");
         failed == 0
+    }
+
+    /// Subscribes one wanted channel. It may be unsubscribed meanwhile, and subscribed again: what we sent may
+    /// be carried out after what was sent for that, so we send until it agrees with what is wanted now. What is
+    /// missed in between belongs to the gap that is reported once all channels are subscribed.
+    async fn resubscribe(&self, channel: String) -> std::result::Result<(), fred::error::Error> {
+        let is_wanted = || self.wanted.lock().contains(&channel);
+        loop {
+            let wanted = is_wanted();
+            if wanted {
+                self.client.ssubscribe(channel.clone()).await?;
+            } else {
+                self.client.sunsubscribe(channel.clone()).await?;
+            }
+            if is_wanted() == wanted {
+                return Ok(());
+            }
+        }
     }
 
     /// Compares which node of a cluster has which slots with what it was before.

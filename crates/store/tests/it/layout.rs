@@ -82,7 +82,7 @@ async fn a_new_connection_begins_with_the_older_layout() {
     let node = subject.node().await;
     assert!(!is_complete_object(&node, &server, "a").await, "nobody knows yet who reads it");
 
-    subject.settings.upgrade_wait = Duration::from_millis(300);
+    subject.settings.upgrade_wait = Duration::from_secs(2);
     let (node, mut sent) = (subject.node().await, 0);
     let mut complete = async || {
         sent += 1;

@@ -191,6 +191,27 @@ fn has(node: &Node, room: &RoomName, id: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_unsubscribed_while_the_bus_connects_stays_so() {
+    let server = Server::start(&[]).await;
+    let subject = Subject::at(&server.url());
+    let rooms: Vec<_> = (0..100).map(|number| room(&format!("room {number}"))).collect();
+    for _ in 0..20 {
+        let node = subject.node().await;
+        futures_util::stream::iter(&rooms)
+            .for_each_concurrent(4, async |room| {
+                node.bus.subscribe(room).await.unwrap();
+                node.bus.unsubscribe(room).await.unwrap();
+            })
+            .await;
+        until("the bus is connected", async || node.heard.gaps() > 0).await;
+        until("no room is subscribed", async || {
+            server.say::<Vec<String>>("PUBSUB SHARDCHANNELS *:b:*").await.is_empty()
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_bus_with_one_room_heals() {
     let server = Server::start(&[]).await;
     cut(&Subject::at(&server.url()), std::slice::from_ref(&server), 1).await;
@@ -322,7 +343,9 @@ async fn the_last_handle_ends_what_runs() {
     let log = node.log.clone();
     drop(node);
     log.touch(&room("r")).await.unwrap();
-    assert_eq!(subject.lifecycle.running().len(), 2);
+    // The link and the bus; the batcher of claims ends with the names.
+    until("two tasks are left", async || subject.lifecycle.running().len() == 2).await;
+    log.touch(&room("r")).await.unwrap();
     drop(log);
     until("the tasks end", async || subject.lifecycle.running().is_empty()).await;
 }
