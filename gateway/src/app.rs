@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use axum::Router;
 use roomcast_ops::{Admin, AdminHandle, Lifecycle, LogLevel, Metrics, Outcome, Readiness};
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
-use roomcast_protocol::{event, server::Restarting};
+use roomcast_protocol::{UserName, event, server::Restarting};
 use roomcast_store::{Peer, Store};
 use socketioxide::{ParserConfig, SocketIo};
 use tokio::net::TcpListener;
@@ -24,6 +24,7 @@ use crate::http::{self, Origins, Routes, Web};
 use crate::node::Node;
 use crate::peer::sid::Tag;
 use crate::peer::{Circumstances, Peering, Peers};
+use crate::recovery::Recovery;
 use crate::room::{Pace, Rooms, Surroundings};
 use crate::socket::{self, Clients, Gateway};
 use crate::telemetry::{self, Events};
@@ -109,7 +110,10 @@ impl App {
         let reached =
             peer.as_ref().map(|door| Peer { tag: door.tag.to_string(), address: door.address.clone() });
         let node = Node::new(config.node.clone(), config.lease, reached);
-        let users = Users::new(store.clone(), node.clone(), config.grace);
+        let (sessions, clients) = (Sessions::default(), Clients::default());
+        let losers = clients.clone();
+        let on_name_lost = Arc::new(move |user: &UserName| losers.cut_user(user, "name_lost"));
+        let users = Users::new(store.clone(), node.clone(), config.grace, on_name_lost);
         // Twice more before it would be too late.
         let pace = Pace { grace: config.grace, touch: config.store.retention.idle / 3 };
         let around = Surroundings::new(
@@ -122,7 +126,6 @@ impl App {
         );
         rooms.start(unstarted, &around);
 
-        let (sessions, clients) = (Sessions::default(), Clients::default());
         look_up_at_scrapes(&metrics, &events, &clients, (&store, &node, &readiness));
         let debug = Debug { rooms: rooms.clone(), clients: clients.clone(), store: store.clone() };
         let (socket_io, io) = socket_io(&config);
@@ -159,9 +162,10 @@ impl App {
         let drained = CancellationToken::new();
         let leasing = node.clone().keep_lease(store.clone(), registered);
         background(lifecycle, "lease", drained.clone(), leasing);
-        background(lifecycle, "graces", lifecycle.soft(), users.clone().end_graces());
-        let rewriting = rewrite(store, node, users, rooms, readiness.clone());
-        background(lifecycle, "rewrites", lifecycle.soft(), rewriting);
+        background(lifecycle, "names", lifecycle.soft(), users.clone().keep_in_sync());
+        let (health, readiness_of) = (store.health.clone(), readiness.clone());
+        let recovery = Recovery { health, node, users, rooms, readiness: readiness_of };
+        background(lifecycle, "recovery", lifecycle.soft(), recovery.run());
         let origins = Origins::new(config.allow_origin.clone());
         let routes = http::routes(Web {
             socket_io,
@@ -285,30 +289,6 @@ fn background(
             () = hard.cancelled() => {}
         }
     });
-}
-
-/// After every reconnect, and whenever this node goes on as a new incarnation, says everything anew.
-async fn rewrite(store: Store, node: Node, users: Users, rooms: Rooms, readiness: Readiness) {
-    let (mut reach, mut reborn) = (store.health.watch(), node.reborn());
-    let mut connections = reach.borrow_and_update().connections;
-    loop {
-        let again = tokio::select! {
-            changed = reborn.changed() => changed.is_ok(),
-            changed = reach.changed() => {
-                if changed.is_err() {
-                    // In memory nothing ever changes.
-                    std::future::pending::<()>().await;
-                }
-                let now = *reach.borrow_and_update();
-                readiness.degrade("redis", !now.up);
-                now.up && std::mem::replace(&mut connections, now.connections) != now.connections
-            }
-        };
-        if again {
-            users.claim_anew().await;
-            rooms.rewrite().await;
-        }
-    }
 }
 
 /// Closes the transports of all clients in jittered batches, so that their coming back is spread.

@@ -10,6 +10,7 @@ mod fanout;
 mod http;
 mod node;
 mod peer;
+mod recovery;
 mod room;
 mod session;
 mod socket;

@@ -4,6 +4,7 @@
 //!
 //! - `1 m EPOCH OFFSET TS COUNTED [TRACEPARENT]` + the message's tail; the last word only of traced requests
 //! - `1 p GENERATION NUMBER COUNT` + a line `+USER` or `-USER` each
+//! - `1 r INCARNATION` + a line `USER` each; releases that do not know it read the room anew, which is harmless
 //! - `1 t 0|1` + the user
 //!
 //! Words behind those that are known are ignored, so that a release may add some at the end of the head.
@@ -14,6 +15,7 @@ use roomcast_protocol::{Epoch, UserName};
 use crate::bus::News;
 use crate::error::StoreError;
 use crate::log::Entry;
+use crate::nodes::Incarnation;
 use crate::presence::Version;
 
 /// Payloads above this are not ours: a greatest packet, and room for the head.
@@ -65,6 +67,12 @@ pub(crate) fn parse(payload: &[u8]) -> Result<News, StoreError> {
             }
             Ok(News::Presence { version, count, joined, left })
         }
+        "r" => {
+            let user = |name| UserName::parse(name).map_err(|_| corrupt("a bad name"));
+            let (node, users) =
+                (Incarnation::new(word()?), body.lines().map(user).collect::<Result<_, _>>()?);
+            Ok(News::Returned { node, users })
+        }
         "t" => {
             let typing = word()? == "1";
             let user = UserName::parse(body).map_err(|_| corrupt("a bad name"))?;
@@ -99,6 +107,10 @@ mod tests {
                 joined: vec![user("Ann B.")],
                 left: vec![user("+x")],
             }
+        );
+        assert_eq!(
+            parse(b"1 r i\nAnn B.\n+x").unwrap(),
+            News::Returned { node: Incarnation::new("i"), users: vec![user("Ann B."), user("+x")] }
         );
         assert_eq!(
             parse(typing(&user("Ann"), true).as_bytes()).unwrap(),

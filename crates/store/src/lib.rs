@@ -8,6 +8,7 @@ pub mod names;
 pub mod nodes;
 pub mod presence;
 
+mod clock;
 mod envelope;
 mod error;
 mod group;
@@ -18,6 +19,7 @@ mod observer;
 mod partition;
 mod redis;
 mod script;
+mod sweep;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -28,10 +30,11 @@ pub use bus::{Bus, News, Sink};
 pub use error::{Result, StoreError};
 pub use log::{Entry, Opened, Page, Published, Replay, Retention, RoomLog, SendRequest};
 pub use memory::Memory;
-pub use names::{Claim, Names, Secret};
-pub use nodes::{Incarnation, NodeInfo, NodeLease, Nodes, Peer, Sealed, Swept};
+pub use names::{Claim, Hold, Names, Secret};
+pub use nodes::{Incarnation, NodeInfo, NodeLease, Nodes, Peer, Sealed};
 pub use observer::{FAILURES, OPERATIONS, Observer, Unobserved};
 pub use presence::{Change, Presence, RoomState, RoomsPage, UsersPage, Version};
+pub use sweep::Swept;
 
 /// What the caller decides about the store.
 #[derive(Debug, Clone)]

@@ -27,13 +27,13 @@ pub(crate) fn open(
     let owner = Arc::new(end.clone().drop_guard());
     let bus = RedisBus::open(url, &link, keys.clone(), sink, lifecycle, (&end, Arc::clone(&owner)))?;
     let keep_up = link.clone().keep_up();
-    let (ended, beneath) = (end.clone(), link.clone());
+    let (ended, task_link) = (end.clone(), link.clone());
     lifecycle.spawn("redis-link", async move { ended.run_until_cancelled(keep_up).await });
     let link = link.owned_by(owner);
     Ok(Store {
         log: Arc::new(RedisLog::new(link.clone(), keys.clone(), settings.retention, settings.gather)),
         presence: Arc::new(RedisPresence::new(link.clone(), keys.clone())),
-        names: Arc::new(RedisNames::new(link.clone(), keys.clone(), beneath, lifecycle, end)),
+        names: Arc::new(RedisNames::new(link.clone(), keys.clone(), task_link, lifecycle, end)),
         nodes: Arc::new(RedisNodes::new(link.clone(), keys)),
         bus: Arc::new(bus),
         health: link.health(),

@@ -6,12 +6,15 @@ mod figures;
 mod follower;
 mod roster;
 pub(crate) mod state;
+mod view;
 mod work;
 mod worker;
+mod writes;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use roomcast_ops::trace::{self, Trace};
 use roomcast_protocol::ack::Online;
@@ -21,7 +24,6 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use figures::{Figures, Order, Page, Rank, first};
 pub(crate) use follower::{Healed, Message};
-pub(crate) use roster::Departure;
 pub(crate) use state::Pace;
 use state::{ClientId, Entering};
 pub(crate) use work::Surroundings;
@@ -29,6 +31,7 @@ use worker::{Command, Worker};
 
 use crate::client::{Answer, Client};
 use crate::fanout::Fanout;
+pub(crate) use crate::users::stay::Departure;
 
 /// Commands that may wait for a worker; news beyond it is a gap, which heals.
 const QUEUE: usize = 8_192;
@@ -167,8 +170,22 @@ impl Rooms {
 
     /// The store may know something else of this node than is true: write presence anew.
     pub(crate) async fn rewrite(&self) {
+        self.send_all(|| Command::Rewrite).await;
+    }
+
+    /// The store is away, and was last heard of then: graces stand still.
+    pub(crate) async fn pause(&self, since: Instant) {
+        self.send_all(|| Command::Away(Some(since))).await;
+    }
+
+    /// The store is back.
+    pub(crate) async fn resume(&self) {
+        self.send_all(|| Command::Away(None)).await;
+    }
+
+    async fn send_all(&self, command: impl Fn() -> Command) {
         for shard in self.0.iter() {
-            if shard.commands.send(Command::Rewrite).await.is_err() {
+            if shard.commands.send(command()).await.is_err() {
                 tracing::debug!("the rooms have stopped");
             }
         }

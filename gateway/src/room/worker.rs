@@ -12,15 +12,15 @@ use roomcast_ops::trace::{self, Trace};
 use roomcast_protocol::ack::{Joined, Online};
 use roomcast_protocol::server::{Presence, Resync, Snapshot, TypingNews};
 use roomcast_protocol::{Code, Refusal, RoomName, event};
-use roomcast_store::{News, Opened, RoomState};
+use roomcast_store::{Incarnation, News, Opened, RoomState};
 use tokio::sync::{mpsc, oneshot};
 
 use super::figures::{Activity, Figures, Order, Page, Rank, first, milliseconds};
 use super::follower::{Follower, Healed, Message};
-use super::roster::{Departure, Told};
+use super::roster::{Told, WriteOutcome};
 use super::state::{ClientId, Effect, Entered, Entering, Past, Room};
 use super::work::Surroundings;
-use super::{Gap, Ticket};
+use super::{Departure, Gap, Ticket};
 use crate::client::Client;
 use crate::fanout::{Batch, Fanout, Payload, Seats};
 
@@ -28,18 +28,56 @@ type Caller = Arc<Client>;
 type Effects = Vec<Effect<Caller, Ticket>>;
 
 pub(super) enum Command {
-    Enter { room: RoomName, entering: Entering<Caller, Ticket> },
-    Leave { room: RoomName, client: ClientId, how: Departure, done: oneshot::Sender<()> },
-    Online { room: RoomName, reply: oneshot::Sender<Option<Online>> },
-    News { room: RoomName, news: News },
+    Enter {
+        room: RoomName,
+        entering: Entering<Caller, Ticket>,
+    },
+    Leave {
+        room: RoomName,
+        client: ClientId,
+        how: Departure,
+        done: oneshot::Sender<()>,
+    },
+    Online {
+        room: RoomName,
+        reply: oneshot::Sender<Option<Online>>,
+    },
+    News {
+        room: RoomName,
+        news: News,
+    },
     Rewrite,
-    Figures { page: Page, reply: oneshot::Sender<Vec<(Rank, Figures)>> },
-    Opened { room: RoomName, opened: Option<(Opened, RoomState)>, trace: Option<Trace> },
-    Closed { room: RoomName },
-    Past { room: RoomName, entering: Entering<Caller, Ticket>, past: Past },
-    Healed { room: RoomName, healed: Healed },
-    Wrote { room: RoomName, taken: bool },
-    Presence { room: RoomName, state: Option<RoomState> },
+    /// The store is away since then, or back.
+    Away(Option<Instant>),
+    Figures {
+        page: Page,
+        reply: oneshot::Sender<Vec<(Rank, Figures)>>,
+    },
+    Opened {
+        room: RoomName,
+        opened: Option<(Opened, RoomState, Option<Incarnation>)>,
+        trace: Option<Trace>,
+    },
+    Closed {
+        room: RoomName,
+    },
+    Past {
+        room: RoomName,
+        entering: Entering<Caller, Ticket>,
+        past: Past,
+    },
+    Healed {
+        room: RoomName,
+        healed: Healed,
+    },
+    Wrote {
+        room: RoomName,
+        outcome: WriteOutcome,
+    },
+    Presence {
+        room: RoomName,
+        state: Option<RoomState>,
+    },
 }
 
 impl Command {
@@ -107,6 +145,8 @@ pub(super) struct Worker {
     around: Surroundings,
     halls: HashMap<RoomName, Hall>,
     alarms: BinaryHeap<Reverse<(Instant, Alarm, RoomName)>>,
+    /// Since when the store is away.
+    away_since: Option<Instant>,
 }
 
 impl Worker {
@@ -117,7 +157,8 @@ impl Worker {
         fanout: Fanout,
         around: Surroundings,
     ) -> Self {
-        Self { commands, gap, results, fanout, around, halls: HashMap::new(), alarms: BinaryHeap::new() }
+        let (halls, alarms) = (HashMap::new(), BinaryHeap::new());
+        Self { commands, gap, results, fanout, around, halls, alarms, away_since: None }
     }
 
     /// Runs until every handle is gone.
@@ -147,9 +188,9 @@ impl Worker {
         let now = Instant::now();
         match command {
             Command::Enter { room, entering } => {
-                let pace = self.around.pace;
+                let (pace, away_since) = (self.around.pace, self.away_since);
                 let hall = self.halls.entry(room.clone()).or_insert_with(|| Hall {
-                    room: Room::new(room.clone(), pace),
+                    room: Room::new(room.clone(), pace, away_since),
                     seats: Seats::default(),
                     pending: Batch::default(),
                     written_at: None,
@@ -166,19 +207,26 @@ impl Worker {
                 done.send(()).unwrap_or_default();
             }
             Command::Online { room, reply } => {
-                let online = self.halls.get(&room).and_then(|hall| hall.room.online());
+                let online = self.halls.get_mut(&room).and_then(|hall| hall.room.online());
                 reply.send(online).unwrap_or_default();
             }
             Command::News { room, news } => self.with(&room, |room| room.news(news, now)).await,
             Command::Figures { page, reply } => reply.send(self.figures(&page, now)).unwrap_or_default(),
             Command::Rewrite => self.each_room(Room::rewrite).await,
+            Command::Away(since) => {
+                self.away_since = since;
+                match since {
+                    Some(since) => self.each_room(|room, now| room.pause(since, now)).await,
+                    None => self.each_room(Room::resume).await,
+                }
+            }
             Command::Opened { room, opened, .. } => self.with(&room, |room| room.opened(opened, now)).await,
             Command::Closed { room } => self.with(&room, Room::closed).await,
             Command::Past { room, entering, past } => {
                 self.with(&room, |room| room.past(entering, past, now)).await;
             }
             Command::Healed { room, healed } => self.with(&room, |room| room.healed(healed, now)).await,
-            Command::Wrote { room, taken } => self.with(&room, |room| room.wrote(taken, now)).await,
+            Command::Wrote { room, outcome } => self.with(&room, |room| room.wrote(outcome, now)).await,
             Command::Presence { room, state } => self.with(&room, |room| room.presence(state, now)).await,
         }
     }
@@ -254,13 +302,13 @@ impl Worker {
                     }
                 }
                 Effect::Open => self.around.open(results()),
-                Effect::Close => self.around.close(results()),
+                Effect::Close { authors } => self.around.close(results(), authors),
                 Effect::ReadAfter { entering, position } => {
                     self.around.read_after(results(), entering, position);
                 }
                 Effect::ReadNewest { entering } => self.around.read_newest(results(), entering),
                 Effect::Heal(position) => self.around.heal(results(), position),
-                Effect::Write(change) => self.around.write(results(), change),
+                Effect::Write(write) => self.around.write(results(), write),
                 Effect::ReadPresence => self.around.read_presence(results()),
                 Effect::Touch => self.around.touch(room.clone()),
                 Effect::WakeAt(at) => self.alarms.push(Reverse((at, Alarm::Timer, room.clone()))),

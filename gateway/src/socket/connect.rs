@@ -28,7 +28,7 @@ use crate::room::Departure;
 use crate::room::state::ClientId;
 use crate::session::Session;
 use crate::telemetry::{Events, Transport as Way};
-use crate::users::{Held, NotYours};
+use crate::users::{ClaimError, Held};
 
 /// Every client of this node.
 #[derive(Clone, Default)]
@@ -46,6 +46,12 @@ impl Clients {
     /// All of them, as of now.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
         self.0.all.lock().values().cloned().collect()
+    }
+
+    /// Cuts every connection of a user.
+    pub(crate) fn cut_user(&self, user: &UserName, why: &'static str) {
+        let clients = self.all();
+        clients.iter().filter(|client| client.user() == user).for_each(|client| client.cut(why));
     }
 
     fn fresh_id(&self) -> ClientId {
@@ -124,12 +130,12 @@ pub(crate) fn mount(io: &SocketIo, gateway: &Gateway) {
                     socket.extensions.insert(Arc::new(Mutex::new(Some(admitted))));
                     Ok(())
                 }
-                Err(NotYours::Refused(refusal)) => {
+                Err(ClaimError::Refused(refusal)) => {
                     authenticating.events.connect_refused(refusal.code, asked.elapsed());
                     transport.let_through(&socket);
                     Err(refusal.code.name())
                 }
-                Err(NotYours::Later) => {
+                Err(ClaimError::RetryLater) => {
                     // Stock clients do not try again after a refusal, but do when the transport goes.
                     let draining = authenticating.lifecycle.soft().is_cancelled();
                     let code = if draining { Code::Draining } else { Code::Unavailable };
@@ -153,17 +159,17 @@ async fn admit(
     socket: &SocketRef,
     auth: serde_json::Value,
     asked: Instant,
-) -> Result<Admitted, NotYours> {
+) -> Result<Admitted, ClaimError> {
     if gateway.lifecycle.soft().is_cancelled() {
-        return Err(NotYours::Later);
+        return Err(ClaimError::RetryLater);
     }
     let auth = if socket.protocol() == ProtocolVersion::V4 { from_query(socket) } else { auth };
     let ConnectAuth { username, resume } =
-        serde_json::from_value(auth).map_err(|error| NotYours::Refused(refusal(&error)))?;
+        serde_json::from_value(auth).map_err(|error| ClaimError::Refused(refusal(&error)))?;
     let (secret, resume) = match resume {
         Some(resume) if resume.is_empty() || resume.len() > MAX_RESUME_BYTES => {
             let why = format!("resume has 1 to {MAX_RESUME_BYTES} bytes");
-            return Err(NotYours::Refused(Refusal::new(Code::BadRequest, why)));
+            return Err(ClaimError::Refused(Refusal::new(Code::BadRequest, why)));
         }
         Some(resume) => (Secret::chosen(&resume), None),
         None => {
@@ -197,6 +203,10 @@ fn begin(gateway: &Gateway, socket: &SocketRef) {
     let client = Client::new(id, user.clone(), socket.clone(), transport.clone(), gateway.events.clone());
     let client = Arc::new(client);
     let way = gateway.clients.insert(&client);
+    if held.is_lost() {
+        // Before it was found by its name, somebody else took that.
+        client.cut("name_lost");
+    }
     client.emit(
         event::server::WELCOME,
         &Welcome {

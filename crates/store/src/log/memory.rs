@@ -1,17 +1,24 @@
 //! The room log in memory, step by step what `lua/log_*.lua` do.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use roomcast_ops::trace::{Kind, Origin, Span};
 use roomcast_protocol::{Epoch, Position, RoomName, UserName};
 
 use super::{Entry, Head, Opened, Page, Published, Replay, Retention, RoomLog, SendRequest};
 use crate::bus::News;
+use crate::bus::memory::Subscribers;
+use crate::clock::{Clock, milliseconds};
 use crate::error::{Result, StoreError};
-use crate::memory::{Memory, State, milliseconds};
 
-pub(crate) struct MemoryLog(pub(crate) Memory);
+pub(crate) struct MemoryLog {
+    logs: Mutex<Logs>,
+    clock: Clock,
+    subscribers: Arc<Subscribers>,
+}
 
 /// By how much a log's meta outlives the log.
 const META_OUTLIVES_MS: u64 = 86_400_000;
@@ -19,7 +26,7 @@ const META_OUTLIVES_MS: u64 = 86_400_000;
 const PURGE_ABOVE: usize = 256;
 
 /// Every room's log.
-pub(crate) struct Logs {
+struct Logs {
     rooms: HashMap<RoomName, Log>,
     retention: Retention,
     /// So many rooms, and those that nobody uses are looked for.
@@ -99,7 +106,7 @@ impl Log {
 }
 
 impl Logs {
-    pub(crate) fn new(retention: Retention) -> Self {
+    fn new(retention: Retention) -> Self {
         Self { rooms: HashMap::new(), retention, purge_at: PURGE_ABOVE }
     }
 
@@ -121,7 +128,7 @@ impl Logs {
     }
 
     /// Whether a room has a life that did not run out.
-    pub(crate) fn is_remembered(&mut self, room: &RoomName, now: u64) -> bool {
+    fn is_remembered(&mut self, room: &RoomName, now: u64) -> bool {
         self.rooms.get_mut(room).is_some_and(|log| log.expire(now))
     }
 
@@ -155,49 +162,56 @@ impl Logs {
     }
 }
 
+impl MemoryLog {
+    pub(crate) fn new(retention: Retention, subscribers: Arc<Subscribers>) -> Self {
+        Self { logs: Mutex::new(Logs::new(retention)), clock: Clock::new(), subscribers }
+    }
+
+    /// Whether a room has a life that did not run out.
+    pub(crate) fn is_remembered(&self, room: &RoomName) -> bool {
+        self.logs.lock().is_remembered(room, self.clock.now())
+    }
+}
+
 #[async_trait]
 impl RoomLog for MemoryLog {
     async fn publish(&self, request: SendRequest<'_>) -> Result<Published> {
         let span = Span::begin("publish", Kind::Producer);
-        let mut state = self.0.lock();
-        let State { clock, logs, subscribers, .. } = &mut *state;
-        let (published, stored) = logs.publish(request, clock.now())?;
+        let mut logs = self.logs.lock();
+        let (published, stored) = logs.publish(request, self.clock.now())?;
         if let Some(mut entry) = stored {
             entry.trace = span.trace().map(Origin::now);
-            subscribers.tell(request.room, &News::Message(entry));
+            self.subscribers.tell(request.room, &News::Message(entry));
         }
         Ok(published)
     }
 
     async fn open(&self, room: &RoomName, newest: usize) -> Result<Opened> {
-        let mut state = self.0.lock();
-        let now = state.clock.now();
-        let log = state.logs.life(room, now);
+        let mut logs = self.logs.lock();
+        let log = logs.life(room, self.clock.now());
         Ok(Opened { head: log.head(), newest: log.slice(log.entries.len(), newest) })
     }
 
     async fn since(&self, room: &RoomName, position: &Position, limit: usize) -> Result<Replay> {
-        let mut state = self.0.lock();
-        let now = state.clock.now();
-        let log = state.logs.life(room, now);
+        let mut logs = self.logs.lock();
+        let log = logs.life(room, self.clock.now());
         let after = log.entries.range(log.up_to(position.offset)..);
         let entries = after.take(limit).map(|(_, entry)| entry.clone()).collect();
         Ok(Replay::judge(log.head(), position, entries))
     }
 
     async fn before(&self, room: &RoomName, offset: Option<u64>, limit: usize) -> Result<Page> {
-        let mut state = self.0.lock();
-        let now = state.clock.now();
-        let log = state.logs.life(room, now);
+        let mut logs = self.logs.lock();
+        let log = logs.life(room, self.clock.now());
         let end = offset.map_or(log.entries.len(), |offset| log.up_to(offset.saturating_sub(1)));
         Ok(Page { entries: log.slice(end, limit), more: end > limit })
     }
 
     async fn touch(&self, room: &RoomName) -> Result<()> {
-        let mut state = self.0.lock();
-        let (now, idle) = (state.clock.now(), state.logs.idle());
-        if state.logs.is_remembered(room, now)
-            && let Some(log) = state.logs.rooms.get_mut(room)
+        let mut logs = self.logs.lock();
+        let (now, idle) = (self.clock.now(), logs.idle());
+        if logs.is_remembered(room, now)
+            && let Some(log) = logs.rooms.get_mut(room)
         {
             log.refresh(now, idle);
         }
