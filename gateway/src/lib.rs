@@ -10,6 +10,8 @@ mod fanout;
 mod http;
 mod node;
 mod peer;
+#[cfg(test)]
+mod presence_model;
 mod recovery;
 mod room;
 mod session;

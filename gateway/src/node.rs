@@ -29,13 +29,46 @@ struct Inner {
     standing: watch::Sender<Standing>,
 }
 
-struct Life {
+/// The incarnations of a node, one after the other.
+pub(crate) struct Life {
     incarnation: Incarnation,
     /// By this node's own monotonic clock, from before the renewal left: never later than the store's.
     valid_until: Option<Instant>,
     /// Incarnations that this node was, or may have registered as, since its last registration: to be sealed
     /// with the next.
     former: Vec<Incarnation>,
+}
+
+impl Life {
+    pub(crate) fn new() -> Self {
+        Self { incarnation: Incarnation::random(), valid_until: None, former: Vec::new() }
+    }
+
+    pub(crate) fn current(&self, now: Instant) -> Option<Incarnation> {
+        self.valid_until.filter(|until| *until > now).map(|_| self.incarnation.clone())
+    }
+
+    /// The lease is as long as this.
+    pub(crate) fn extend(&mut self, until: Instant) {
+        self.valid_until = Some(until);
+    }
+
+    /// Ends the incarnation; answers the next, never one twice, for a registration whose answer was lost may
+    /// have been seen, and all the earlier ones that are to be sealed with its registration.
+    pub(crate) fn succeed(&mut self) -> (Incarnation, Vec<Incarnation>) {
+        let next = Incarnation::random();
+        let ended = std::mem::replace(&mut self.incarnation, next.clone());
+        if self.valid_until.take().is_some() || !self.former.is_empty() {
+            self.former.push(ended);
+        }
+        (next, self.former.clone())
+    }
+
+    /// The next is registered.
+    pub(crate) fn registered(&mut self, until: Instant) {
+        self.valid_until = Some(until);
+        self.former.clear();
+    }
 }
 
 /// How the node stands with the store.
@@ -53,8 +86,7 @@ impl Node {
     /// `peer` is how other gateways reach this one.
     pub(crate) fn new(name: String, lease: Duration, peer: Option<Peer>) -> Self {
         let info = NodeInfo { name, version: env!("CARGO_PKG_VERSION").to_owned(), peer };
-        let life =
-            Mutex::new(Life { incarnation: Incarnation::random(), valid_until: None, former: Vec::new() });
+        let life = Mutex::new(Life::new());
         let (standing, _) = watch::channel(Standing::default());
         let (sequence, renew_now) = (AtomicU64::new(0), Notify::new());
         Self(Arc::new(Inner { info, lease, life, sequence, renew_now, standing }))
@@ -70,8 +102,7 @@ impl Node {
 
     /// The incarnation under which facts may be written; none while there is no valid lease.
     pub(crate) fn current(&self) -> Option<Incarnation> {
-        let life = self.0.life.lock();
-        life.valid_until.filter(|until| *until > Instant::now()).map(|_| life.incarnation.clone())
+        self.0.life.lock().current(Instant::now())
     }
 
     /// Numbers writes, so that the store can tell an older one.
@@ -119,31 +150,18 @@ impl Node {
         let lease = self.0.lease;
         if let Some(incarnation) = self.current() {
             if store.nodes.renew(&incarnation, lease).await? {
-                self.0.life.lock().valid_until = Some(begun + lease);
+                self.0.life.lock().extend(begun + lease);
                 self.answered(begun, false);
                 return Ok(());
             }
             tracing::warn!(?incarnation, "the lease ran out, was sealed, or is unknown to the store");
         }
-        // Never an incarnation twice: a registration whose answer was lost may have been seen.
-        let (incarnation, former) = (Incarnation::random(), self.succeeded());
-        store.nodes.register_after(&former, &incarnation, &self.0.info, lease).await.inspect_err(|_| {
-            self.0.life.lock().former.push(incarnation.clone());
-        })?;
+        let (incarnation, former) = self.0.life.lock().succeed();
+        store.nodes.register_after(&former, &incarnation, &self.0.info, lease).await?;
         tracing::info!(?incarnation, "registered");
-        *self.0.life.lock() = Life { incarnation, valid_until: Some(begun + lease), former: Vec::new() };
+        self.0.life.lock().registered(begun + lease);
         self.answered(begun, true);
         Ok(())
-    }
-
-    /// Ends the life that was; answers all incarnations to be sealed.
-    fn succeeded(&self) -> Vec<Incarnation> {
-        let mut life = self.0.life.lock();
-        if life.valid_until.take().is_some() {
-            let ended = life.incarnation.clone();
-            life.former.push(ended);
-        }
-        life.former.clone()
     }
 
     fn answered(&self, begun: Instant, reborn: bool) {

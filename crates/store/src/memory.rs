@@ -40,6 +40,20 @@ impl Memory {
         }
     }
 
+    /// Everything that is kept about users and nodes, a line each and in order: for tests that ask whether
+    /// anything was left behind.
+    pub fn entries(&self) -> Vec<String> {
+        let mut entries: Vec<String> = self
+            .presence
+            .entries()
+            .into_iter()
+            .chain(self.names.entries())
+            .chain(self.nodes.entries())
+            .collect();
+        entries.sort();
+        entries
+    }
+
     /// The store of one node, which hears news by `sink`.
     pub fn node(&self, sink: Arc<dyn Sink>) -> Store {
         Store {

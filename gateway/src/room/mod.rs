@@ -24,6 +24,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use figures::{Figures, Order, Page, Rank, first};
 pub(crate) use follower::{Healed, Message};
+#[cfg(test)]
+pub(crate) use roster::{Told, Write, WriteOutcome};
 pub(crate) use state::Pace;
 use state::{ClientId, Entering};
 pub(crate) use work::Surroundings;

@@ -191,16 +191,12 @@ impl Surroundings {
     }
 
     async fn write_facts(&self, room: &RoomName, write: Write) -> WriteOutcome {
-        let Write { mut change, only_under, indexed } = write;
         let Some(node) = self.node.current() else { return WriteOutcome::NotTried };
-        if only_under.is_some_and(|only| only != node) {
-            return WriteOutcome::NotTried;
-        }
-        change.former.retain(|former| *former != node);
+        let Some((change, unindexed)) = write.under(&node) else { return WriteOutcome::NotTried };
         let presence = &self.store.presence;
         let writing = async {
             // Before the first fact, so that the sweeper finds the room whatever happens in between.
-            if indexed.as_ref() != Some(&node) {
+            if unindexed {
                 presence.index(room, &node).await?;
             }
             presence.write(room, &node, self.node.next_sequence(), &change).await

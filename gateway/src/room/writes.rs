@@ -27,6 +27,17 @@ pub(crate) struct Write {
     pub(crate) indexed: Option<Incarnation>,
 }
 
+impl Write {
+    /// What this incarnation writes, and whether it must index the room before; none where the write is not its.
+    pub(crate) fn under(mut self, node: &Incarnation) -> Option<(Change, bool)> {
+        if self.only_under.is_some_and(|only| only != *node) {
+            return None;
+        }
+        self.change.former.retain(|former| former != node);
+        Some((self.change, self.indexed.as_ref() != Some(node)))
+    }
+}
+
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WriteOutcome {

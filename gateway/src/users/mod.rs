@@ -2,7 +2,7 @@
 //! `socket/connect.rs` when a client comes and when it goes, and by `recovery.rs`; `registry.rs` decides, here
 //! its decisions are carried out. The store keeps who owns a name in the cluster.
 
-mod registry;
+pub(crate) mod registry;
 pub(crate) mod stay;
 
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -12,7 +12,7 @@ use super::stay::{Departure, Stays};
 
 /// What the store is to be told of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Call {
+pub(crate) enum Call {
     /// They are here: claim the name again, however the store lost it.
     Reclaim(Secret, Hold),
     /// Their last connection dropped.
@@ -23,7 +23,7 @@ pub(super) enum Call {
 
 /// What became of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Done,
     /// Somebody else has the name.
     Taken,
@@ -33,7 +33,7 @@ pub(super) enum Outcome {
 
 /// Which claim a connection needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClaimKind {
+pub(crate) enum ClaimKind {
     /// It may be the return of a connection that dropped on another node.
     Arrival,
     /// It is the return of one that dropped here.
@@ -42,11 +42,11 @@ pub(super) enum ClaimKind {
 
 /// What a claim came to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Claimed {
+pub(crate) struct Claimed {
     /// The stay that the connection is part of, where the name was granted.
-    pub(super) stay: Option<u64>,
+    pub(crate) stay: Option<u64>,
     /// Those who had the name here lost it, and have connections.
-    pub(super) lost: bool,
+    pub(crate) lost: bool,
 }
 
 /// What the store knows of a name, as far as this node can tell.
@@ -70,7 +70,7 @@ struct Entry {
     abandoned: Vec<(Secret, Incarnation)>,
 }
 
-pub(super) struct Registry {
+pub(crate) struct Registry {
     stays: Stays,
     entries: HashMap<UserName, Entry>,
     /// Users of whom the store may have to be told something.
@@ -79,7 +79,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn new(grace: Duration) -> Self {
+    pub(crate) fn new(grace: Duration) -> Self {
         let stays = Stays::new(grace, None);
         Self { stays, entries: HashMap::new(), stale: BTreeSet::new(), next_id: 0 }
     }
@@ -91,7 +91,7 @@ impl Registry {
     }
 
     /// The common case of a second tab: the user is here already, and the store knows. Answers the stay.
-    pub(super) fn arrive_here(
+    pub(crate) fn arrive_here(
         &mut self,
         user: &UserName,
         secret: &Secret,
@@ -107,7 +107,7 @@ impl Registry {
     }
 
     /// Before a claim leaves for the store. Should its outcome never be known, the name is released.
-    pub(super) fn begin_claim(&mut self, user: &UserName, secret: &Secret, node: &Incarnation) -> ClaimKind {
+    pub(crate) fn begin_claim(&mut self, user: &UserName, secret: &Secret, node: &Incarnation) -> ClaimKind {
         let present = self.stays.is_present(user);
         self.stale.insert(user.clone());
         let entry = self.entries.entry(user.clone()).or_default();
@@ -124,7 +124,7 @@ impl Registry {
     }
 
     /// After it.
-    pub(super) fn end_claim(
+    pub(crate) fn end_claim(
         &mut self,
         user: &UserName,
         secret: &Secret,
@@ -163,7 +163,7 @@ impl Registry {
     }
 
     /// A connection goes.
-    pub(super) fn depart(&mut self, user: &UserName, stay: u64, how: Departure, now: Instant) {
+    pub(crate) fn depart(&mut self, user: &UserName, stay: u64, how: Departure, now: Instant) {
         if self.is_current(user, stay) {
             self.stays.depart(user, how, now);
             self.stale.insert(user.clone());
@@ -171,13 +171,13 @@ impl Registry {
     }
 
     /// Whether a connection's stay is still the user's: not where the name was lost.
-    pub(super) fn is_current(&self, user: &UserName, stay: u64) -> bool {
+    pub(crate) fn is_current(&self, user: &UserName, stay: u64) -> bool {
         let owner = self.entries.get(user).and_then(|entry| entry.owner.as_ref());
         owner.is_some_and(|owner| owner.id == stay)
     }
 
     /// What the store is to be told of a user next. None, and the user is not stale any more.
-    pub(super) fn due(&mut self, user: &UserName, node: &Incarnation) -> Option<Call> {
+    pub(crate) fn due(&mut self, user: &UserName, node: &Incarnation) -> Option<Call> {
         let desired = self.desired(user);
         let call = self.entries.get_mut(user).and_then(|entry| {
             // What earlier incarnations hold is swept with them.
@@ -205,7 +205,7 @@ impl Registry {
     }
 
     /// What became of it. True where those who had the name here lost it, and have connections.
-    pub(super) fn done(
+    pub(crate) fn done(
         &mut self,
         user: &UserName,
         call: &Call,
@@ -250,18 +250,18 @@ impl Registry {
     }
 
     /// Ends the graces whose time is up.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         let gone = self.stays.expire(now);
         self.stale.extend(gone);
     }
 
     /// When the next grace ends.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.stays.deadline()
     }
 
     /// The store is away, and was last heard of then.
-    pub(super) fn pause(&mut self, since: Instant) {
+    pub(crate) fn pause(&mut self, since: Instant) {
         let entries = &self.entries;
         let given_back =
             self.stays.pause(since, |user| !entries.get(user).is_some_and(|entry| entry.owner.is_some()));
@@ -269,12 +269,12 @@ impl Registry {
     }
 
     /// It is back.
-    pub(super) fn resume(&mut self, now: Instant) {
+    pub(crate) fn resume(&mut self, now: Instant) {
         self.stays.resume(now);
     }
 
     /// The store may know something else than it was told: everything is to be told again.
-    pub(super) fn doubt_all(&mut self) {
+    pub(crate) fn doubt_all(&mut self) {
         for (user, entry) in &mut self.entries {
             if let Some(owner) = &mut entry.owner {
                 owner.known.hold = None;
@@ -284,11 +284,10 @@ impl Registry {
     }
 
     /// Users of whom the store may have to be told something.
-    pub(super) fn stale(&self) -> Vec<UserName> {
+    pub(crate) fn stale(&self) -> Vec<UserName> {
         self.stale.iter().cloned().collect()
     }
 }
 
 #[cfg(test)]
-#[path = "registry_tests.rs"]
 mod tests;

@@ -85,6 +85,22 @@ impl Owners {
     }
 }
 
+impl MemoryNames {
+    /// `held NODE USER`, `name NODE USER`.
+    pub(crate) fn entries(&self) -> Vec<String> {
+        let (owners, mut entries) = (self.0.lock(), Vec::new());
+        for (user, owner) in &owners.names {
+            // An owner without a holder is nobody, and must not be there.
+            entries.extend(owner.holders.is_empty().then(|| format!("held by nobody {user}")));
+            entries.extend(owner.holders.keys().map(|node| format!("held {node:?} {user}")));
+        }
+        for (node, users) in &owners.of_node {
+            entries.extend(users.iter().map(|user| format!("name {node:?} {user}")));
+        }
+        entries
+    }
+}
+
 #[async_trait]
 impl Names for MemoryNames {
     async fn claim(

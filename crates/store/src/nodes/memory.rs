@@ -21,6 +21,20 @@ struct Leases {
     info: BTreeMap<Incarnation, NodeInfo>,
 }
 
+impl MemoryNodes {
+    /// `lease NODE`, `sealed NODE`, `info NODE`.
+    pub(crate) fn entries(&self) -> Vec<String> {
+        let leases = self.0.lock();
+        let lines = |what: &'static str, nodes: Vec<&Incarnation>| {
+            nodes.into_iter().map(|node| format!("{what} {node:?}")).collect::<Vec<_>>()
+        };
+        let leased = lines("lease", leases.ends.keys().collect());
+        let sealed = lines("sealed", leases.sealed.keys().collect());
+        let info = lines("info", leases.info.keys().collect());
+        leased.into_iter().chain(sealed).chain(info).collect()
+    }
+}
+
 #[async_trait]
 impl Nodes for MemoryNodes {
     async fn register_after(

@@ -210,6 +210,21 @@ impl MemoryPresence {
     pub(crate) fn new(log: Arc<MemoryLog>, subscribers: Arc<Subscribers>) -> Self {
         Self { rooms: Mutex::default(), clock: Clock::new(), log, subscribers }
     }
+
+    /// `fact NODE ROOM USER`, `sequence NODE ROOM`, `room NODE ROOM`.
+    pub(crate) fn entries(&self) -> Vec<String> {
+        let (rooms, mut entries) = (self.rooms.lock(), Vec::new());
+        for (name, room) in &rooms.rooms {
+            for (node, users) in &room.facts {
+                entries.extend(users.iter().map(|user| format!("fact {node:?} {name} {user}")));
+            }
+            entries.extend(room.sequences.keys().map(|node| format!("sequence {node:?} {name}")));
+        }
+        for (node, names) in &rooms.of_node {
+            entries.extend(names.iter().map(|name| format!("room {node:?} {name}")));
+        }
+        entries
+    }
 }
 
 #[async_trait]

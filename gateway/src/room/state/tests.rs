@@ -13,7 +13,7 @@ fn user(name: &str) -> UserName {
 
 fn room() -> TestRoom {
     let pace = Pace { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
-    Room::new(RoomName::parse("r").unwrap(), pace)
+    Room::new(RoomName::parse("r").unwrap(), pace, None)
 }
 
 fn entering(id: ClientId, since: Option<(&str, u64)>) -> Entering<&'static str, u32> {
@@ -34,6 +34,14 @@ fn nobody() -> RoomState {
     RoomState { version: Version::default(), count: 0, users: Some(vec![]) }
 }
 
+fn indexed() -> Option<Incarnation> {
+    Some(Incarnation::new("i"))
+}
+
+fn taken() -> WriteOutcome {
+    WriteOutcome::Taken(Incarnation::new("i"))
+}
+
 fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
     let offsets =
         |messages: &[Arc<Message>]| messages.iter().map(|message| message.offset).collect::<Vec<_>>();
@@ -46,7 +54,8 @@ fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
         ),
         Effect::Deliver(message) => format!("deliver {}", message.offset),
         Effect::Refuse { ticket } => format!("refuse {ticket}"),
-        Effect::Write(change) => format!("write +{} -{}", change.here.len(), change.gone.len()),
+        Effect::Write(Write { change, .. }) => format!("write +{} -{}", change.here.len(), change.gone.len()),
+        Effect::Close { authors } => format!("close {authors:?}"),
         Effect::WakeAt(_) => "wake".into(),
         Effect::ReadAfter { position, .. } => format!("read after {}", position.offset),
         other => format!("{other:?}"),
@@ -58,8 +67,8 @@ fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
 fn open_room(now: Instant) -> TestRoom {
     let mut room = room();
     room.enter(entering(1, None), now);
-    room.opened(Some((opened(3, 1..=3), nobody())), now);
-    room.wrote(true, now);
+    room.opened(Some((opened(3, 1..=3), nobody(), indexed())), now);
+    room.wrote(taken(), now);
     room
 }
 
@@ -70,7 +79,7 @@ fn joins_wait_for_the_subscription_and_nothing_falls_between() {
     assert!(room.enter(entering(2, None), now).is_empty());
     assert!(room.news(News::Message(entry(3)), now).is_empty());
     assert!(room.news(News::Message(entry(4)), now).is_empty());
-    let effects = room.opened(Some((opened(3, 1..=3), nobody())), now);
+    let effects = room.opened(Some((opened(3, 1..=3), nobody(), indexed())), now);
     let admitted = |n| format!("admit {n} at 4 recovered false [1, 2, 3, 4]");
     assert_eq!(
         show(&effects),
@@ -95,7 +104,7 @@ fn what_was_read_for_a_join_is_continued_to_where_the_room_is_by_then() {
     let now = Instant::now();
     let mut room = room();
     room.enter(entering(1, None), now);
-    room.opened(Some((opened(200, 73..=200), nobody())), now);
+    room.opened(Some((opened(200, 73..=200), nobody(), indexed())), now);
     let late = entering(2, Some(("e", 10)));
     assert_eq!(show(&room.enter(late, now)), ["read after 10"]);
     room.news(News::Message(entry(201)), now);
@@ -119,8 +128,8 @@ fn an_empty_room_lingers_then_closes_and_may_open_again() {
     let now = Instant::now();
     let mut room = open_room(now);
     assert_eq!(show(&room.leave(1, Departure::Left, now)), ["Unseat(1)", "write +0 -1"]);
-    assert_eq!(show(&room.wrote(true, now)), ["wake"], "only once the store knows");
-    assert_eq!(show(&room.timer(now + LINGER)), ["Close"]);
+    assert_eq!(show(&room.wrote(taken(), now)), ["wake"], "only once the store knows");
+    assert_eq!(show(&room.timer(now + LINGER)), ["close [i]"]);
     assert!(room.enter(entering(2, None), now).is_empty());
     assert_eq!(show(&room.closed()), ["Open"]);
 }
@@ -139,7 +148,7 @@ fn a_user_in_grace_keeps_the_room_open() {
     let now = Instant::now();
     let mut room = open_room(now);
     assert_eq!(show(&room.leave(1, Departure::Vanished, now)), ["Unseat(1)", "wake"]);
-    assert!(!show(&room.timer(now + LINGER)).contains(&"Close".to_owned()));
+    assert!(!show(&room.timer(now + LINGER)).iter().any(|effect| effect.starts_with("close")));
     let later = now + Duration::from_secs(15);
     assert_eq!(show(&room.timer(later)), ["write +0 -1"]);
 }
