@@ -101,7 +101,7 @@ pub trait Names: Send + Sync {
     /// secret, somebody else may now take the name.
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()>;
 
-    /// The user is gone from this node. Does nothing where the name has another owner by now.
+    /// The user is gone from this node. Does nothing where the name has another owner by now, be it by this node.
     async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()>;
 
     /// Releases all that a dead incarnation held; answers how many names. May run twice.

@@ -192,11 +192,11 @@ impl Surroundings {
 
     async fn write_facts(&self, room: &RoomName, write: Write) -> WriteOutcome {
         let Some(node) = self.node.current() else { return WriteOutcome::NotTried };
-        let Some((change, unindexed)) = write.under(&node) else { return WriteOutcome::NotTried };
+        let Some(change) = write.under(&node) else { return WriteOutcome::NotTried };
         let presence = &self.store.presence;
         let writing = async {
             // Before the first fact, so that the sweeper finds the room whatever happens in between.
-            if unindexed {
+            if !change.continues {
                 presence.index(room, &node).await?;
             }
             presence.write(room, &node, self.node.next_sequence(), &change).await

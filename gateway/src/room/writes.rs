@@ -23,18 +23,17 @@ pub(crate) struct Write {
     pub(crate) change: Change,
     /// The only incarnation under which it is right; absent where any is, as all is written.
     pub(crate) only_under: Option<Incarnation>,
-    /// By which incarnation the room is indexed already.
-    pub(crate) indexed: Option<Incarnation>,
 }
 
 impl Write {
-    /// What this incarnation writes, and whether it must index the room before; none where the write is not its.
-    pub(crate) fn under(mut self, node: &Incarnation) -> Option<(Change, bool)> {
+    /// What this incarnation writes; none where the write is not its. Unless the change continues others, the
+    /// room is to be indexed just before, whenever that was done last: the store may have lost it since.
+    pub(crate) fn under(mut self, node: &Incarnation) -> Option<Change> {
         if self.only_under.is_some_and(|only| only != *node) {
             return None;
         }
         self.change.former.retain(|former| former != node);
-        Some((self.change, self.indexed.as_ref() != Some(node)))
+        Some(self.change)
     }
 }
 
@@ -67,7 +66,6 @@ pub(super) struct Writes {
     /// Incarnations of this node of which the store may know something in this room. More than one, and all
     /// must be written anew.
     authors: Vec<Incarnation>,
-    indexed: Option<Incarnation>,
     /// The store took a write of the author.
     begun: bool,
     /// A write of the author may still be done: its sequence number must stay, or it would be taken.
@@ -86,8 +84,7 @@ impl Writes {
             urgent: false,
             whole: false,
             not_before: None,
-            authors: indexed.iter().cloned().collect(),
-            indexed,
+            authors: indexed.into_iter().collect(),
             begun: false,
             doubtful: false,
         }
@@ -159,7 +156,7 @@ impl Writes {
     fn all(&self, stays: &Stays) -> Write {
         let here = stays.users().cloned().collect();
         let change = Change { whole: true, here, former: self.authors.clone(), ..Change::default() };
-        Write { change, only_under: None, indexed: self.indexed.clone() }
+        Write { change, only_under: None }
     }
 
     fn changes(&mut self, stays: &Stays) -> Write {
@@ -174,7 +171,7 @@ impl Writes {
         self.arrived = later;
         let arrived = arrived.into_iter().collect();
         let change = Change { continues: self.begun, here, gone, arrived, ..Change::default() };
-        Write { change, only_under: self.authors.first().cloned(), indexed: self.indexed.clone() }
+        Write { change, only_under: self.authors.first().cloned() }
     }
 
     /// The outcome of the write. False where the store could not be told.
@@ -195,7 +192,6 @@ impl Writes {
         }
         // It may have been done or not: writing all of it is right in either case.
         self.whole = true;
-        self.indexed = None;
         self.not_before = Some(now + RETRY);
         self.arrived.extend(change.arrived);
         false
@@ -206,8 +202,7 @@ impl Writes {
         if change.whole {
             // What a former one may still write is swept with it.
             self.doubtful &= self.authors.contains(&node);
-            self.authors = vec![node.clone()];
-            self.indexed = Some(node);
+            self.authors = vec![node];
             let known: Vec<UserName> = self.written.drain().collect();
             known.iter().for_each(|user| self.compare(user, stays));
         }
@@ -221,7 +216,6 @@ impl Writes {
     /// What the store knows of this node may be wrong: write all of it.
     pub(super) fn rewrite(&mut self, stays: &Stays) {
         self.whole |= !stays.is_empty() || !self.written.is_empty();
-        self.indexed = None;
         self.not_before = None;
     }
 

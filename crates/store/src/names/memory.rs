@@ -131,7 +131,8 @@ impl Names for MemoryNames {
     async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
         let mut owners = self.0.lock();
         owners.release(user, Some(secret), node, false);
-        if let Some(names) = owners.of_node.get_mut(node) {
+        let holds = owners.names.get(user).is_some_and(|owner| owner.holders.contains_key(node));
+        if !holds && let Some(names) = owners.of_node.get_mut(node) {
             names.remove(user);
         }
         Ok(())

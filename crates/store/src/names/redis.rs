@@ -18,6 +18,8 @@ use crate::link::Link;
 use crate::nodes::Incarnation;
 use crate::script;
 
+/// What the release script answers where the incarnation holds the name for another secret.
+const HELD_FOR_ANOTHER: u8 = 2;
 /// Names swept at once.
 const SWEEPS_AT_ONCE: usize = 32;
 
@@ -55,7 +57,7 @@ impl RedisNames {
         secret: &Secret,
         node: &Incarnation,
         how: &str,
-    ) -> Result<()> {
+    ) -> Result<u8> {
         let hash = secret.to_hex();
         let args = [hash.as_bytes(), node.as_str().as_bytes(), how.as_bytes()];
         self.link.script(&script::NAME_RELEASE, &[self.keys.name(user)], &args).await
@@ -89,11 +91,13 @@ impl Names for RedisNames {
     }
 
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
-        self.release_as(user, secret, node, "grace").await
+        self.release_as(user, secret, node, "grace").await.map(drop)
     }
 
     async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
-        self.release_as(user, secret, node, "gone").await?;
+        if self.release_as(user, secret, node, "gone").await? == HELD_FOR_ANOTHER {
+            return Ok(());
+        }
         self.unindex(user, node).await
     }
 

@@ -112,6 +112,8 @@ pub(crate) async fn a_former_owner_releases_nothing(subject: Subject) {
     assert_eq!(node.names.holders(&ann).await.unwrap(), in_order(&[&a]));
     let refused = node.names.claim(&ann, &former, &b, &[]).await.unwrap();
     assert_eq!(taken_by(refused), in_order(&[&a]), "neither released nor put into grace");
+    assert_eq!(node.names.online(std::slice::from_ref(&a)).await.unwrap(), 1, "and the sweeper finds it");
+    assert_eq!(node.names.sweep(&a).await.unwrap(), 1);
     node.names.release(&user("Nobody"), &former, &a).await.unwrap();
 }
 

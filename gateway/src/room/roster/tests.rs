@@ -1,12 +1,12 @@
 //! Tests of `room/roster.rs`, `writes.rs` and `view.rs`: users, outcomes of writes and news in, writes and what
 //! is told out.
 
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
-
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use roomcast_protocol::limits::MAX_LISTED_USERS;
+use roomcast_store::Change;
 
 use super::super::view::COALESCE;
 use super::super::writes::{PACE, RETRY};
@@ -359,8 +359,8 @@ fn a_new_incarnation_writes_all_and_drops_what_the_former_wrote() {
     );
     roster.take(now);
     roster.rewrite();
-    let (change, unindexed) = roster.next_write(now).unwrap().under(&node("j")).unwrap();
-    assert_eq!((change.whole, change.former, unindexed), (true, vec![node("i")], true));
+    let change = roster.next_write(now).unwrap().under(&node("j")).unwrap();
+    assert_eq!((change.whole, change.continues, change.former), (true, false, vec![node("i")]));
     roster.wrote(WriteOutcome::Taken(node("j")), now);
     assert_eq!(roster.authors(), [node("j")]);
 }
@@ -374,8 +374,8 @@ fn a_refused_write_is_followed_by_all_of_it() {
     roster.arrive(&user("b"));
     assert!(roster.next_change(now + PACE).unwrap().continues);
     roster.wrote(WriteOutcome::Refused(node("i")), now + PACE);
-    let (change, unindexed) = roster.next_write(now + PACE + RETRY).unwrap().under(&node("i")).unwrap();
-    assert_eq!((change.whole, change.here, unindexed), (true, users(&["a", "b"]), true));
+    let change = roster.next_write(now + PACE + RETRY).unwrap().under(&node("i")).unwrap();
+    assert_eq!((change.whole, change.continues, change.here), (true, false, users(&["a", "b"])));
 }
 
 #[test]
