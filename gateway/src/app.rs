@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use roomcast_ops::{Admin, AdminHandle, Lifecycle, LogLevel, Metrics, Outcome, Readiness};
+use roomcast_protocol::UserName;
 use roomcast_protocol::server::Restarting;
 use roomcast_store::{Peer, Store};
 use tokio::net::TcpListener;
@@ -23,6 +24,7 @@ use crate::edge::socketio::{Heartbeat, Origins};
 use crate::edge::{self, EdgeConfig, Routes};
 use crate::hub::{Event, Registry};
 use crate::node::Node;
+use crate::recovery::Recovery;
 use crate::room::{Pace, Rooms, Surroundings};
 use crate::telemetry::{self, Telemetry};
 use crate::users::Users;
@@ -103,7 +105,10 @@ impl App {
             .as_ref()
             .map(|listener| Peer { tag: listener.tag.to_string(), address: listener.address.clone() });
         let node = Node::new(config.node.clone(), config.lease, reached);
-        let users = Users::new(store.clone(), node.clone(), config.grace);
+        let registry = Registry::new(telemetry.clone());
+        let connections = registry.clone();
+        let on_name_lost = Arc::new(move |user: &UserName| connections.close_user(user, "name_lost"));
+        let users = Users::new(store.clone(), node.clone(), config.grace, on_name_lost);
         // Twice more before it would be too late.
         let pace = Pace { grace: config.grace, touch: config.store.retention.idle / 3 };
         let around = Surroundings::new(
@@ -116,7 +121,6 @@ impl App {
         );
         rooms.start(unstarted, &around);
 
-        let registry = Registry::new(telemetry.clone());
         look_up_at_scrapes(&metrics, &telemetry, &registry, (&store, &node, &readiness));
         let debug = Debug { rooms: rooms.clone(), registry: registry.clone(), store: store.clone() };
         let chat = Chat {
@@ -148,9 +152,10 @@ impl App {
         let drained = CancellationToken::new();
         let leasing = node.clone().keep_lease(store.clone(), registered);
         background(lifecycle, "lease", drained.clone(), leasing);
-        background(lifecycle, "graces", lifecycle.soft(), users.clone().end_graces());
-        let rewriting = rewrite(store, node, users, rooms, readiness.clone());
-        background(lifecycle, "rewrites", lifecycle.soft(), rewriting);
+        background(lifecycle, "names", lifecycle.soft(), users.clone().keep_in_sync());
+        let (health, readiness_of) = (store.health.clone(), readiness.clone());
+        let recovery = Recovery { health, node, users, rooms, readiness: readiness_of };
+        background(lifecycle, "recovery", lifecycle.soft(), recovery.run());
         let routes = edge::routes(EdgeConfig {
             chat,
             registry: registry.clone(),
@@ -267,30 +272,6 @@ fn background(
             () = hard.cancelled() => {}
         }
     });
-}
-
-/// After every reconnect, and whenever this node goes on as a new incarnation, says everything anew.
-async fn rewrite(store: Store, node: Node, users: Users, rooms: Rooms, readiness: Readiness) {
-    let (mut reach, mut reborn) = (store.health.watch(), node.reborn());
-    let mut connections = reach.borrow_and_update().connections;
-    loop {
-        let again = tokio::select! {
-            changed = reborn.changed() => changed.is_ok(),
-            changed = reach.changed() => {
-                if changed.is_err() {
-                    // In memory nothing ever changes.
-                    std::future::pending::<()>().await;
-                }
-                let now = *reach.borrow_and_update();
-                readiness.degrade("redis", !now.up);
-                now.up && std::mem::replace(&mut connections, now.connections) != now.connections
-            }
-        };
-        if again {
-            users.claim_anew().await;
-            rooms.rewrite().await;
-        }
-    }
 }
 
 /// Closes all connections in jittered batches, so that their coming back is spread.

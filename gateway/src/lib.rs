@@ -7,6 +7,9 @@ mod config;
 mod edge;
 mod hub;
 mod node;
+#[cfg(test)]
+mod presence_model;
+mod recovery;
 mod room;
 mod telemetry;
 mod users;

@@ -68,7 +68,14 @@ impl App {
         metrics.before_scrape(move || scraped.set_redis_up(health.now().up));
 
         let times = (config.lease, config.sweep_every);
-        let sweeper = Sweeper::new(&store, times, telemetry.clone(), readiness.clone(), swept);
+        let sweeper = Sweeper::new(
+            Arc::new(store.clone()),
+            store.health.clone(),
+            times,
+            telemetry.clone(),
+            readiness.clone(),
+            swept,
+        );
         let router = directory::router(store.clone(), telemetry.clone());
         tracing::info!(redis = redact_url(&config.redis), lease = ?config.lease, "starting");
         Ok(Self {

@@ -1,6 +1,6 @@
 //! Notices nodes that died and lets their users leave. Every replica does all of it: sealing, sweeping and
 //! forgetting may run twice and in two places at once, because the store removes a fact and announces it
-//! in one step. Called by `app.rs`; decides by `plan.rs`, acts through the store's nodes.
+//! in one step. Called by `app.rs`; decides by `plan.rs`, acts through the store.
 
 mod plan;
 
@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use roomcast_ops::trace::{self, Kind};
 use roomcast_ops::{CancellationToken, Latch, Readiness};
-use roomcast_store::{Health, Incarnation, Nodes, Sealed, Store, StoreError, Swept};
+use roomcast_store::{Health, Incarnation, Sealed, Store, StoreError, Swept};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::telemetry::Telemetry;
@@ -23,9 +24,35 @@ const AT_ONCE: usize = 4;
 /// The part of readiness that is degraded while dead nodes cannot be looked for.
 const PART: &str = "sweeper";
 
+/// What the sweeper needs of the store.
+#[async_trait]
+pub(crate) trait DeadNodes: Send + Sync {
+    /// Seals every incarnation whose lease ran out; answers all that are sealed and not yet forgotten.
+    async fn seal_expired(&self) -> Result<Vec<Sealed>, StoreError>;
+    /// Removes what a sealed incarnation left.
+    async fn sweep(&self, node: &Incarnation) -> Result<Swept, StoreError>;
+    /// Drops its last traces.
+    async fn forget(&self, node: &Incarnation) -> Result<(), StoreError>;
+}
+
+#[async_trait]
+impl DeadNodes for Store {
+    async fn seal_expired(&self) -> Result<Vec<Sealed>, StoreError> {
+        self.nodes.seal_expired().await
+    }
+
+    async fn sweep(&self, node: &Incarnation) -> Result<Swept, StoreError> {
+        Self::sweep(self, node).await
+    }
+
+    async fn forget(&self, node: &Incarnation) -> Result<(), StoreError> {
+        Self::forget(self, node).await
+    }
+}
+
 /// The sweeper of this replica.
 pub(crate) struct Sweeper {
-    nodes: Arc<dyn Nodes>,
+    nodes: Arc<dyn DeadNodes>,
     health: Health,
     every: Duration,
     telemetry: Telemetry,
@@ -52,15 +79,16 @@ impl Sweeper {
     /// `lease` after its sealing a node is swept for the last time; `first_sweep` is opened once this
     /// replica has tried to sweep everything that was dead when it started.
     pub(crate) fn new(
-        store: &Store,
+        nodes: Arc<dyn DeadNodes>,
+        health: Health,
         (lease, every): (Duration, Duration),
         telemetry: Telemetry,
         readiness: Readiness,
         first_sweep: Latch,
     ) -> Self {
         Self {
-            nodes: store.nodes.clone(),
-            health: store.health.clone(),
+            nodes,
+            health,
             every,
             telemetry,
             readiness,

@@ -10,6 +10,7 @@ use roomcast_protocol::{RoomName, UserName};
 
 use crate::error::Result;
 use crate::log::Entry;
+use crate::nodes::Incarnation;
 use crate::presence::Version;
 
 /// Something that happened in a room.
@@ -27,6 +28,14 @@ pub enum BusEvent {
         joined: Vec<UserName>,
         /// Who left.
         left: Vec<UserName>,
+    },
+    /// Users who have facts of several nodes got a new connection by one of them: on the others it may be the
+    /// return of a connection that dropped there.
+    Returned {
+        /// Where they are.
+        node: Incarnation,
+        /// Who.
+        users: Vec<UserName>,
     },
     /// Somebody began or stopped typing.
     Typing {

@@ -5,6 +5,7 @@
 //! - `1 m EPOCH OFFSET TS COUNTED [TRACEPARENT]` + the message's body in either layout (`layout.rs`); the
 //!   last word only of traced requests
 //! - `1 p GENERATION NUMBER COUNT` + a line `+USER` or `-USER` each
+//! - `1 r INCARNATION` + a line `USER` each; releases that do not know it read the room anew, which is harmless
 //! - `1 t 0|1` + the user
 //!
 //! Words after the known ones are ignored, so that a release may add some at the end of the head.
@@ -16,6 +17,7 @@ use crate::bus::BusEvent;
 use crate::error::StoreError;
 use crate::layout;
 use crate::log::Entry;
+use crate::nodes::Incarnation;
 use crate::presence::Version;
 
 /// Longer payloads are not ours: the longest packet, and room for the head.
@@ -67,6 +69,12 @@ pub(crate) fn parse(payload: &[u8]) -> Result<BusEvent, StoreError> {
             }
             Ok(BusEvent::Presence { version, count, joined, left })
         }
+        "r" => {
+            let user = |name| UserName::parse(name).map_err(|_| corrupt("a bad name"));
+            let (node, users) =
+                (Incarnation::new(word()?), body.lines().map(user).collect::<Result<_, _>>()?);
+            Ok(BusEvent::Returned { node, users })
+        }
         "t" => {
             let typing = word()? == "1";
             let user = UserName::parse(body).map_err(|_| corrupt("a bad name"))?;
@@ -103,6 +111,10 @@ mod tests {
                 joined: vec![user("Ann B.")],
                 left: vec![user("+x")],
             }
+        );
+        assert_eq!(
+            parse(b"1 r i\nAnn B.\n+x").unwrap(),
+            BusEvent::Returned { node: Incarnation::new("i"), users: vec![user("Ann B."), user("+x")] }
         );
         assert_eq!(
             parse(typing(&user("Ann"), true).as_bytes()).unwrap(),

@@ -10,6 +10,7 @@ pub mod presence;
 
 mod address;
 mod batcher;
+mod clock;
 mod envelope;
 mod error;
 mod health;
@@ -24,6 +25,7 @@ mod redis;
 mod script;
 mod settings;
 mod store;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -33,12 +35,13 @@ pub use health::{Connectivity, Health};
 pub use log::{Entry, Opened, Page, PublishRequest, Published, Replay, Retention, RoomLog};
 pub use memory::Memory;
 pub use metrics::StoreMetrics;
-pub use names::{Claim, Names, Secret};
-pub use nodes::{Incarnation, NodeInfo, NodeLease, Nodes, Peer, Sealed, Swept};
+pub use names::{Claim, Hold, Names, Secret};
+pub use nodes::{Incarnation, NodeInfo, NodeLease, Nodes, Peer, Sealed};
 pub use observer::{FAILURES, Observer, Unobserved};
 pub use presence::{Change, Presence, RoomState, RoomsPage, UsersPage, Version};
 pub use settings::Settings;
 pub use store::Store;
+pub use sweep::Swept;
 
 impl Store {
     /// The memory twins: everything in this process, gone with it.

@@ -1,89 +1,71 @@
-//! Puts the memory twins together: one state behind one lock, gone with the process. Called by
-//! [`crate::Store::in_memory`]; each twin's part of the state stands in its own file.
+//! Puts the memory twins together. Each owns its part of the state in its own file; here is only which node
+//! shares what. Called by [`crate::Store::in_memory`].
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use parking_lot::{Mutex, MutexGuard};
-use tokio::time::Instant;
 
 use crate::bus::BusListener;
 use crate::bus::memory::{MemoryBus, Subscribers};
 use crate::health::Health;
-use crate::log::memory::{Logs, MemoryLog};
-use crate::names::memory::{MemoryNames, Owners};
-use crate::nodes::memory::{Leases, MemoryNodes};
-use crate::presence::memory::{MemoryPresence, Rooms};
+use crate::log::memory::MemoryLog;
+use crate::names::memory::MemoryNames;
+use crate::nodes::memory::MemoryNodes;
+use crate::presence::memory::MemoryPresence;
 use crate::settings::Settings;
 use crate::store::Store;
 
 /// What several nodes in one process share: each node's own [`Store`] on it is made by
 /// [`node`](Self::node).
-#[derive(Clone)]
-pub struct Memory(Arc<Mutex<State>>);
-
-/// Everything. The lock is held for one step of one call, never across a wait.
 ///
-/// Listeners are called under it, which makes the order of events the order of the state. They cannot
-/// call back: every method that locks is async and a listener is not, and the one that is not async
-/// ([`crate::Bus::subscriptions`]) does not lock.
-pub(crate) struct State {
-    pub(crate) clock: Clock,
-    pub(crate) logs: Logs,
-    pub(crate) rooms: Rooms,
-    pub(crate) owners: Owners,
-    pub(crate) leases: Leases,
-    pub(crate) subscribers: Subscribers,
-}
-
-/// Milliseconds since 1970 that never go back, however the machine's clock is set.
-#[derive(Clone, Copy)]
-pub(crate) struct Clock {
-    began: Instant,
-    at: Duration,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { began: Instant::now(), at }
-    }
-
-    pub(crate) fn now(&self) -> u64 {
-        milliseconds(self.at + self.began.elapsed())
-    }
-}
-
-pub(crate) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// Each part has a lock of its own, held for one step of one call, never across a wait. Events are passed to the
+/// listeners while the lock of what it tells of is held, which is what makes the order of news the order of the
+/// state. Locks are taken in one order: presence, log, subscribers; listeners cannot call back, for every method
+/// that locks is async and a listener is not.
+#[derive(Clone)]
+pub struct Memory {
+    log: Arc<MemoryLog>,
+    presence: Arc<MemoryPresence>,
+    names: Arc<MemoryNames>,
+    nodes: Arc<MemoryNodes>,
+    subscribers: Arc<Subscribers>,
 }
 
 impl Memory {
     /// An empty memory. The prefix does not matter: no other cluster is in it.
     pub fn new(settings: &Settings) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            clock: Clock::new(),
-            logs: Logs::new(settings.retention),
-            rooms: Rooms::default(),
-            owners: Owners::default(),
-            leases: Leases::default(),
-            subscribers: Subscribers::default(),
-        })))
+        let subscribers = Arc::<Subscribers>::default();
+        let log = Arc::new(MemoryLog::new(settings.retention, Arc::clone(&subscribers)));
+        Self {
+            presence: Arc::new(MemoryPresence::new(Arc::clone(&log), Arc::clone(&subscribers))),
+            names: Arc::default(),
+            nodes: Arc::default(),
+            log,
+            subscribers,
+        }
+    }
+
+    /// Everything that is kept about users and nodes, a line each and in order: for tests that ask whether
+    /// anything was left behind.
+    pub fn entries(&self) -> Vec<String> {
+        let mut entries: Vec<String> = self
+            .presence
+            .entries()
+            .into_iter()
+            .chain(self.names.entries())
+            .chain(self.nodes.entries())
+            .collect();
+        entries.sort();
+        entries
     }
 
     /// The store of one node, whose events go to `listener`.
     pub fn node(&self, listener: Arc<dyn BusListener>) -> Store {
         Store {
-            log: Arc::new(MemoryLog(self.clone())),
-            presence: Arc::new(MemoryPresence(self.clone())),
-            names: Arc::new(MemoryNames(self.clone())),
-            nodes: Arc::new(MemoryNodes(self.clone())),
-            bus: Arc::new(MemoryBus::new(self.clone(), listener)),
+            log: Arc::<MemoryLog>::clone(&self.log),
+            presence: Arc::<MemoryPresence>::clone(&self.presence),
+            names: Arc::<MemoryNames>::clone(&self.names),
+            nodes: Arc::<MemoryNodes>::clone(&self.nodes),
+            bus: Arc::new(MemoryBus::new(Arc::clone(&self.subscribers), listener)),
             health: Health::always_up(),
         }
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
     }
 }

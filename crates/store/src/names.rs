@@ -2,9 +2,9 @@
 //! long as a connection or its grace lasts. Called by the gateway when a client connects and when a
 //! user's last connection on a node ends.
 
+mod batch;
 pub(crate) mod memory;
 pub(crate) mod redis;
-mod together;
 
 use std::fmt;
 
@@ -64,11 +64,22 @@ pub enum Claim {
     Taken(Vec<Incarnation>),
 }
 
+/// How a node holds a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// By a connection.
+    Live,
+    /// By the grace of a connection that dropped.
+    Grace,
+}
+
 /// The owners of names.
 #[async_trait]
 pub trait Names: Send + Sync {
-    /// Claims a name for a secret on a node. `dead` are incarnations whose lease the caller knows to
-    /// have run out: what they hold does not count and is dropped.
+    /// Claims a name for a new connection of whoever has the secret. `dead` are incarnations whose lease the
+    /// caller knows to have run out: what they hold does not count and is dropped. Where another incarnation
+    /// holds the name by grace, this connection is the return of the one that dropped there, and that grace
+    /// is over (of one incarnation, where several have graces).
     async fn claim(
         &self,
         user: &UserName,
@@ -77,12 +88,27 @@ pub trait Names: Send + Sync {
         dead: &[Incarnation],
     ) -> Result<Claim>;
 
+    /// Says again how a node holds a name: nobody arrived, and no other node's grace is touched.
+    async fn reclaim(
+        &self,
+        user: &UserName,
+        secret: &Secret,
+        node: &Incarnation,
+        hold: Hold,
+    ) -> Result<Claim>;
+
     /// The user's last connection on this node went, and may come back: where the owner chose no
     /// secret, somebody else may now take the name.
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()>;
 
-    /// The user is gone from this node. Does nothing where the name has another owner by now.
+    /// The user is gone from this node. Does nothing where the name has another owner by now, be it by this node.
     async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()>;
+
+    /// Releases all that a dead incarnation held; answers how many names. May run twice.
+    async fn sweep(&self, node: &Incarnation) -> Result<usize>;
+
+    /// Drops the index of a dead incarnation's names, after its last sweep.
+    async fn forget(&self, node: &Incarnation) -> Result<()>;
 
     /// How many users have connections or grace on these incarnations: each counts once, wherever it is.
     /// A walk through all their names, so not for every request.

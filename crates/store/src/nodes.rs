@@ -1,5 +1,6 @@
 //! Which nodes live. A node holds one lease, which belongs to this *incarnation* of it; whoever sweeps
-//! seals an incarnation whose lease ran out, so that it can never be renewed, and removes what it left.
+//! seals an incarnation whose lease ran out, so that it can never be renewed. What it left is removed beside
+//! what it is: by [`crate::Presence::sweep`] and [`crate::Names::sweep`].
 //! Called by the gateway's node task and by the presence service's sweeper.
 
 pub(crate) mod memory;
@@ -13,9 +14,6 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-
-/// Facts removed in one step: a step holds the store for some milliseconds at most.
-pub(crate) const SWEEP_STEP: usize = 500;
 
 /// One life of one node: a random word, never used twice.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,22 +88,23 @@ pub struct Sealed {
     pub age: Duration,
 }
 
-/// What one sweep removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Rooms that were looked through.
-    pub rooms: usize,
-    /// Facts (a user in a room by this incarnation) that were removed.
-    pub facts: usize,
-    /// Names that were let go.
-    pub names: usize,
-}
-
 /// The nodes of the cluster.
 #[async_trait]
 pub trait Nodes: Send + Sync {
     /// Begins a lease.
-    async fn register(&self, node: &Incarnation, info: &NodeInfo, lease: Duration) -> Result<()>;
+    async fn register(&self, node: &Incarnation, info: &NodeInfo, lease: Duration) -> Result<()> {
+        self.register_after(&[], node, info, lease).await
+    }
+
+    /// Begins a lease of a node that goes on as a new incarnation. Its former ones are sealed in the same step,
+    /// whether the store knows them or not, so that what they left is swept.
+    async fn register_after(
+        &self,
+        former: &[Incarnation],
+        node: &Incarnation,
+        info: &NodeInfo,
+        lease: Duration,
+    ) -> Result<()>;
 
     /// Renews it. False where it ran out or was sealed: the node must go on as a new incarnation.
     async fn renew(&self, node: &Incarnation, lease: Duration) -> Result<bool>;
@@ -113,11 +112,7 @@ pub trait Nodes: Send + Sync {
     /// Seals every incarnation whose lease ran out; answers all that are sealed and not yet forgotten.
     async fn seal_expired(&self) -> Result<Vec<Sealed>>;
 
-    /// Removes what a sealed incarnation left in rooms and names, with real leave events. May run twice,
-    /// and in two places at once.
-    async fn sweep(&self, node: &Incarnation) -> Result<Swept>;
-
-    /// Drops the last traces of a sealed incarnation, after its second sweep.
+    /// Drops the last traces of a sealed incarnation, once presence and names forgot it.
     async fn forget(&self, node: &Incarnation) -> Result<()>;
 
     /// Every node with a lease.

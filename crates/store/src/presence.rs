@@ -14,6 +14,8 @@ use crate::nodes::Incarnation;
 /// Most names that one news carries, so that its envelope is bounded: greater changes come in pieces, each
 /// with a number of its own.
 pub(crate) const NEWS_NAMES: usize = 500;
+/// Facts removed in one step of a sweep: a step holds the store for some milliseconds at most.
+pub(crate) const SWEEP_STEP: usize = 500;
 
 /// Numbers the news of one room's presence. A reader that misses a number reads the state instead.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,10 +38,19 @@ impl Version {
 pub struct Change {
     /// True where `here` is all of this node's users in the room: others of this node are removed.
     pub whole: bool,
+    /// True where this change follows others of this incarnation: a store that knows none of them has lost
+    /// its data, and refuses it, so that no fact stands in a room that the incarnation did not index.
+    pub continues: bool,
     /// Users that are here.
     pub here: Vec<UserName>,
     /// Users that are gone from this node.
     pub gone: Vec<UserName>,
+    /// Users with a new connection here since the last write. Where other incarnations have facts of them,
+    /// too, subscribed nodes are told, for it may be the return of a connection that dropped there.
+    pub arrived: Vec<UserName>,
+    /// Earlier incarnations of this node: their facts are removed behind `here`, so that nobody who is still
+    /// here is seen to leave.
+    pub former: Vec<Incarnation>,
 }
 
 /// Who is in a room.
@@ -92,7 +103,8 @@ pub struct RoomsPage {
 pub trait Presence: Send + Sync {
     /// Writes a node's own facts of one room and tells subscribed nodes what changed for the room as a
     /// whole: a user's first fact is a join, the last one gone is a leave. `sequence` grows with every
-    /// write of this incarnation to this room; an older or equal one does nothing and answers `false`.
+    /// write of this incarnation to this room; an older or equal one does nothing and answers `false`, and so
+    /// does one that continues what the store does not know.
     async fn write(
         &self,
         room: &RoomName,
@@ -105,8 +117,16 @@ pub trait Presence: Send + Sync {
     /// the room is listed.
     async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()>;
 
-    /// The inverse, once the node's last fact is gone.
-    async fn unindex(&self, room: &RoomName, node: &Incarnation) -> Result<()>;
+    /// The node has no facts in a room any more and left it: drops its sequence number and its index entry,
+    /// unless it has written with a greater `sequence` since.
+    async fn close(&self, room: &RoomName, node: &Incarnation, sequence: u64) -> Result<()>;
+
+    /// Removes the facts of a dead incarnation from the rooms it indexed, with real leaves; answers how many
+    /// rooms and facts. May run twice, and in two places at once.
+    async fn sweep(&self, node: &Incarnation) -> Result<(usize, usize)>;
+
+    /// Drops the index of a dead incarnation's rooms, after its last sweep.
+    async fn forget(&self, node: &Incarnation) -> Result<()>;
 
     /// The state of a room, with names where there are at most `max_users`.
     async fn read(&self, room: &RoomName, max_users: usize) -> Result<RoomState>;

@@ -52,11 +52,13 @@ scripts! {
     LOG_READ "history" = "epoch.lua" "log_read.lua";
     LOG_TOUCH "touch" = "epoch.lua" "log_touch.lua";
     PRESENCE_WRITE "presence_write" = "presence.lua" "presence_write.lua";
-    PRESENCE_SWEEP "presence_sweep" = "presence.lua" "presence_sweep.lua";
+    PRESENCE_LEAVE "presence_write" = "allow_oom.lua" "presence.lua" "presence_write.lua";
+    PRESENCE_CLOSE "presence_write" = "allow_oom.lua" "presence_close.lua";
+    PRESENCE_SWEEP "presence_sweep" = "allow_oom.lua" "presence.lua" "presence_sweep.lua";
     PRESENCE_READ "presence_read" = "presence_read.lua";
     NAME_CLAIM "name_claim" = "name_claim.lua";
-    NAME_RELEASE "name_release" = "name_release.lua";
-    NODE_LEASE "renew" = "node_lease.lua";
-    NODE_SEAL "seal" = "node_seal.lua";
+    NAME_RELEASE "name_release" = "allow_oom.lua" "name_release.lua";
+    NODE_LEASE "renew" = "allow_oom.lua" "node_lease.lua";
+    NODE_SEAL "seal" = "allow_oom.lua" "node_seal.lua";
     NODE_LIST "nodes" = "node_list.lua";
 }

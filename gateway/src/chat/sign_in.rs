@@ -9,7 +9,7 @@ use roomcast_store::Secret;
 use super::Chat;
 use super::limits::{check_resume, random_word};
 use crate::hub::Event;
-use crate::users::{Held, NotYours};
+use crate::users::{ClaimError, Held};
 
 /// Somebody who has a name.
 pub(crate) struct SignedIn {
@@ -24,11 +24,11 @@ impl Chat {
     ///
     /// # Errors
     /// The name is somebody else's, a field is wrong, or the answer must wait.
-    pub(crate) async fn sign_in(&self, auth: ConnectAuth) -> Result<SignedIn, NotYours> {
+    pub(crate) async fn sign_in(&self, auth: ConnectAuth) -> Result<SignedIn, ClaimError> {
         let ConnectAuth { username, resume } = auth;
         let (secret, resume) = match resume {
             Some(resume) => {
-                check_resume(&resume).map_err(NotYours::Refused)?;
+                check_resume(&resume).map_err(ClaimError::Refused)?;
                 (Secret::chosen(&resume), None)
             }
             None => {

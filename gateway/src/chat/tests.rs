@@ -18,7 +18,7 @@ use super::*;
 use crate::hub::{Batch, Connection, Event, Outbound, Registry, SendError};
 use crate::room::{Departure, Pace, Surroundings};
 use crate::telemetry::{TransportKind, Written};
-use crate::users::{Held, NotYours};
+use crate::users::{ClaimError, Held};
 
 /// A node with nothing on it.
 struct Node {
@@ -54,9 +54,9 @@ impl Node {
         let node = crate::node::Node::new("node".into(), Duration::from_secs(15), None);
         let lifecycle = Lifecycle::new();
         let registered = roomcast_ops::Readiness::new().latch("lease");
-        let mut reborn = node.reborn();
+        let mut standing = node.standing();
         lifecycle.spawn("lease", node.clone().keep_lease(store.clone(), registered));
-        reborn.changed().await.unwrap();
+        standing.changed().await.unwrap();
         let pace = Pace { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
         let deps = Surroundings::new(
             store.clone(),
@@ -67,7 +67,7 @@ impl Node {
             Duration::ZERO,
         );
         rooms.start(unstarted, &deps);
-        let users = Users::new(store.clone(), node.clone(), Duration::from_secs(15));
+        let users = Users::new(store.clone(), node.clone(), Duration::from_secs(15), Arc::new(|_| {}));
         let listed = Arc::from([room("general")]);
         let registry = Registry::new(telemetry.clone());
         Self {
@@ -77,7 +77,7 @@ impl Node {
         }
     }
 
-    async fn sign_in(&self, name: &str, resume: &str) -> Result<(Person, Held), NotYours> {
+    async fn sign_in(&self, name: &str, resume: &str) -> Result<(Person, Held), ClaimError> {
         let auth = ConnectAuth { username: user(name), resume: Some(resume.into()) };
         let SignedIn { name, welcome } = self.chat.sign_in(auth).await?;
         let received = Arc::<Received>::default();
@@ -293,7 +293,7 @@ async fn a_name_is_for_whoever_has_its_secret() {
     let node = Node::start().await;
     let (ann, _name) = node.sign_in("ann", "secret").await.unwrap();
     assert!(node.sign_in("ann", "secret").await.is_ok(), "another device");
-    let Err(NotYours::Refused(refusal)) = node.sign_in("ann", "guess").await else {
+    let Err(ClaimError::Refused(refusal)) = node.sign_in("ann", "guess").await else {
         panic!("a stranger has the name");
     };
     assert_eq!(refusal.code, Code::UsernameTaken);

@@ -78,6 +78,11 @@ impl Registry {
         ids.filter_map(|id| index.by_id.get(id)).cloned().collect()
     }
 
+    /// Closes all connections of a user.
+    pub(crate) fn close_user(&self, user: &UserName, reason: &'static str) {
+        self.of_user(user).iter().for_each(|connection| connection.close(reason));
+    }
+
     /// How many connections there are.
     pub(crate) fn count(&self) -> usize {
         self.0.index.lock().by_id.len()

@@ -5,13 +5,16 @@
 mod figures;
 mod follower;
 mod roster;
-mod state;
+pub(crate) mod state;
+mod view;
 mod work;
 mod worker;
+mod writes;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use roomcast_ops::trace::{self, Trace};
 use roomcast_protocol::ack::Online;
@@ -20,13 +23,15 @@ use roomcast_store::{BusEvent, BusListener};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use figures::{Figures, Order, Page, Rank, first};
-pub(crate) use roster::Departure;
+#[cfg(test)]
+pub(crate) use roster::{Told, Write, WriteOutcome};
 use state::Entering;
 pub(crate) use state::{Entered, Pace};
 pub(crate) use work::Surroundings;
 use worker::{Command, Worker};
 
 use crate::hub::{Connection, ConnectionId, Fanout};
+pub(crate) use crate::users::stay::Departure;
 
 /// Commands that may wait for a worker; news beyond it is a gap, which heals.
 const QUEUE: usize = 8_192;
@@ -165,8 +170,22 @@ impl Rooms {
 
     /// The store may know something else of this node than is true: write presence anew.
     pub(crate) async fn rewrite(&self) {
+        self.send_all(|| Command::Rewrite).await;
+    }
+
+    /// The store is away, and was last heard of then: graces stand still.
+    pub(crate) async fn pause(&self, since: Instant) {
+        self.send_all(|| Command::Away(Some(since))).await;
+    }
+
+    /// The store is back.
+    pub(crate) async fn resume(&self) {
+        self.send_all(|| Command::Away(None)).await;
+    }
+
+    async fn send_all(&self, command: impl Fn() -> Command) {
         for shard in self.0.iter() {
-            if shard.commands.send(Command::Rewrite).await.is_err() {
+            if shard.commands.send(command()).await.is_err() {
                 tracing::debug!("the rooms have stopped");
             }
         }

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use roomcast_protocol::ack::Online;
 use roomcast_protocol::limits::MAX_REPLAY;
 use roomcast_protocol::{Epoch, Position, RoomName, UserName};
-use roomcast_store::{BusEvent, Change, Opened, Replay, RoomState};
+use roomcast_store::{BusEvent, Incarnation, Opened, Replay, RoomState};
 
 use super::follower::{Follower, Healed, Since, Step};
-use super::roster::{Departure, Roster, Told};
+use super::roster::{Roster, Told, Write, WriteOutcome};
 use crate::hub::{ConnectionId, Message};
+use crate::users::stay::{Departure, Stays};
 
 /// How long a room stays subscribed after its last user went: joins come in flocks.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
@@ -55,8 +56,8 @@ pub(crate) enum Past {
 pub(crate) enum Effect<C, T> {
     /// Subscribe, then read log and presence; answer with [`Room::opened`].
     Open,
-    /// Unsubscribe; answer with [`Room::closed`].
-    Close,
+    /// Unsubscribe, and close the room in the store under these incarnations; answer with [`Room::closed`].
+    Close { authors: Vec<Incarnation> },
     /// Answer a join: before anything else of this room reaches the client.
     Admit { client: C, ticket: T, entered: Entered },
     /// The client is no member any more.
@@ -78,7 +79,7 @@ pub(crate) enum Effect<C, T> {
     /// Tell every member but the user's own.
     Typing { user: UserName, typing: bool },
     /// Write this node's facts; answer with [`Room::wrote`].
-    Write(Change),
+    Write(Write),
     /// Read the room's presence; answer with [`Room::presence`].
     ReadPresence,
     /// Put off the expiry of the room's log.
@@ -120,12 +121,15 @@ pub(crate) struct Room<C, T> {
     phase: Phase<C, T>,
     members: HashMap<ConnectionId, UserName>,
     woken_at: Option<Instant>,
+    /// Since when the store is away.
+    away_since: Option<Instant>,
 }
 
 impl<C, T> Room<C, T> {
-    pub(crate) fn new(name: RoomName, pace: Pace) -> Self {
+    /// `away_since` is since when the store is away, where it is.
+    pub(crate) fn new(name: RoomName, pace: Pace, away_since: Option<Instant>) -> Self {
         let phase = Phase::Opening { waiting: Vec::new(), stash: Vec::new(), overflowed: false };
-        Self { name, pace, phase, members: HashMap::new(), woken_at: None }
+        Self { name, pace, phase, members: HashMap::new(), woken_at: None, away_since }
     }
 
     /// Where it stands in its life.
@@ -154,10 +158,10 @@ impl<C, T> Room<C, T> {
         }
     }
 
-    /// Who is here, where the room is open.
-    pub(crate) fn online(&self) -> Option<Online> {
-        match &self.phase {
-            Phase::Open(live) => Some(live.roster.online()),
+    /// Who is here, where the room is open: for one who asks.
+    pub(crate) fn online(&mut self) -> Option<Online> {
+        match &mut self.phase {
+            Phase::Open(live) => Some(live.roster.give_list()),
             _ => None,
         }
     }
@@ -193,17 +197,23 @@ impl<C, T> Room<C, T> {
         self.settle(now, effects)
     }
 
-    /// The room is subscribed, and this is how it stood after that. None: it could not be.
-    pub(crate) fn opened(&mut self, opened: Option<(Opened, RoomState)>, now: Instant) -> Effects<C, T> {
+    /// The room is subscribed and indexed by this incarnation, and this is how it stood after that. None: it
+    /// could not be.
+    pub(crate) fn opened(
+        &mut self,
+        opened: Option<(Opened, RoomState, Option<Incarnation>)>,
+        now: Instant,
+    ) -> Effects<C, T> {
         let Phase::Opening { waiting, stash, overflowed } = &mut self.phase else { return Vec::new() };
         let (waiting, stash) = (std::mem::take(waiting), std::mem::take(stash));
         let overflowed = *overflowed;
-        let Some((opened, presence)) = opened else {
+        let Some((opened, presence, indexed)) = opened else {
             let refusals = waiting.into_iter().map(|entering| Effect::Refuse { ticket: entering.ticket });
             return refusals.chain([Effect::Drop]).collect();
         };
         let follower = Follower::begin(self.name.clone(), opened);
-        let roster = Roster::begin(self.pace.grace, presence);
+        let stays = Stays::new(self.pace.grace, self.away_since);
+        let roster = Roster::begin(stays, presence, indexed);
         self.phase = Phase::Open(Box::new(Live { follower, roster, idle_since: None, touched_at: now }));
         let mut effects = Vec::new();
         for news in stash {
@@ -282,10 +292,10 @@ impl<C, T> Room<C, T> {
         self.settle(now, effects)
     }
 
-    /// Whether the store took what [`Effect::Write`] wrote.
-    pub(crate) fn wrote(&mut self, taken: bool, now: Instant) -> Effects<C, T> {
+    /// What became of [`Effect::Write`].
+    pub(crate) fn wrote(&mut self, outcome: WriteOutcome, now: Instant) -> Effects<C, T> {
         if let Phase::Open(live) = &mut self.phase {
-            live.roster.wrote(taken, now);
+            live.roster.wrote(outcome, now);
         }
         self.settle(now, Vec::new())
     }
@@ -303,7 +313,24 @@ impl<C, T> Room<C, T> {
     pub(crate) fn rewrite(&mut self, now: Instant) -> Effects<C, T> {
         if let Phase::Open(live) = &mut self.phase {
             live.roster.rewrite();
-            live.roster.gap();
+        }
+        self.settle(now, Vec::new())
+    }
+
+    /// The store is away, and was last heard of then.
+    pub(crate) fn pause(&mut self, since: Instant, now: Instant) -> Effects<C, T> {
+        self.away_since = Some(since);
+        if let Phase::Open(live) = &mut self.phase {
+            live.roster.pause(since);
+        }
+        self.settle(now, Vec::new())
+    }
+
+    /// It is back.
+    pub(crate) fn resume(&mut self, now: Instant) -> Effects<C, T> {
+        self.away_since = None;
+        if let Phase::Open(live) = &mut self.phase {
+            live.roster.resume(now);
         }
         self.settle(now, Vec::new())
     }
@@ -332,6 +359,7 @@ impl<C, T> Room<C, T> {
                 BusEvent::Presence { version, count, joined, left } => {
                     live.roster.news(version, count, joined, left);
                 }
+                BusEvent::Returned { node, users } => live.roster.returned(&node, &users),
                 BusEvent::Typing { user, typing } => effects.push(Effect::Typing { user, typing }),
             },
             Phase::Closing { .. } => {}
@@ -389,7 +417,7 @@ impl<C, T> Room<C, T> {
             position: live.follower.position().clone(),
             recovered,
             messages,
-            online: live.roster.online(),
+            online: live.roster.give_list(),
         };
         effects.push(Effect::Admit { client, ticket, entered });
     }
@@ -408,8 +436,9 @@ impl<C, T> Room<C, T> {
         live.idle_since = clear.then(|| live.idle_since.unwrap_or(now));
         let close_at = live.idle_since.map(|since| since + LINGER);
         if close_at.is_some_and(|at| at <= now) {
+            let authors = live.roster.authors();
             self.phase = Phase::Closing { waiting: Vec::new() };
-            effects.push(Effect::Close);
+            effects.push(Effect::Close { authors });
             return effects;
         }
         let mut touch_at = (!self.members.is_empty()).then(|| live.touched_at + self.pace.touch);

@@ -7,11 +7,12 @@ use std::time::Duration;
 use roomcast_ops::{Lifecycle, trace};
 use roomcast_protocol::limits::{MAX_LISTED_USERS, MAX_REPLAY};
 use roomcast_protocol::{Position, RoomName};
-use roomcast_store::{Change, Replay, Store, StoreError};
+use roomcast_store::{Incarnation, Replay, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::PendingJoin;
 use super::follower::{Healed, RECENT};
+use super::roster::{Write, WriteOutcome};
 use super::state::{Entering, Pace, Past};
 use super::worker::Command;
 use crate::hub::Connection;
@@ -85,11 +86,12 @@ impl Surroundings {
             let opening = async {
                 around.store.bus.subscribe(&room).await?;
                 let opened = around.store.log.open(&room, RECENT).await?;
-                if let Some(node) = around.node.current() {
-                    around.store.presence.index(&room, &node).await?;
+                let indexed = around.node.current();
+                if let Some(node) = &indexed {
+                    around.store.presence.index(&room, node).await?;
                 }
                 let state = around.store.presence.read(&room, MAX_LISTED_USERS).await?;
-                Ok::<_, StoreError>((opened, state))
+                Ok::<_, StoreError>((opened, state, indexed))
             };
             let opened = match opening.await {
                 Ok(opened) => Some(opened),
@@ -102,19 +104,19 @@ impl Surroundings {
         });
     }
 
-    /// Unsubscribes.
-    pub(super) fn close(&self, (results, room): Results) {
+    /// Unsubscribes, and closes the room in the store under these incarnations.
+    pub(super) fn close(&self, (results, room): Results, authors: Vec<Incarnation>) {
         let around = self.clone();
         self.spawn("room-close", results, async move {
             let closing = async {
                 around.store.bus.unsubscribe(&room).await?;
-                if let Some(node) = around.node.current() {
-                    around.store.presence.unindex(&room, &node).await?;
+                for node in authors {
+                    around.store.presence.close(&room, &node, around.node.next_sequence()).await?;
                 }
                 Ok::<_, StoreError>(())
             };
             if let Err(error) = closing.await {
-                // News of a room that nobody is in is dropped, and an index entry too many is harmless.
+                // News of a room that nobody is in is dropped, and what stays indexed is swept with the incarnation.
                 around.failed("close", &error);
             }
             Command::Closed { room }
@@ -184,29 +186,38 @@ impl Surroundings {
     }
 
     /// Writes this node's facts.
-    pub(super) fn write(&self, (results, room): Results, change: Change) {
+    pub(super) fn write(&self, (results, room): Results, write: Write) {
         let around = self.clone();
         self.spawn("room-presence", results, async move {
-            let presence = &around.store.presence;
-            let taken = match around.node.current() {
-                None => Ok(false),
-                Some(node) => {
-                    let sequence = around.node.next_sequence();
-                    let writing = async {
-                        if change.whole {
-                            presence.index(&room, &node).await?;
-                        }
-                        presence.write(&room, &node, sequence, &change).await
-                    };
-                    writing.await
-                }
-            };
-            let taken = taken.unwrap_or_else(|error| {
-                around.failed("presence", &error);
-                false
-            });
-            Command::Wrote { room, taken }
+            let outcome = around.write_facts(&room, write).await;
+            Command::Wrote { room, outcome }
         });
+    }
+
+    async fn write_facts(&self, room: &RoomName, write: Write) -> WriteOutcome {
+        let Some(node) = self.node.current() else { return WriteOutcome::NotTried };
+        let Some(change) = write.under(&node) else { return WriteOutcome::NotTried };
+        let presence = &self.store.presence;
+        let writing = async {
+            // Before the first fact, so that the sweeper finds the room whatever happens in between.
+            if !change.continues {
+                presence.index(room, &node).await?;
+            }
+            presence.write(room, &node, self.node.next_sequence(), &change).await
+        };
+        match writing.await {
+            Ok(true) => WriteOutcome::Taken(node),
+            Ok(false) => {
+                // The store lost its data, and the lease with it.
+                self.node.renew_soon();
+                WriteOutcome::Refused(node)
+            }
+            Err(error) => {
+                self.failed("presence", &error);
+                let unknown = !matches!(error, StoreError::Unavailable(_));
+                WriteOutcome::Failed { under: node, unknown }
+            }
+        }
     }
 
     /// Puts off the room's expiry.

@@ -12,15 +12,15 @@ use roomcast_ops::trace::{self, Trace};
 use roomcast_protocol::ack::Online;
 use roomcast_protocol::server::{Presence, Resync, Snapshot, TypingChanged};
 use roomcast_protocol::{Code, Refusal, RoomName};
-use roomcast_store::{BusEvent, Opened, RoomState};
+use roomcast_store::{BusEvent, Incarnation, Opened, RoomState};
 use tokio::sync::{mpsc, oneshot};
 
 use super::figures::{Activity, Figures, Order, Page, Rank, first, milliseconds};
 use super::follower::{Follower, Healed};
-use super::roster::{Departure, Told};
+use super::roster::{Told, WriteOutcome};
 use super::state::{Effect, Entering, Past, Room};
 use super::work::Surroundings;
-use super::{Gap, PendingJoin};
+use super::{Departure, Gap, PendingJoin};
 use crate::hub::{Batch, Connection, ConnectionId, Event, Fanout, Full, Members, Places};
 
 /// How soon a batch that the fan-out had no place for is offered again.
@@ -29,18 +29,56 @@ const FANOUT_RETRY: Duration = Duration::from_millis(1);
 type Effects = Vec<Effect<Arc<Connection>, PendingJoin>>;
 
 pub(super) enum Command {
-    Enter { room: RoomName, entering: Entering<Arc<Connection>, PendingJoin> },
-    Leave { room: RoomName, connection: ConnectionId, how: Departure, done: oneshot::Sender<()> },
-    Online { room: RoomName, reply: oneshot::Sender<Option<Online>> },
-    News { room: RoomName, news: BusEvent },
+    Enter {
+        room: RoomName,
+        entering: Entering<Arc<Connection>, PendingJoin>,
+    },
+    Leave {
+        room: RoomName,
+        connection: ConnectionId,
+        how: Departure,
+        done: oneshot::Sender<()>,
+    },
+    Online {
+        room: RoomName,
+        reply: oneshot::Sender<Option<Online>>,
+    },
+    News {
+        room: RoomName,
+        news: BusEvent,
+    },
     Rewrite,
-    Figures { page: Page, reply: oneshot::Sender<Vec<(Rank, Figures)>> },
-    Opened { room: RoomName, opened: Option<(Opened, RoomState)>, trace: Option<Trace> },
-    Closed { room: RoomName },
-    Past { room: RoomName, entering: Entering<Arc<Connection>, PendingJoin>, past: Past },
-    Healed { room: RoomName, healed: Healed },
-    Wrote { room: RoomName, taken: bool },
-    Presence { room: RoomName, state: Option<RoomState> },
+    /// The store is away since then, or back.
+    Away(Option<Instant>),
+    Figures {
+        page: Page,
+        reply: oneshot::Sender<Vec<(Rank, Figures)>>,
+    },
+    Opened {
+        room: RoomName,
+        opened: Option<(Opened, RoomState, Option<Incarnation>)>,
+        trace: Option<Trace>,
+    },
+    Closed {
+        room: RoomName,
+    },
+    Past {
+        room: RoomName,
+        entering: Entering<Arc<Connection>, PendingJoin>,
+        past: Past,
+    },
+    Healed {
+        room: RoomName,
+        healed: Healed,
+    },
+    Wrote {
+        room: RoomName,
+        outcome: WriteOutcome,
+    },
+    Presence {
+        room: RoomName,
+        state: Option<RoomState>,
+    },
 }
 
 impl Command {
@@ -110,6 +148,8 @@ pub(super) struct Worker {
     /// A batch waits until the fan-out has a place for it.
     fanout_full: bool,
     alarms: BinaryHeap<Reverse<(Instant, Alarm, RoomName)>>,
+    /// Since when the store is away.
+    away_since: Option<Instant>,
 }
 
 impl Worker {
@@ -120,16 +160,8 @@ impl Worker {
         fanout: Fanout,
         around: Surroundings,
     ) -> Self {
-        Self {
-            commands,
-            gap,
-            results,
-            fanout,
-            around,
-            rooms: HashMap::new(),
-            fanout_full: false,
-            alarms: BinaryHeap::new(),
-        }
+        let (rooms, alarms) = (HashMap::new(), BinaryHeap::new());
+        Self { commands, gap, results, fanout, around, rooms, fanout_full: false, alarms, away_since: None }
     }
 
     /// Runs until every handle is gone.
@@ -160,9 +192,9 @@ impl Worker {
         let now = Instant::now();
         match command {
             Command::Enter { room, entering } => {
-                let pace = self.around.pace;
+                let (pace, away_since) = (self.around.pace, self.away_since);
                 let entry = self.rooms.entry(room.clone()).or_insert_with(|| RoomEntry {
-                    room: Room::new(room.clone(), pace),
+                    room: Room::new(room.clone(), pace, away_since),
                     members: Members::default(),
                     pending: Batch::default(),
                     written_at: None,
@@ -179,19 +211,26 @@ impl Worker {
                 done.send(()).unwrap_or_default();
             }
             Command::Online { room, reply } => {
-                let online = self.rooms.get(&room).and_then(|entry| entry.room.online());
+                let online = self.rooms.get_mut(&room).and_then(|entry| entry.room.online());
                 reply.send(online).unwrap_or_default();
             }
             Command::News { room, news } => self.with(&room, |room| room.news(news, now)),
             Command::Figures { page, reply } => reply.send(self.figures(&page, now)).unwrap_or_default(),
             Command::Rewrite => self.each_room(Room::rewrite),
+            Command::Away(since) => {
+                self.away_since = since;
+                match since {
+                    Some(since) => self.each_room(|room, now| room.pause(since, now)),
+                    None => self.each_room(Room::resume),
+                }
+            }
             Command::Opened { room, opened, .. } => self.with(&room, |room| room.opened(opened, now)),
             Command::Closed { room } => self.with(&room, Room::closed),
             Command::Past { room, entering, past } => {
                 self.with(&room, |room| room.past(entering, past, now));
             }
             Command::Healed { room, healed } => self.with(&room, |room| room.healed(healed, now)),
-            Command::Wrote { room, taken } => self.with(&room, |room| room.wrote(taken, now)),
+            Command::Wrote { room, outcome } => self.with(&room, |room| room.wrote(outcome, now)),
             Command::Presence { room, state } => self.with(&room, |room| room.presence(state, now)),
         }
     }
@@ -268,13 +307,13 @@ impl Worker {
                     }
                 }
                 Effect::Open => self.around.open(results()),
-                Effect::Close => self.around.close(results()),
+                Effect::Close { authors } => self.around.close(results(), authors),
                 Effect::ReadAfter { entering, position } => {
                     self.around.read_after(results(), entering, position);
                 }
                 Effect::ReadNewest { entering } => self.around.read_newest(results(), entering),
                 Effect::Heal(position) => self.around.heal(results(), position),
-                Effect::Write(change) => self.around.write(results(), change),
+                Effect::Write(write) => self.around.write(results(), write),
                 Effect::ReadPresence => self.around.read_presence(results()),
                 Effect::Touch => self.around.touch(room.clone()),
                 Effect::WakeAt(at) => self.alarms.push(Reverse((at, Alarm::Timer, room.clone()))),

@@ -135,9 +135,9 @@ impl Connections {
                 "roomcast_cuts_total",
                 "Transports closed by the gateway: more waited for the client than may (slow_reader), it took \
                  nothing for too long (stalled), the node goes away (drain), a connect had to wait too long \
-                 (connect_must_wait).",
+                 (connect_must_wait), somebody else took the user's name while this node had no lease (name_lost).",
                 "reason",
-                &["slow_reader", "stalled", "drain", "connect_must_wait"],
+                &["slow_reader", "stalled", "drain", "connect_must_wait", "name_lost"],
             )?,
             refusals: metrics.counter_set(
                 "roomcast_refusals_total",

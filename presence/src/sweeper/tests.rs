@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_ops::{Lifecycle, Metrics};
-use roomcast_store::{NodeInfo, NodeLease, Settings};
+use roomcast_store::Settings;
 
 use super::*;
 
@@ -53,16 +53,7 @@ impl Played {
 }
 
 #[async_trait]
-impl Nodes for Played {
-    async fn register(&self, _: &Incarnation, _: &NodeInfo, _: Duration) -> Result<(), StoreError> {
-        unreachable!()
-    }
-    async fn renew(&self, _: &Incarnation, _: Duration) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-    async fn list(&self) -> Result<Vec<NodeLease>, StoreError> {
-        unreachable!()
-    }
+impl DeadNodes for Played {
     async fn seal_expired(&self) -> Result<Vec<Sealed>, StoreError> {
         self.fails()?;
         let sealed = &self.0.lock().sealed;
@@ -105,11 +96,11 @@ impl Fixture {
         }
         let nodes = Arc::new(Played::default());
         prepare(&nodes);
-        let mut store = Store::in_memory(&Settings::default(), Arc::new(Nowhere));
-        store.nodes = nodes.clone();
+        let health = Store::in_memory(&Settings::default(), Arc::new(Nowhere)).health;
         let (metrics, readiness) = (Metrics::new("1").unwrap(), Readiness::new());
         let (telemetry, latch) = (Telemetry::new(&metrics).unwrap(), readiness.latch("first-sweep"));
-        let sweeper = Sweeper::new(&store, (LEASE, EVERY), telemetry, readiness.clone(), latch);
+        let sweeper =
+            Sweeper::new(nodes.clone(), health, (LEASE, EVERY), telemetry, readiness.clone(), latch);
         let life = Lifecycle::new();
         life.spawn("sweeper", sweeper.run(life.soft()));
         Self { nodes, metrics, readiness, _life: life }

@@ -1,17 +1,24 @@
 //! The room log in memory, step by step what `lua/log_*.lua` do.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use roomcast_ops::trace::{Kind, Origin, Span};
 use roomcast_protocol::{Body, Epoch, Position, RoomName, UserName};
 
 use super::{Entry, Head, Opened, Page, PublishRequest, Published, Replay, Retention, RoomLog};
 use crate::bus::BusEvent;
+use crate::bus::memory::Subscribers;
+use crate::clock::{Clock, milliseconds};
 use crate::error::{Result, StoreError};
-use crate::memory::{Memory, State, milliseconds};
 
-pub(crate) struct MemoryLog(pub(crate) Memory);
+pub(crate) struct MemoryLog {
+    logs: Mutex<Logs>,
+    clock: Clock,
+    subscribers: Arc<Subscribers>,
+}
 
 /// By how much a log's meta outlives the log.
 const META_OUTLIVES_MS: u64 = 86_400_000;
@@ -19,7 +26,7 @@ const META_OUTLIVES_MS: u64 = 86_400_000;
 const PURGE_ABOVE: usize = 256;
 
 /// Every room's log.
-pub(crate) struct Logs {
+struct Logs {
     rooms: HashMap<RoomName, Log>,
     retention: Retention,
     /// When there are so many rooms, expired ones are removed.
@@ -100,7 +107,7 @@ impl Log {
 }
 
 impl Logs {
-    pub(crate) fn new(retention: Retention) -> Self {
+    fn new(retention: Retention) -> Self {
         Self { rooms: HashMap::new(), retention, purge_at: PURGE_ABOVE }
     }
 
@@ -122,7 +129,7 @@ impl Logs {
     }
 
     /// Whether a room has a log that did not expire.
-    pub(crate) fn exists(&mut self, room: &RoomName, now: u64) -> bool {
+    fn exists(&mut self, room: &RoomName, now: u64) -> bool {
         self.rooms.get_mut(room).is_some_and(|log| log.expire(now))
     }
 
@@ -153,49 +160,56 @@ impl Logs {
     }
 }
 
+impl MemoryLog {
+    pub(crate) fn new(retention: Retention, subscribers: Arc<Subscribers>) -> Self {
+        Self { logs: Mutex::new(Logs::new(retention)), clock: Clock::new(), subscribers }
+    }
+
+    /// Whether a room has a life that did not run out.
+    pub(crate) fn exists(&self, room: &RoomName) -> bool {
+        self.logs.lock().exists(room, self.clock.now())
+    }
+}
+
 #[async_trait]
 impl RoomLog for MemoryLog {
     async fn publish(&self, request: PublishRequest<'_>) -> Result<Published> {
         let span = Span::begin("publish", Kind::Producer);
-        let mut state = self.0.lock();
-        let State { clock, logs, subscribers, .. } = &mut *state;
-        let (published, stored) = logs.publish(request, clock.now())?;
+        let mut logs = self.logs.lock();
+        let (published, stored) = logs.publish(request, self.clock.now())?;
         if let Some(mut entry) = stored {
             entry.trace = span.trace().map(Origin::now);
-            subscribers.deliver(request.room, &BusEvent::Message(entry));
+            self.subscribers.deliver(request.room, &BusEvent::Message(entry));
         }
         Ok(published)
     }
 
     async fn open(&self, room: &RoomName, newest: usize) -> Result<Opened> {
-        let mut state = self.0.lock();
-        let now = state.clock.now();
-        let log = state.logs.log(room, now);
+        let mut logs = self.logs.lock();
+        let log = logs.log(room, self.clock.now());
         Ok(Opened { head: log.head(), newest: log.slice(log.entries.len(), newest) })
     }
 
     async fn since(&self, room: &RoomName, position: &Position, limit: usize) -> Result<Replay> {
-        let mut state = self.0.lock();
-        let now = state.clock.now();
-        let log = state.logs.log(room, now);
+        let mut logs = self.logs.lock();
+        let log = logs.log(room, self.clock.now());
         let after = log.entries.range(log.up_to(position.offset)..);
         let entries = after.take(limit).map(|(_, entry)| entry.clone()).collect();
         Ok(Replay::of(log.head(), position, entries))
     }
 
     async fn before(&self, room: &RoomName, offset: Option<u64>, limit: usize) -> Result<Page> {
-        let mut state = self.0.lock();
-        let now = state.clock.now();
-        let log = state.logs.log(room, now);
+        let mut logs = self.logs.lock();
+        let log = logs.log(room, self.clock.now());
         let end = offset.map_or(log.entries.len(), |offset| log.up_to(offset.saturating_sub(1)));
         Ok(Page { entries: log.slice(end, limit), more: end > limit })
     }
 
     async fn touch(&self, room: &RoomName) -> Result<()> {
-        let mut state = self.0.lock();
-        let (now, idle) = (state.clock.now(), state.logs.idle());
-        if state.logs.exists(room, now)
-            && let Some(log) = state.logs.rooms.get_mut(room)
+        let mut logs = self.logs.lock();
+        let (now, idle) = (self.clock.now(), logs.idle());
+        if logs.exists(room, now)
+            && let Some(log) = logs.rooms.get_mut(room)
         {
             log.refresh(now, idle);
         }

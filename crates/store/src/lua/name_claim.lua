@@ -1,14 +1,27 @@
 -- Claims a name for the holder of a secret.
 -- KEYS  1 name
--- ARGV  1 secret's hash  2 chosen by the client: 0 or 1  3 incarnation  then incarnations known dead
+-- ARGV  1 secret's hash  2 chosen by the client: 0 or 1  3 incarnation
+--       4 'arrive' (a new connection) | 'live' | 'grace' (what is true already is written again)
+--       then incarnations known dead
 -- Returns the incarnations that hold it; none where it is granted
 local name, hash, owner = KEYS[1], ARGV[1], 'i:' .. ARGV[3]
+local hold = ARGV[4] == 'grace' and 'grace' or 'live'
 local held = redis.call('HGET', name, 'h')
-for i = 4, held and #ARGV or 0 do
+for i = 5, held and #ARGV or 0 do
   redis.call('HDEL', name, 'i:' .. ARGV[i])
 end
 if held == hash then
-  redis.call('HSET', name, owner, 'live')
+  if ARGV[4] == 'arrive' then
+    -- The connection is the return of one that dropped on another node: the grace there is over.
+    local fields = redis.call('HGETALL', name)
+    for i = 1, #fields, 2 do
+      if fields[i + 1] == 'grace' and fields[i] ~= owner and string.sub(fields[i], 1, 2) == 'i:' then
+        redis.call('HDEL', name, fields[i])
+        break
+      end
+    end
+  end
+  redis.call('HSET', name, owner, hold)
   return {}
 end
 if held then
@@ -27,5 +40,5 @@ if held then
   end
   redis.call('DEL', name)
 end
-redis.call('HSET', name, 'h', hash, 'c', ARGV[2], owner, 'live')
+redis.call('HSET', name, 'h', hash, 'c', ARGV[2], owner, hold)
 return {}

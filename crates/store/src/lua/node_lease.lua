@@ -1,6 +1,7 @@
--- Begins or renews a lease.
+-- Begins or renews a lease. Runs while the server is out of memory: whoever lives must not be taken for dead.
 -- KEYS  1 leases  2 sealed  3 info
 -- ARGV  1 'register' | 'renew'  2 incarnation  3 lease ms  4 info (of register)
+--       then (of register) earlier incarnations of the node: they are sealed, so that they are swept
 -- Returns 1, or 0 where a lease to be renewed ran out or was sealed
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -10,6 +11,10 @@ if ARGV[1] == 'renew' and (not ends or tonumber(ends) <= now) then
 end
 if ARGV[1] == 'register' then
   redis.call('HSET', KEYS[3], ARGV[2], ARGV[4])
+  for i = 5, #ARGV do
+    redis.call('ZREM', KEYS[1], ARGV[i])
+    redis.call('ZADD', KEYS[2], 'NX', now, ARGV[i])
+  end
 end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[2])
 return 1

@@ -1,23 +1,37 @@
 -- Writes one node's own facts of a room.
 -- KEYS  1 users  2 facts  3 presence meta
 -- ARGV  1 incarnation  2 sequence  3 candidate generation  4 channel  5 most names a news
---       6 'whole' | 'change'  7 how many are here  then those users, then those gone
--- Returns 1, or 0 where this or a later write was here before
+--       6 'whole' | 'first' | 'continues'  7 how many are here  8 how many are gone  9 how many arrived
+--       then users: here, gone, arrived; then earlier incarnations of the node
+-- Returns 1, or 0 where nothing was done: this or a later write was here before, or the write continues
+-- others that this server does not know (it lost its data)
 local users, facts, meta = KEYS[1], KEYS[2], KEYS[3]
-local node, sequence, here = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[7])
+local node, sequence = ARGV[1], tonumber(ARGV[2])
 local last = redis.call('HGET', meta, 's:' .. node)
-if last and tonumber(last) >= sequence then
+if last and tonumber(last) >= sequence or not last and ARGV[6] == 'continues' then
   return 0
 end
 redis.call('HSET', meta, 's:' .. node, sequence)
 
-local joined, left, kept = {}, {}, {}
-for i = 8, 7 + here do
-  kept[ARGV[i]] = true
-  add(users, facts, node, ARGV[i], joined)
+local at = 9
+local function next_argument()
+  at = at + 1
+  return ARGV[at]
 end
-for i = 8 + here, #ARGV do
-  drop(users, facts, node, ARGV[i], left)
+local joined, left, kept, returned = {}, {}, {}, {}
+for _ = 1, tonumber(ARGV[7]) do
+  local user = next_argument()
+  kept[user] = true
+  add(users, facts, node, user, joined)
+end
+for _ = 1, tonumber(ARGV[8]) do
+  drop(users, facts, node, next_argument(), left)
+end
+for _ = 1, tonumber(ARGV[9]) do
+  local user = next_argument()
+  if (redis.call('HGET', users, user) or node) ~= node then
+    returned[#returned + 1] = user
+  end
 end
 if ARGV[6] == 'whole' then
   for _, user in ipairs(facts_of(facts, node, -1)) do
@@ -26,5 +40,17 @@ if ARGV[6] == 'whole' then
     end
   end
 end
+-- After the new facts, so that whoever is still here is not seen to leave.
+while at < #ARGV do
+  local former = next_argument()
+  for _, user in ipairs(facts_of(facts, former, -1)) do
+    drop(users, facts, former, user, left)
+  end
+  redis.call('HDEL', meta, 's:' .. former)
+end
 tell(users, meta, ARGV[3], ARGV[4], tonumber(ARGV[5]), joined, left)
+for first = 1, #returned, tonumber(ARGV[5]) do
+  local last = math.min(first + tonumber(ARGV[5]) - 1, #returned)
+  redis.call('SPUBLISH', ARGV[4], '1 r ' .. node .. '\n' .. table.concat(returned, '\n', first, last))
+end
 return 1

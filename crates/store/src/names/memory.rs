@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use roomcast_protocol::UserName;
 
-use super::{Claim, Names, Secret};
+use super::{Claim, Hold, Names, Secret};
 use crate::error::Result;
-use crate::memory::Memory;
 use crate::nodes::Incarnation;
 
-pub(crate) struct MemoryNames(pub(crate) Memory);
+#[derive(Default)]
+pub(crate) struct MemoryNames(Mutex<Owners>);
 
 /// Who owns what.
 #[derive(Default)]
-pub(crate) struct Owners {
+struct Owners {
     names: HashMap<UserName, Owner>,
     /// Names that an incarnation may hold, for its sweep.
     of_node: HashMap<Incarnation, BTreeSet<UserName>>,
@@ -26,14 +27,15 @@ struct Owner {
     holders: BTreeMap<Incarnation, Hold>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Hold {
-    Live,
-    Grace,
-}
-
 impl Owners {
-    fn claim(&mut self, user: &UserName, secret: &Secret, node: &Incarnation, dead: &[Incarnation]) -> Claim {
+    fn claim(
+        &mut self,
+        user: &UserName,
+        secret: &Secret,
+        node: &Incarnation,
+        (hold, arrives): (Hold, bool),
+        dead: &[Incarnation],
+    ) -> Claim {
         self.of_node.entry(node.clone()).or_default().insert(user.clone());
         let fresh = || Owner { hash: secret.hash, chosen: secret.is_chosen(), holders: BTreeMap::new() };
         let owner = self.names.entry(user.clone()).or_insert_with(fresh);
@@ -51,12 +53,18 @@ impl Owners {
             }
             *owner = fresh();
         }
-        owner.holders.insert(node.clone(), Hold::Live);
+        let elsewhere = |(holder, hold): (&Incarnation, &Hold)| {
+            (*hold == Hold::Grace && holder != node).then(|| holder.clone())
+        };
+        if arrives && let Some(returned) = owner.holders.iter().find_map(elsewhere) {
+            owner.holders.remove(&returned);
+        }
+        owner.holders.insert(node.clone(), hold);
         Claim::Granted
     }
 
     /// Into grace, or gone; `secret` absent for whoever holds the name. False where nothing changed.
-    fn let_go(&mut self, user: &UserName, secret: Option<&Secret>, node: &Incarnation, grace: bool) -> bool {
+    fn release(&mut self, user: &UserName, secret: Option<&Secret>, node: &Incarnation, grace: bool) -> bool {
         let Some(owner) = self.names.get_mut(user) else { return false };
         if secret.is_some_and(|secret| secret.hash != owner.hash) {
             return false;
@@ -71,14 +79,25 @@ impl Owners {
         held
     }
 
-    /// Lets go of all that a dead incarnation held; answers how many names.
-    pub(crate) fn sweep(&mut self, node: &Incarnation) -> usize {
+    fn sweep(&mut self, node: &Incarnation) -> usize {
         let names: Vec<_> = self.of_node.get(node).into_iter().flatten().cloned().collect();
-        names.iter().filter(|user| self.let_go(user, None, node, false)).count()
+        names.iter().filter(|user| self.release(user, None, node, false)).count()
     }
+}
 
-    pub(crate) fn forget(&mut self, node: &Incarnation) {
-        self.of_node.remove(node);
+impl MemoryNames {
+    /// `held NODE USER`, `name NODE USER`.
+    pub(crate) fn entries(&self) -> Vec<String> {
+        let (owners, mut entries) = (self.0.lock(), Vec::new());
+        for (user, owner) in &owners.names {
+            // An owner without a holder is nobody, and must not be there.
+            entries.extend(owner.holders.is_empty().then(|| format!("held by nobody {user}")));
+            entries.extend(owner.holders.keys().map(|node| format!("held {node:?} {user}")));
+        }
+        for (node, users) in &owners.of_node {
+            entries.extend(users.iter().map(|user| format!("name {node:?} {user}")));
+        }
+        entries
     }
 }
 
@@ -91,33 +110,52 @@ impl Names for MemoryNames {
         node: &Incarnation,
         dead: &[Incarnation],
     ) -> Result<Claim> {
-        Ok(self.0.lock().owners.claim(user, secret, node, dead))
+        Ok(self.0.lock().claim(user, secret, node, (Hold::Live, true), dead))
+    }
+
+    async fn reclaim(
+        &self,
+        user: &UserName,
+        secret: &Secret,
+        node: &Incarnation,
+        hold: Hold,
+    ) -> Result<Claim> {
+        Ok(self.0.lock().claim(user, secret, node, (hold, false), &[]))
     }
 
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
-        self.0.lock().owners.let_go(user, Some(secret), node, true);
+        self.0.lock().release(user, Some(secret), node, true);
         Ok(())
     }
 
     async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
-        let mut state = self.0.lock();
-        state.owners.let_go(user, Some(secret), node, false);
-        if let Some(names) = state.owners.of_node.get_mut(node) {
+        let mut owners = self.0.lock();
+        owners.release(user, Some(secret), node, false);
+        let holds = owners.names.get(user).is_some_and(|owner| owner.holders.contains_key(node));
+        if !holds && let Some(names) = owners.of_node.get_mut(node) {
             names.remove(user);
         }
         Ok(())
     }
 
+    async fn sweep(&self, node: &Incarnation) -> Result<usize> {
+        Ok(self.0.lock().sweep(node))
+    }
+
+    async fn forget(&self, node: &Incarnation) -> Result<()> {
+        self.0.lock().of_node.remove(node);
+        Ok(())
+    }
+
     async fn online(&self, nodes: &[Incarnation]) -> Result<usize> {
-        let state = self.0.lock();
-        let names: BTreeSet<_> =
-            nodes.iter().filter_map(|node| state.owners.of_node.get(node)).flatten().collect();
+        let owners = self.0.lock();
+        let names: BTreeSet<_> = nodes.iter().filter_map(|node| owners.of_node.get(node)).flatten().collect();
         Ok(names.len())
     }
 
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>> {
-        let state = self.0.lock();
-        let owner = state.owners.names.get(user);
+        let owners = self.0.lock();
+        let owner = owners.names.get(user);
         Ok(owner.map(|owner| owner.holders.keys().cloned().collect()).unwrap_or_default())
     }
 }

@@ -4,43 +4,60 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::cmd;
 use roomcast_ops::Lifecycle;
 use roomcast_protocol::UserName;
 use tokio_util::sync::CancellationToken;
 
-use super::together::{Together, Wish};
-use super::{Claim, Names, Secret};
+use super::batch::{ClaimBatcher, ClaimRequest, Kind};
+use super::{Claim, Hold, Names, Secret};
 use crate::error::Result;
 use crate::keys::Keys;
 use crate::link::Link;
 use crate::nodes::Incarnation;
 use crate::script;
 
+/// What the release script answers where the incarnation holds the name for another secret.
+const HELD_FOR_ANOTHER: u8 = 2;
+/// Names swept at once.
+const SWEEPS_AT_ONCE: usize = 32;
+
 pub(crate) struct RedisNames {
     link: Link,
     keys: Keys,
-    together: Together,
+    batcher: ClaimBatcher,
 }
 
 impl RedisNames {
-    /// `beneath` is the link as tasks of the store have it.
+    /// `task_link` is the link as tasks of the store have it.
     pub(crate) fn new(
         link: Link,
         keys: Keys,
-        beneath: Link,
+        task_link: Link,
         lifecycle: &Lifecycle,
         end: CancellationToken,
     ) -> Self {
-        let together = Together::new(beneath, keys.clone(), lifecycle, end);
-        Self { link, keys, together }
+        let batcher = ClaimBatcher::new(task_link, keys.clone(), lifecycle, end);
+        Self { link, keys, batcher }
+    }
+
+    async fn sweep_name(&self, user: &UserName, node: &Incarnation) -> Result<bool> {
+        let args: [&[u8]; 3] = [b"", node.as_str().as_bytes(), b"gone"];
+        self.link.script(&script::NAME_RELEASE, &[self.keys.name(user)], &args).await
     }
 
     async fn unindex(&self, user: &UserName, node: &Incarnation) -> Result<()> {
         self.link.command(cmd("SREM").arg(self.keys.node_names(node)).arg(user.as_str())).await
     }
 
-    async fn let_go(&self, user: &UserName, secret: &Secret, node: &Incarnation, how: &str) -> Result<()> {
+    async fn release_as(
+        &self,
+        user: &UserName,
+        secret: &Secret,
+        node: &Incarnation,
+        how: &str,
+    ) -> Result<u8> {
         let hash = secret.to_hex();
         let args = [hash.as_bytes(), node.as_str().as_bytes(), how.as_bytes()];
         self.link.script(&script::NAME_RELEASE, &[self.keys.name(user)], &args).await
@@ -57,16 +74,45 @@ impl Names for RedisNames {
         dead: &[Incarnation],
     ) -> Result<Claim> {
         let (user, secret, node) = (user.clone(), secret.clone(), node.clone());
-        self.together.claim(Wish { user, secret, node, dead: dead.to_vec() }).await
+        self.batcher.claim(ClaimRequest { user, secret, node, kind: Kind::Arrive, dead: dead.to_vec() }).await
+    }
+
+    async fn reclaim(
+        &self,
+        user: &UserName,
+        secret: &Secret,
+        node: &Incarnation,
+        hold: Hold,
+    ) -> Result<Claim> {
+        let (user, secret, node) = (user.clone(), secret.clone(), node.clone());
+        self.batcher
+            .claim(ClaimRequest { user, secret, node, kind: Kind::Again(hold), dead: Vec::new() })
+            .await
     }
 
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
-        self.let_go(user, secret, node, "grace").await
+        self.release_as(user, secret, node, "grace").await.map(drop)
     }
 
     async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
-        self.let_go(user, secret, node, "gone").await?;
+        if self.release_as(user, secret, node, "gone").await? == HELD_FOR_ANOTHER {
+            return Ok(());
+        }
         self.unindex(user, node).await
+    }
+
+    async fn sweep(&self, node: &Incarnation) -> Result<usize> {
+        let names: Vec<String> = self.link.command(cmd("SMEMBERS").arg(self.keys.node_names(node))).await?;
+        let names: Vec<_> = names.into_iter().filter_map(|user| UserName::try_from(user).ok()).collect();
+        stream::iter(names)
+            .map(async |user| self.sweep_name(&user, node).await)
+            .buffer_unordered(SWEEPS_AT_ONCE)
+            .try_fold(0, async |sum, held| Ok(sum + usize::from(held)))
+            .await
+    }
+
+    async fn forget(&self, node: &Incarnation) -> Result<()> {
+        self.link.command(cmd("DEL").arg(self.keys.node_names(node))).await
     }
 
     async fn online(&self, nodes: &[Incarnation]) -> Result<usize> {

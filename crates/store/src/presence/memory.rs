@@ -2,18 +2,27 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use roomcast_protocol::{RoomName, UserName};
 
-use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, UsersPage, Version};
+use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
 use crate::bus::BusEvent;
 use crate::bus::memory::Subscribers;
+use crate::clock::Clock;
 use crate::error::Result;
-use crate::memory::{Memory, State};
+use crate::log::memory::MemoryLog;
 use crate::nodes::Incarnation;
 
-pub(crate) struct MemoryPresence(pub(crate) Memory);
+pub(crate) struct MemoryPresence {
+    rooms: Mutex<Rooms>,
+    clock: Clock,
+    /// Says which rooms are remembered.
+    log: Arc<MemoryLog>,
+    subscribers: Arc<Subscribers>,
+}
 
 /// For how long an empty room's numbering goes on.
 const EMPTY_KEPT_MS: u64 = 86_400_000;
@@ -22,7 +31,7 @@ const PURGE_ABOVE: usize = 256;
 
 /// Who is where, and where to look.
 #[derive(Default)]
-pub(crate) struct Rooms {
+struct Rooms {
     rooms: HashMap<RoomName, Room>,
     index: BTreeSet<RoomName>,
     /// Rooms in which an incarnation may have facts, for its sweep.
@@ -133,7 +142,8 @@ impl Rooms {
             self.purge_at = 2 * self.rooms.len();
         }
         let facts = self.rooms.entry(room.clone()).or_default();
-        if facts.sequences.get(node).is_some_and(|last| *last >= sequence) {
+        let last = facts.sequences.get(node);
+        if last.is_some_and(|last| *last >= sequence) || last.is_none() && change.continues {
             return false;
         }
         facts.sequences.insert(node.clone(), sequence);
@@ -152,12 +162,25 @@ impl Rooms {
                 }
             }
         }
+        let returned =
+            |user: &&UserName| facts.users.get(*user).is_some_and(|by| by.iter().any(|by| by != node));
+        let returned: Vec<UserName> = change.arrived.iter().filter(returned).cloned().collect();
+        // After the new facts, so that whoever is still here is not seen to leave.
+        for former in &change.former {
+            for user in facts.facts_of(former, usize::MAX) {
+                facts.drop(former, &user, &mut difference);
+            }
+            facts.sequences.remove(former);
+        }
         facts.tell(room, difference, now, subscribers);
+        for users in returned.chunks(NEWS_NAMES) {
+            subscribers.deliver(room, &BusEvent::Returned { node: node.clone(), users: users.to_vec() });
+        }
         true
     }
 
     /// Removes some facts of a dead incarnation; fewer than `most` means that none are left.
-    pub(crate) fn sweep(
+    fn sweep(
         &mut self,
         room: &RoomName,
         node: &Incarnation,
@@ -178,16 +201,29 @@ impl Rooms {
         found.len()
     }
 
-    pub(crate) fn indexed_by(&self, node: &Incarnation) -> Vec<RoomName> {
-        self.of_node.get(node).into_iter().flatten().cloned().collect()
-    }
-
-    pub(crate) fn forget(&mut self, node: &Incarnation) {
-        self.of_node.remove(node);
-    }
-
     fn count(&self, room: &RoomName) -> usize {
         self.rooms.get(room).map_or(0, |room| room.users.len())
+    }
+}
+
+impl MemoryPresence {
+    pub(crate) fn new(log: Arc<MemoryLog>, subscribers: Arc<Subscribers>) -> Self {
+        Self { rooms: Mutex::default(), clock: Clock::new(), log, subscribers }
+    }
+
+    /// `fact NODE ROOM USER`, `sequence NODE ROOM`, `room NODE ROOM`.
+    pub(crate) fn entries(&self) -> Vec<String> {
+        let (rooms, mut entries) = (self.rooms.lock(), Vec::new());
+        for (name, room) in &rooms.rooms {
+            for (node, users) in &room.facts {
+                entries.extend(users.iter().map(|user| format!("fact {node:?} {name} {user}")));
+            }
+            entries.extend(room.sequences.keys().map(|node| format!("sequence {node:?} {name}")));
+        }
+        for (node, names) in &rooms.of_node {
+            entries.extend(names.iter().map(|name| format!("room {node:?} {name}")));
+        }
+        entries
     }
 }
 
@@ -200,29 +236,54 @@ impl Presence for MemoryPresence {
         sequence: u64,
         change: &Change,
     ) -> Result<bool> {
-        let mut state = self.0.lock();
-        let State { rooms, subscribers, clock, .. } = &mut *state;
-        Ok(rooms.write(room, node, sequence, change, clock.now(), subscribers))
+        Ok(self.rooms.lock().write(room, node, sequence, change, self.clock.now(), &self.subscribers))
     }
 
     async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
-        let rooms = &mut self.0.lock().rooms;
+        let rooms = &mut *self.rooms.lock();
         rooms.of_node.entry(node.clone()).or_default().insert(room.clone());
         rooms.index.insert(room.clone());
         Ok(())
     }
 
-    async fn unindex(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
-        if let Some(rooms) = self.0.lock().rooms.of_node.get_mut(node) {
-            rooms.remove(room);
+    async fn close(&self, room: &RoomName, node: &Incarnation, sequence: u64) -> Result<()> {
+        let mut rooms = self.rooms.lock();
+        if let Some(facts) = rooms.get(room, self.clock.now()) {
+            if facts.sequences.get(node).is_some_and(|last| *last > sequence) {
+                return Ok(());
+            }
+            facts.sequences.remove(node);
+        }
+        if let Some(indexed) = rooms.of_node.get_mut(node) {
+            indexed.remove(room);
         }
         Ok(())
     }
 
+    async fn sweep(&self, node: &Incarnation) -> Result<(usize, usize)> {
+        let rooms: Vec<_> = self.rooms.lock().of_node.get(node).into_iter().flatten().cloned().collect();
+        let mut facts = 0;
+        for room in &rooms {
+            loop {
+                let now = self.clock.now();
+                let removed = self.rooms.lock().sweep(room, node, SWEEP_STEP, now, &self.subscribers);
+                facts += removed;
+                if removed < SWEEP_STEP {
+                    break;
+                }
+            }
+        }
+        Ok((rooms.len(), facts))
+    }
+
+    async fn forget(&self, node: &Incarnation) -> Result<()> {
+        self.rooms.lock().of_node.remove(node);
+        Ok(())
+    }
+
     async fn read(&self, room: &RoomName, max_users: usize) -> Result<RoomState> {
-        let mut state = self.0.lock();
-        let now = state.clock.now();
-        let Some(room) = state.rooms.get(room, now) else {
+        let mut rooms = self.rooms.lock();
+        let Some(room) = rooms.get(room, self.clock.now()) else {
             return Ok(RoomState { users: Some(Vec::new()), ..RoomState::default() });
         };
         let count = room.users.len();
@@ -231,17 +292,13 @@ impl Presence for MemoryPresence {
     }
 
     async fn users(&self, room: &RoomName, cursor: Option<&str>, limit: usize) -> Result<UsersPage> {
-        let state = self.0.lock();
-        let users = state.rooms.rooms.get(room).map(|room| room.users.keys().cloned().collect());
-        drop(state);
+        let users = self.rooms.lock().rooms.get(room).map(|room| room.users.keys().cloned().collect());
         let after = cursor.and_then(|cursor| cursor.strip_prefix('n'));
         Ok(UsersPage::cut(users.unwrap_or_default(), after, limit))
     }
 
     async fn rooms(&self, cursor: Option<&str>, limit: usize) -> Result<RoomsPage> {
-        let mut state = self.0.lock();
-        let State { rooms, logs, clock, .. } = &mut *state;
-        let now = clock.now();
+        let mut rooms = self.rooms.lock();
         let after = cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let (mut found, mut forgotten, mut last) = (Vec::new(), Vec::new(), None);
         for room in rooms.index.range::<str, _>((after, Bound::Unbounded)) {
@@ -250,7 +307,7 @@ impl Presence for MemoryPresence {
                 break;
             }
             match rooms.count(room) {
-                0 if !logs.exists(room, now) => forgotten.push(room.clone()),
+                0 if !self.log.exists(room) => forgotten.push(room.clone()),
                 count => found.push((room.clone(), count)),
             }
         }
@@ -261,14 +318,14 @@ impl Presence for MemoryPresence {
     }
 
     async fn rooms_of(&self, user: &UserName, nodes: &[Incarnation]) -> Result<Vec<RoomName>> {
-        let state = self.0.lock();
+        let rooms = self.rooms.lock();
         let is_here = |room: &&RoomName, node: &Incarnation| {
-            let facts = state.rooms.rooms.get(*room).and_then(|room| room.facts.get(node));
+            let facts = rooms.rooms.get(*room).and_then(|room| room.facts.get(node));
             facts.is_some_and(|users| users.contains(user))
         };
         let mut found = BTreeSet::new();
         for node in nodes {
-            let indexed = state.rooms.of_node.get(node).into_iter().flatten();
+            let indexed = rooms.of_node.get(node).into_iter().flatten();
             found.extend(indexed.filter(|room| is_here(room, node)).cloned());
         }
         Ok(found.into_iter().collect())

@@ -1,10 +1,12 @@
-//! Presence in Redis: facts of a room in the room's slot, the room index in sixteen slots of its own.
+//! Presence in Redis: facts of a room in the room's slot, the room index in sixteen slots of its own; the
+//! index of a dead incarnation says where its sweep looks.
 
 use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::cmd;
 use roomcast_protocol::{RoomName, UserName};
 
-use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, UsersPage, Version};
+use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
 use crate::error::{Result, StoreError};
 use crate::keys::{INDEX_BUCKETS, Keys};
 use crate::link::Link;
@@ -16,6 +18,8 @@ pub(crate) struct RedisPresence {
     keys: Keys,
 }
 
+/// Rooms swept at once.
+const SWEEPS_AT_ONCE: usize = 32;
 /// Up to here a room's users are sorted and cut into pages; larger rooms are scanned.
 const SORTED_UP_TO: usize = roomcast_protocol::limits::MAX_LISTED_USERS;
 
@@ -25,8 +29,23 @@ impl RedisPresence {
     }
 
     /// A word for the life of a room's numbering, should none have begun.
-    pub(crate) fn candidate() -> String {
+    fn candidate() -> String {
         format!("{:08x}", rand::random::<u32>())
+    }
+
+    async fn sweep_room(&self, room: &RoomName, node: &Incarnation) -> Result<usize> {
+        let (candidate, channel) = (Self::candidate(), self.keys.room_channel(room));
+        let (names, most) = (NEWS_NAMES.to_string(), SWEEP_STEP.to_string());
+        let args = [node.as_str(), &candidate, &channel, &names, &most].map(str::as_bytes);
+        let mut facts = 0;
+        loop {
+            let removed: usize =
+                self.link.script(&script::PRESENCE_SWEEP, &self.keys.presence(room), &args).await?;
+            facts += removed;
+            if removed < SWEEP_STEP {
+                return Ok(facts);
+            }
+        }
     }
 
     async fn scan(&self, room: &RoomName, cursor: &str, limit: usize) -> Result<UsersPage> {
@@ -52,19 +71,22 @@ impl Presence for RedisPresence {
         change: &Change,
     ) -> Result<bool> {
         let (candidate, channel) = (Self::candidate(), self.keys.room_channel(room));
-        let (sequence, here) = (sequence.to_string(), change.here.len().to_string());
-        let most = NEWS_NAMES.to_string();
-        let mut args: Vec<&[u8]> = vec![
-            node.as_str().as_bytes(),
-            sequence.as_bytes(),
-            candidate.as_bytes(),
-            channel.as_bytes(),
-            most.as_bytes(),
-            if change.whole { b"whole" } else { b"change" },
-            here.as_bytes(),
-        ];
-        args.extend(change.here.iter().chain(&change.gone).map(|user| user.as_str().as_bytes()));
-        self.link.script(&script::PRESENCE_WRITE, &self.keys.presence(room), &args).await
+        let (sequence, most) = (sequence.to_string(), NEWS_NAMES.to_string());
+        let counts = [&change.here, &change.gone, &change.arrived].map(|users| users.len().to_string());
+        let kind = match change {
+            Change { whole: true, .. } => "whole",
+            Change { continues: true, .. } => "continues",
+            Change { .. } => "first",
+        };
+        let mut args = vec![node.as_str(), &sequence, &candidate, &channel, &most, kind];
+        args.extend(counts.iter().map(String::as_str));
+        let users = change.here.iter().chain(&change.gone).chain(&change.arrived);
+        args.extend(users.map(UserName::as_str).chain(change.former.iter().map(Incarnation::as_str)));
+        let args: Vec<&[u8]> = args.into_iter().map(str::as_bytes).collect();
+        // Users can leave a server that is out of memory.
+        let leaves = change.here.is_empty() && change.arrived.is_empty();
+        let script = if leaves { &script::PRESENCE_LEAVE } else { &script::PRESENCE_WRITE };
+        self.link.script(script, &self.keys.presence(room), &args).await
     }
 
     async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
@@ -76,8 +98,32 @@ impl Presence for RedisPresence {
         self.link.commands::<()>(commands).await.map(drop)
     }
 
-    async fn unindex(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
+    async fn close(&self, room: &RoomName, node: &Incarnation, sequence: u64) -> Result<()> {
+        let sequence = sequence.to_string();
+        let args = [node.as_str(), &sequence].map(str::as_bytes);
+        let closed: bool =
+            self.link.script(&script::PRESENCE_CLOSE, &self.keys.presence(room), &args).await?;
+        if !closed {
+            return Ok(());
+        }
+        // Last: where the first step failed, the sweeper still finds the room.
         self.link.command(cmd("SREM").arg(self.keys.node_rooms(node)).arg(room.as_str())).await
+    }
+
+    async fn sweep(&self, node: &Incarnation) -> Result<(usize, usize)> {
+        let rooms: Vec<String> = self.link.command(cmd("SMEMBERS").arg(self.keys.node_rooms(node))).await?;
+        let rooms: Vec<_> = rooms.into_iter().filter_map(|room| RoomName::try_from(room).ok()).collect();
+        let looked_through = rooms.len();
+        let facts = stream::iter(rooms)
+            .map(async |room| self.sweep_room(&room, node).await)
+            .buffer_unordered(SWEEPS_AT_ONCE)
+            .try_fold(0, async |sum, facts| Ok(sum + facts))
+            .await?;
+        Ok((looked_through, facts))
+    }
+
+    async fn forget(&self, node: &Incarnation) -> Result<()> {
+        self.link.command(cmd("DEL").arg(self.keys.node_rooms(node))).await
     }
 
     async fn read(&self, room: &RoomName, max_users: usize) -> Result<RoomState> {

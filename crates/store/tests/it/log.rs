@@ -280,5 +280,5 @@ pub(crate) async fn any_name_is_a_room(subject: Subject) {
     let mut expected = names.map(room).to_vec();
     expected.sort();
     assert_eq!(rooms, expected);
-    assert_eq!(there.nodes.sweep(&node).await.unwrap().facts, names.len());
+    assert_eq!(there.sweep(&node).await.unwrap().facts, names.len());
 }

@@ -66,20 +66,26 @@ contract! {
         users_come_in_pages
         many_users_come_in_pages
         rooms_come_in_pages
-        rooms_of_a_user;
+        rooms_of_a_user
+        an_arrival_is_told_to_nodes_where_the_user_was_before
+        a_write_that_continues_is_refused_by_a_store_that_lost_its_data
+        a_node_that_closed_a_room_left_no_field
+        a_new_incarnation_takes_over_without_a_leave;
     names:
         a_name_belongs_to_its_secret
         users_are_counted_once
         a_name_in_grace
         the_dead_hold_nothing
         a_former_owner_releases_nothing
-        claims_that_come_together;
+        claims_that_come_together
+        a_connection_elsewhere_ends_one_grace;
     nodes:
         a_lease_is_renewed_until_it_runs_out
         a_sweep_removes_what_the_dead_left
         two_sweepers_announce_once
         a_great_room_is_swept_in_steps
-        a_late_write_is_swept_the_second_time;
+        a_late_write_is_swept_the_second_time
+        a_former_incarnation_is_sealed_though_the_store_forgot_it;
     bus:
         only_subscribed_rooms_are_heard
         an_ephemeral_event_reaches_everybody

@@ -1,7 +1,7 @@
 //! The contract of names.
 
 use futures_util::stream::{self, StreamExt as _};
-use roomcast_store::{Claim, Incarnation, Secret};
+use roomcast_store::{Claim, Hold, Incarnation, Secret};
 
 use crate::subject::{Subject, user};
 
@@ -112,6 +112,8 @@ pub(crate) async fn a_former_owner_releases_nothing(subject: Subject) {
     assert_eq!(node.names.holders(&ann).await.unwrap(), in_order(&[&a]));
     let refused = node.names.claim(&ann, &former, &b, &[]).await.unwrap();
     assert_eq!(taken_by(refused), in_order(&[&a]), "neither released nor put into grace");
+    assert_eq!(node.names.online(std::slice::from_ref(&a)).await.unwrap(), 1, "and the sweeper finds it");
+    assert_eq!(node.names.sweep(&a).await.unwrap(), 1);
     node.names.release(&user("Nobody"), &former, &a).await.unwrap();
 }
 
@@ -164,4 +166,28 @@ pub(crate) async fn claims_that_come_together(subject: Subject) {
         "what was not got is not kept"
     );
     assert_eq!(node.names.online(&[a, b]).await.unwrap(), 200);
+}
+
+pub(crate) async fn a_connection_elsewhere_ends_one_grace(subject: Subject) {
+    let (node, [a, b, c]) = (subject.node().await, nodes());
+    let (ann, mine) = (user("Ann"), Secret::chosen("mine"));
+    let holders = async || {
+        let mut holders = node.names.holders(&ann).await.unwrap();
+        holders.sort();
+        holders
+    };
+    node.names.claim(&ann, &mine, &a, &[]).await.unwrap();
+    node.names.claim(&ann, &mine, &b, &[]).await.unwrap();
+    assert_eq!(holders().await, in_order(&[&a, &b]), "a living connection stays");
+    node.names.grace(&ann, &mine, &a).await.unwrap();
+    node.names.reclaim(&ann, &mine, &b, Hold::Live).await.unwrap();
+    assert_eq!(holders().await, in_order(&[&a, &b]), "nobody arrived");
+    node.names.claim(&ann, &mine, &b, &[]).await.unwrap();
+    assert_eq!(holders().await, in_order(&[&b]), "who dropped there came back here");
+    node.names.grace(&ann, &mine, &b).await.unwrap();
+    node.names.reclaim(&ann, &mine, &a, Hold::Grace).await.unwrap();
+    node.names.claim(&ann, &mine, &c, &[]).await.unwrap();
+    assert_eq!(holders().await.len(), 2, "one connection, one grace");
+    let other = Secret::chosen("other");
+    assert!(!taken_by(node.names.reclaim(&ann, &other, &a, Hold::Live).await.unwrap()).is_empty());
 }

@@ -83,7 +83,7 @@ pub(crate) async fn a_sweep_removes_what_the_dead_left(subject: Subject) {
     node.names.claim(&user("Bob"), &secret, &living, &[]).await.unwrap();
     node.names.release(&user("Cyd"), &secret, &dead).await.unwrap();
 
-    assert_eq!(node.nodes.sweep(&dead).await.unwrap(), Swept { rooms: 3, facts: 3, names: 2 });
+    assert_eq!(node.store.sweep(&dead).await.unwrap(), Swept { rooms: 3, facts: 3, names: 2 });
     assert_eq!(who(&node, &rooms[0]).await, ["Bob"]);
     assert!(who(&node, &rooms[1]).await.is_empty());
     until("the leaves are heard", async || {
@@ -97,9 +97,9 @@ pub(crate) async fn a_sweep_removes_what_the_dead_left(subject: Subject) {
     let claim = node.names.claim(&user("Ann"), &Secret::chosen("other"), &living, &[]).await.unwrap();
     assert_eq!(claim, Claim::Granted);
 
-    assert_eq!(node.nodes.sweep(&dead).await.unwrap(), Swept { rooms: 3, facts: 0, names: 0 });
-    node.nodes.forget(&dead).await.unwrap();
-    assert_eq!(node.nodes.sweep(&dead).await.unwrap(), Swept::default());
+    assert_eq!(node.store.sweep(&dead).await.unwrap(), Swept { rooms: 3, facts: 0, names: 0 });
+    node.forget(&dead).await.unwrap();
+    assert_eq!(node.store.sweep(&dead).await.unwrap(), Swept::default());
     assert_eq!(node.names.holders(&user("Ann")).await.unwrap(), [living]);
     silence().await;
     assert_eq!(node.heard.presence(&rooms[0]).len(), 2, "the second sweep announced nothing");
@@ -115,8 +115,8 @@ pub(crate) async fn two_sweepers_announce_once(subject: Subject) {
         one.presence.write(room, &dead, 1, &here(&["Ann", "Bob", "Cyd"])).await.unwrap();
     }
     let spawn = |node: &Node| {
-        let (nodes, dead) = (node.nodes.clone(), dead.clone());
-        subject.lifecycle.spawn("sweeper", async move { nodes.sweep(&dead).await.unwrap().facts })
+        let (store, dead) = (node.store.clone(), dead.clone());
+        subject.lifecycle.spawn("sweeper", async move { store.sweep(&dead).await.unwrap().facts })
     };
     let (first, second) = (spawn(&one), spawn(&two));
     assert_eq!(first.await.unwrap() + second.await.unwrap(), 60);
@@ -133,7 +133,7 @@ pub(crate) async fn a_great_room_is_swept_in_steps(subject: Subject) {
     node.presence.index(&room, &dead).await.unwrap();
     let here = (0..1_000).map(|number| user(&format!("user {number}"))).collect();
     node.presence.write(&room, &dead, 1, &Change { here, ..Change::default() }).await.unwrap();
-    assert_eq!(node.nodes.sweep(&dead).await.unwrap().facts, 1_000);
+    assert_eq!(node.store.sweep(&dead).await.unwrap().facts, 1_000);
     assert!(who(&node, &room).await.is_empty());
     until("the leaves are heard", async || node.heard.presence(&room).len() == 4).await;
     let counts: Vec<_> = node.heard.presence(&room).iter().map(|(count, _, _)| *count).collect();
@@ -146,11 +146,11 @@ pub(crate) async fn a_late_write_is_swept_the_second_time(subject: Subject) {
     node.bus.subscribe(&room).await.unwrap();
     node.presence.index(&room, &dead).await.unwrap();
     node.presence.write(&room, &dead, 5, &here(&["Ann"])).await.unwrap();
-    assert_eq!(node.nodes.sweep(&dead).await.unwrap().facts, 1);
+    assert_eq!(node.store.sweep(&dead).await.unwrap().facts, 1);
     // On its way while the node was sealed.
     node.presence.write(&room, &dead, 6, &here(&["Bob"])).await.unwrap();
     node.names.claim(&user("Bob"), &Secret::chosen("mine"), &dead, &[]).await.unwrap();
-    let swept = node.nodes.sweep(&dead).await.unwrap();
+    let swept = node.store.sweep(&dead).await.unwrap();
     assert_eq!(swept, Swept { rooms: 1, facts: 1, names: 1 });
     assert!(who(&node, &room).await.is_empty());
     assert!(node.names.holders(&user("Bob")).await.unwrap().is_empty());
@@ -158,10 +158,27 @@ pub(crate) async fn a_late_write_is_swept_the_second_time(subject: Subject) {
         node.heard.presence(&room).last() == Some(&(0, vec![], vec!["Bob".to_owned()]))
     })
     .await;
-    node.nodes.forget(&dead).await.unwrap();
+    node.forget(&dead).await.unwrap();
     let living = Incarnation::random();
     assert!(node.presence.write(&room, &living, 1, &here(&["Ann"])).await.unwrap());
     assert!(node.presence.write(&room, &living, 2, &gone(&["Ann"])).await.unwrap());
     let versions = node.presence.read(&room, 0).await.unwrap().version.number;
     assert_eq!(versions, 6, "the numbering went on");
+}
+
+pub(crate) async fn a_former_incarnation_is_sealed_though_the_store_forgot_it(subject: Subject) {
+    let (node, [former, unknown, next]) =
+        (subject.node().await, std::array::from_fn(|_| Incarnation::random()));
+    node.nodes.register(&former, &info("former"), LONG).await.unwrap();
+    node.nodes.register_after(&[former.clone(), unknown.clone()], &next, &info("next"), LONG).await.unwrap();
+    assert!(!node.nodes.renew(&former, LONG).await.unwrap(), "it ended");
+    assert!(node.nodes.renew(&next, LONG).await.unwrap());
+    let leases = node.nodes.list().await.unwrap();
+    assert_eq!(leases.iter().map(|lease| &lease.incarnation).collect::<Vec<_>>(), [&next]);
+    let mut sealed: Vec<_> =
+        node.nodes.seal_expired().await.unwrap().into_iter().map(|sealed| sealed.incarnation).collect();
+    sealed.sort();
+    let mut expected = vec![former, unknown];
+    expected.sort();
+    assert_eq!(sealed, expected);
 }

@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use roomcast_protocol::RoomName;
 use roomcast_store::{
     Claim, Connectivity, Health, Incarnation, NodeInfo, PublishRequest, Replay, Retention, Secret, Settings,
-    Store, StoreError, Unobserved,
+    Store, StoreError, Swept, Unobserved,
 };
 
 use crate::presence::{gone, here};
@@ -47,6 +47,44 @@ async fn a_wiped_server_begins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_server_is_full_nodes_live_and_users_leave() {
+    let server = Server::start(&[]).await;
+    let (node, room) = (connected(&Subject::at(&server.url())).await, room("full"));
+    let (by, dead, secret) = (Incarnation::random(), Incarnation::random(), Secret::chosen("mine"));
+    let (info, lease) = (
+        NodeInfo { name: "n".into(), version: "1".into(), peer: None, body_version: 1 },
+        Duration::from_millis(1_500),
+    );
+    node.nodes.register(&by, &info, lease).await.unwrap();
+    for (sequence, node_of) in [(1, &by), (2, &dead)] {
+        node.presence.index(&room, node_of).await.unwrap();
+        let users = [["Ann", "Bob"], ["Cyd", "Dan"]][usize::from(node_of == &dead)];
+        node.presence.write(&room, node_of, sequence, &here(&users)).await.unwrap();
+        for name in users {
+            node.names.claim(&user(name), &secret, node_of, &[]).await.unwrap();
+        }
+    }
+    node.nodes.register(&dead, &info, Duration::from_millis(1)).await.unwrap();
+    server.say::<()>("CONFIG SET maxmemory 1").await;
+    assert!(node.presence.write(&room, &by, 3, &here(&["Eve"])).await.is_err(), "the server is full");
+    let begun = Instant::now();
+    while begun.elapsed() < 2 * lease {
+        assert!(node.nodes.renew(&by, lease).await.unwrap(), "it is alive and can say so");
+        let sealed = node.nodes.seal_expired().await.unwrap();
+        assert!(sealed.iter().all(|sealed| sealed.incarnation == dead), "{sealed:?}");
+        tokio::time::sleep(lease / 5).await;
+    }
+    let next = Incarnation::random();
+    node.nodes.register(&next, &info, lease).await.unwrap();
+    assert_eq!(node.sweep(&dead).await.unwrap(), Swept { rooms: 1, facts: 2, names: 2 });
+    assert!(node.presence.write(&room, &by, 4, &gone(&["Ann"])).await.unwrap());
+    node.names.release(&user("Ann"), &secret, &by).await.unwrap();
+    assert!(node.names.holders(&user("Ann")).await.unwrap().is_empty());
+    let state = node.presence.read(&room, 10).await.unwrap();
+    assert_eq!(state.users.unwrap(), [user("Bob")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_uses_expires() {
     let server = Server::start(&[]).await;
     let (node, room) = (Subject::at(&server.url()).node().await, room("left"));
@@ -60,8 +98,8 @@ async fn what_nobody_uses_expires() {
     node.presence.write(&crate::subject::room("empty"), &dead, 1, &gone(&["Ann"])).await.unwrap();
     node.names.claim(&user("Ann"), &secret, &dead, &[]).await.unwrap();
     until("it is sealed", async || !node.nodes.seal_expired().await.unwrap().is_empty()).await;
-    node.nodes.sweep(&dead).await.unwrap();
-    node.nodes.forget(&dead).await.unwrap();
+    node.sweep(&dead).await.unwrap();
+    node.forget(&dead).await.unwrap();
     let mut expiring = Vec::new();
     for key in server.say::<Vec<String>>("KEYS *").await {
         let (kind, name) = key.rsplit_once(':').unwrap();

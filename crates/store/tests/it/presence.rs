@@ -253,6 +253,83 @@ pub(crate) async fn rooms_of_a_user(subject: Subject) {
     assert_eq!(of("Bob", &[b.clone(), a.clone()]).await, ["three", "two"]);
     assert!(of("Nobody", &[a.clone(), b]).await.is_empty());
     assert!(of("Ann", &[]).await.is_empty());
-    node.presence.unindex(&room("one"), &a).await.unwrap();
+    node.presence.close(&room("one"), &a, 1).await.unwrap();
     assert!(of("Ann", &[a]).await.is_empty());
+}
+
+/// News of returns, as (where, who).
+fn returned(node: &crate::subject::Node, room: &RoomName) -> Vec<(Incarnation, Vec<String>)> {
+    let returned = |news| match news {
+        BusEvent::Returned { node, users } => Some((node, sorted(&users))),
+        _ => None,
+    };
+    node.heard.of(room).into_iter().filter_map(returned).collect()
+}
+
+pub(crate) async fn an_arrival_is_told_to_nodes_where_the_user_was_before(subject: Subject) {
+    let (room, node) = (room("arrivals"), subject.node().await);
+    let (a, b) = (Incarnation::random(), Incarnation::random());
+    node.bus.subscribe(&room).await.unwrap();
+    let arrives = |names: &[&str]| Change { arrived: users(names), ..here(names) };
+    node.presence.write(&room, &a, 1, &arrives(&["Ann", "Bob"])).await.unwrap();
+    node.presence.write(&room, &b, 1, &arrives(&["Ann", "Cyd"])).await.unwrap();
+    node.presence
+        .write(&room, &b, 2, &Change { arrived: users(&["Ann"]), ..Change::default() })
+        .await
+        .unwrap();
+    node.presence.write(&room, &b, 3, &Change { whole: true, ..here(&["Ann", "Bob", "Cyd"]) }).await.unwrap();
+    node.presence
+        .write(&room, &a, 2, &Change { arrived: users(&["Nobody"]), ..gone(&["Bob"]) })
+        .await
+        .unwrap();
+    until("all is heard", async || returned(&node, &room).len() >= 2).await;
+    silence().await;
+    let expected = vec![(b.clone(), names(&["Ann"])), (b, names(&["Ann"]))];
+    assert_eq!(returned(&node, &room), expected, "neither who was nowhere else nor a whole write");
+}
+
+pub(crate) async fn a_write_that_continues_is_refused_by_a_store_that_lost_its_data(subject: Subject) {
+    let (room, node, by) = (room("continued"), subject.node().await, Incarnation::random());
+    let continues = Change { continues: true, ..here(&["Ann"]) };
+    assert!(!node.presence.write(&room, &by, 1, &continues).await.unwrap(), "it knows of no earlier write");
+    assert!(who(&node, &room).await.is_empty());
+    assert!(node.presence.write(&room, &by, 2, &Change { whole: true, ..here(&["Ann"]) }).await.unwrap());
+    assert!(node.presence.write(&room, &by, 3, &Change { continues: true, ..here(&["Bob"]) }).await.unwrap());
+    assert_eq!(who(&node, &room).await, ["Ann", "Bob"]);
+}
+
+pub(crate) async fn a_node_that_closed_a_room_left_no_field(subject: Subject) {
+    let (room, node, by) = (room("closed"), subject.node().await, Incarnation::random());
+    let other = Incarnation::random();
+    node.presence.index(&room, &by).await.unwrap();
+    node.presence.write(&room, &other, 1, &here(&["Bob"])).await.unwrap();
+    node.presence.write(&room, &by, 4, &here(&["Ann"])).await.unwrap();
+    node.presence.write(&room, &by, 5, &gone(&["Ann"])).await.unwrap();
+    // It opened the room again before this one was done.
+    node.presence.close(&room, &by, 4).await.unwrap();
+    let late = Change { continues: true, ..here(&["Ann"]) };
+    assert!(!node.presence.write(&room, &by, 5, &late).await.unwrap(), "an older write stays older");
+    node.presence.close(&room, &by, 6).await.unwrap();
+    assert!(
+        !node.presence.write(&room, &by, 5, &late).await.unwrap(),
+        "a late write finds nothing to continue"
+    );
+    assert_eq!(who(&node, &room).await, ["Bob"]);
+    assert_eq!(node.sweep(&by).await.unwrap().rooms, 0, "nothing is left to look through");
+}
+
+pub(crate) async fn a_new_incarnation_takes_over_without_a_leave(subject: Subject) {
+    let (room, node) = (room("taken over"), subject.node().await);
+    let (former, next) = (Incarnation::random(), Incarnation::random());
+    node.bus.subscribe(&room).await.unwrap();
+    node.presence.write(&room, &former, 1, &here(&["Ann", "Bob"])).await.unwrap();
+    let change = Change { whole: true, former: vec![former.clone()], ..here(&["Ann", "Cyd"]) };
+    assert!(node.presence.write(&room, &next, 2, &change).await.unwrap());
+    until("all is heard", async || node.heard.presence(&room).len() >= 2).await;
+    assert_eq!(node.heard.presence(&room)[1], (2, names(&["Cyd"]), names(&["Bob"])));
+    assert!(node.presence.write(&room, &next, 3, &gone(&["Ann"])).await.unwrap());
+    assert_eq!(who(&node, &room).await, ["Cyd"], "nothing of the former is left");
+    assert!(
+        !node.presence.write(&room, &former, 9, &Change { continues: true, ..here(&["Ann"]) }).await.unwrap()
+    );
 }

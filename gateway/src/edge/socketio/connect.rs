@@ -21,7 +21,7 @@ use super::transport::TransportHandle;
 
 use crate::chat::SignedIn;
 use crate::room::Departure;
-use crate::users::NotYours;
+use crate::users::ClaimError;
 
 /// A client that signed in and whose connect packet is being answered.
 struct Admission {
@@ -44,12 +44,12 @@ pub(super) fn mount(io: &SocketIo, context: &Arc<ClientContext>, namespace: &'st
                 socket.extensions.insert(Arc::new(Mutex::new(Some(Admission { signed_in, began }))));
                 Ok(())
             }
-            Err(NotYours::Refused(refusal)) => {
+            Err(ClaimError::Refused(refusal)) => {
                 admitting.chat.telemetry.connections.connect_refused(refusal.code, began.elapsed());
                 transport.connect_answered(&socket);
                 Err(refusal.code.name())
             }
-            Err(NotYours::Later) => {
+            Err(ClaimError::RetryLater) => {
                 // Stock clients do not try again after a refusal, but do when the transport goes.
                 let draining = admitting.lifecycle.soft().is_cancelled();
                 let code = if draining { Code::Draining } else { Code::Unavailable };
@@ -71,12 +71,12 @@ async fn sign_in(
     context: &ClientContext,
     socket: &SocketRef,
     auth: serde_json::Value,
-) -> Result<SignedIn, NotYours> {
+) -> Result<SignedIn, ClaimError> {
     if context.lifecycle.soft().is_cancelled() {
-        return Err(NotYours::Later);
+        return Err(ClaimError::RetryLater);
     }
     let auth = if socket.protocol() == ProtocolVersion::V4 { from_query(socket) } else { auth };
-    let auth = serde_json::from_value(auth).map_err(|error| NotYours::Refused(refusal(&error)))?;
+    let auth = serde_json::from_value(auth).map_err(|error| ClaimError::Refused(refusal(&error)))?;
     let signed_in = context.chat.sign_in(auth).await?;
     // Here and not where it is counted: the line belongs to the request, and bears its `trace_id`.
     tracing::debug!(transport = ?socket.transport_type(), "a client signed in");
@@ -101,6 +101,10 @@ fn begin(context: &ClientContext, socket: &SocketRef, namespace: &'static Namesp
     let transport = TransportHandle::of(socket, &context.sessions);
     let outbound = SocketOutbound::new(namespace, socket.clone(), transport.clone());
     let (connection, kind) = context.registry.add(name.user().clone(), Box::new(outbound.clone()));
+    if name.is_lost() {
+        // Before the connection could be found by its user's name, somebody else took that name.
+        connection.close("name_lost");
+    }
     connection.send_own(&welcome);
     context.chat.telemetry.connections.connected(kind, began.elapsed());
     socket.extensions.insert(Client::new(connection, outbound, name));

@@ -1,8 +1,15 @@
-//! Tests of `room/roster.rs`: users, writes and news in, what is told out.
+//! Tests of `room/roster.rs`, `writes.rs` and `view.rs`: users, outcomes of writes and news in, writes and what
+//! is told out.
+
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use roomcast_protocol::limits::MAX_LISTED_USERS;
+use roomcast_store::Change;
 
+use super::super::view::COALESCE;
+use super::super::writes::{PACE, RETRY};
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(15);
@@ -24,7 +31,30 @@ fn state(number: u64, names: &[&str]) -> RoomState {
 }
 
 fn roster(names: &[&str]) -> Roster {
-    Roster::begin(GRACE, state(1, names))
+    begin(state(1, names))
+}
+
+fn begin(state: RoomState) -> Roster {
+    Roster::begin(Stays::new(GRACE, None), state, Some(node("i")))
+}
+
+fn node(word: &str) -> Incarnation {
+    Incarnation::new(word)
+}
+
+/// The store's answer to what was written.
+impl Roster {
+    fn take(&mut self, now: Instant) {
+        self.wrote(WriteOutcome::Taken(node("i")), now);
+    }
+
+    fn fail(&mut self, now: Instant) {
+        self.wrote(WriteOutcome::Failed { under: node("i"), unknown: true }, now);
+    }
+
+    fn next_change(&mut self, now: Instant) -> Option<Change> {
+        self.next_write(now).map(|write| write.change)
+    }
 }
 
 fn differences(joined: &[&str], left: &[&str], count: usize) -> Option<Told> {
@@ -35,15 +65,15 @@ fn differences(joined: &[&str], left: &[&str], count: usize) -> Option<Told> {
 fn a_flock_is_written_in_two_writes() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
-    let first = roster.next_write(now).unwrap();
+    let first = roster.next_change(now).unwrap();
     assert_eq!(first.here, users(&["a"]));
     ["b", "c", "d"].iter().for_each(|name| roster.arrive(&user(name)));
     assert_eq!(roster.next_write(now), None, "one write of a room at a time");
-    roster.wrote(true, now);
+    roster.take(now);
     assert_eq!(roster.next_write(now), None, "those behind the first are gathered");
     assert_eq!(roster.deadline(), Some(now + PACE));
-    assert_eq!(roster.next_write(now + PACE).unwrap().here.len(), 3);
-    roster.wrote(true, now + PACE);
+    assert_eq!(roster.next_change(now + PACE).unwrap().here.len(), 3);
+    roster.take(now + PACE);
     assert_eq!((roster.next_write(now + 2 * PACE), roster.deadline()), (None, None));
 }
 
@@ -52,10 +82,10 @@ fn a_leave_takes_the_arrivals_that_are_gathered_with_it() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.wrote(true, now);
+    roster.take(now);
     roster.arrive(&user("b"));
     roster.depart(&user("a"), Departure::Left, now);
-    let change = roster.next_write(now).unwrap();
+    let change = roster.next_change(now).unwrap();
     assert_eq!((change.here, change.gone), (users(&["b"]), users(&["a"])));
 }
 
@@ -68,17 +98,24 @@ fn settle(roster: &mut Roster, now: Instant) {
     assert!(roster.deadline().is_none_or(|at| at > now), "due again at once");
 }
 
+/// Whether a write and a read are under way.
+fn is_waiting(roster: &mut Roster, later: Instant) -> bool {
+    roster.gap();
+    roster.writes.rewrite(&roster.stays);
+    roster.next_write(later).is_none() && !roster.wants_read(later)
+}
+
 #[test]
 fn a_write_that_failed_is_due_when_it_may_be_repeated_and_not_before() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
     let failed = now + 3 * PACE;
-    roster.wrote(false, failed);
+    roster.fail(failed);
     settle(&mut roster, failed);
     assert_eq!(roster.deadline(), Some(failed + RETRY));
     settle(&mut roster, failed + RETRY);
-    assert!(roster.writing.is_some() && roster.reading);
+    assert!(is_waiting(&mut roster, now + 100 * RETRY));
 }
 
 #[test]
@@ -88,11 +125,11 @@ fn nothing_is_due_while_its_answer_is_awaited() {
     settle(&mut roster, now);
     roster.arrive(&user("b"));
     settle(&mut roster, now);
-    assert!(roster.reading && roster.writing.is_some());
+    assert!(is_waiting(&mut roster, now + 100 * RETRY));
     roster.read(None, now);
     roster.gap();
     settle(&mut roster, now + RETRY);
-    assert!(roster.reading && roster.writing.is_some());
+    assert!(is_waiting(&mut roster, now + 100 * RETRY));
     assert_eq!(roster.deadline(), None);
 }
 
@@ -108,7 +145,14 @@ fn whatever_happens_nothing_is_due_twice() {
                 0 => roster.arrive(user),
                 1 => roster.depart(user, Departure::Left, now),
                 2 => roster.depart(user, Departure::Vanished, now),
-                3 => roster.wrote(random.random(), now),
+                3 if random.random() => roster.returned(&node("other"), std::slice::from_ref(user)),
+                3 => {
+                    if random.random() {
+                        roster.take(now)
+                    } else {
+                        roster.fail(now)
+                    }
+                }
                 4 => drop(roster.read(random.random::<bool>().then(|| state(1, &["a", "b"])), now)),
                 5 => roster.news(version(random.random_range(1..5)), 1, vec![user.clone()], Vec::new()),
                 6 => roster.rewrite(),
@@ -125,7 +169,7 @@ fn a_reload_is_silent_and_an_absence_is_not() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.wrote(true, now);
+    roster.take(now);
     roster.depart(&user("a"), Departure::Vanished, now);
     assert_eq!(roster.deadline(), Some(now + GRACE));
     roster.arrive(&user("a"));
@@ -133,9 +177,9 @@ fn a_reload_is_silent_and_an_absence_is_not() {
     assert_eq!(roster.next_write(now + GRACE), None, "the user came back in time");
     roster.depart(&user("a"), Departure::Vanished, now + GRACE);
     roster.expire(now + GRACE + GRACE);
-    assert_eq!(roster.next_write(now + GRACE + GRACE).unwrap().gone, users(&["a"]));
+    assert_eq!(roster.next_change(now + GRACE + GRACE).unwrap().gone, users(&["a"]));
     assert!(!roster.is_clear(), "the store has not heard yet");
-    roster.wrote(true, now);
+    roster.take(now);
     assert!(roster.is_clear());
 }
 
@@ -145,11 +189,11 @@ fn leaving_acts_at_once_but_only_with_the_last_connection() {
     roster.arrive(&user("a"));
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.wrote(true, now);
+    roster.take(now);
     roster.depart(&user("a"), Departure::Left, now);
     assert_eq!(roster.next_write(now), None);
     roster.depart(&user("a"), Departure::Left, now);
-    assert_eq!(roster.next_write(now).unwrap().gone, users(&["a"]));
+    assert_eq!(roster.next_change(now).unwrap().gone, users(&["a"]));
 }
 
 #[test]
@@ -157,10 +201,10 @@ fn a_write_of_unknown_outcome_is_followed_by_all_of_it() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.wrote(false, now);
-    assert_eq!(roster.online().users, users(&["a"]), "within the node presence goes on");
+    roster.fail(now);
+    assert_eq!(roster.give_list().users, users(&["a"]), "within the node presence goes on");
     assert_eq!(roster.next_write(now), None, "not at once");
-    let again = roster.next_write(now + RETRY).unwrap();
+    let again = roster.next_change(now + RETRY).unwrap();
     assert_eq!((again.whole, again.here), (true, users(&["a"])));
 }
 
@@ -213,8 +257,154 @@ fn news_during_a_read_is_applied_behind_it() {
 fn a_large_room_is_counted_and_not_listed() {
     let now = Instant::now();
     let count = MAX_LISTED_USERS + 1;
-    let mut roster = Roster::begin(GRACE, RoomState { version: version(1), count, users: None });
+    let mut roster = begin(RoomState { version: version(1), count, users: None });
     roster.news(version(2), count + 1, users(&["a"]), vec![]);
     assert_eq!(roster.tell(now), differences(&[], &[], count + 1));
-    assert_eq!(roster.online(), Online { count: count + 1, users: vec![] });
+    assert_eq!(roster.give_list(), Online { count: count + 1, users: vec![] });
+}
+
+#[test]
+fn a_member_who_was_given_a_list_in_between_is_told_what_was_cancelled() {
+    let (mut roster, now) = (roster(&["x"]), Instant::now());
+    roster.news(version(2), 2, users(&["o"]), vec![]);
+    roster.tell(now);
+    roster.news(version(3), 3, users(&["b"]), vec![]);
+    assert_eq!(roster.give_list().users, users(&["b", "o", "x"]));
+    roster.news(version(4), 2, vec![], users(&["b"]));
+    assert_eq!(roster.tell(now + COALESCE), differences(&[], &["b"], 2));
+    // Whoever is there already knows the one, whoever was given a list the other: both are told in the end.
+    roster.news(version(5), 3, users(&["b"]), vec![]);
+    roster.give_list();
+    roster.news(version(6), 2, vec![], users(&["b"]));
+    roster.news(version(7), 3, users(&["b"]), vec![]);
+    assert_eq!(roster.tell(now + 2 * COALESCE), differences(&["b"], &[], 3));
+    roster.news(version(8), 2, vec![], users(&["b"]));
+    roster.news(version(9), 3, users(&["b"]), vec![]);
+    assert_eq!(roster.tell(now + 3 * COALESCE), None, "nobody was given a list");
+}
+
+#[test]
+fn a_user_who_came_and_went_before_a_write_is_no_ghost() {
+    let (mut roster, now) = (roster(&[]), Instant::now());
+    roster.arrive(&user("a"));
+    assert_eq!(roster.give_list().users, users(&["a"]));
+    roster.depart(&user("a"), Departure::Left, now);
+    assert_eq!(roster.tell(now), differences(&[], &["a"], 0));
+}
+
+#[test]
+fn a_read_tells_what_was_not_told_yet() {
+    let (mut roster, now) = (roster(&["a", "x"]), Instant::now());
+    roster.news(version(2), 1, vec![], users(&["a"]));
+    roster.tell(now);
+    roster.news(version(3), 2, users(&["a"]), vec![]);
+    roster.gap();
+    assert!(roster.wants_read(now));
+    let told = roster.read(Some(state(3, &["a", "x"])), now);
+    assert_eq!(told, Some(Told::Snapshot(Online { count: 2, users: users(&["a", "x"]) })));
+    roster.gap();
+    assert!(roster.wants_read(now));
+    assert_eq!(roster.read(Some(state(3, &["a", "x"])), now), None, "nothing is new");
+}
+
+#[test]
+fn who_came_back_on_another_node_is_gone_from_here_at_once() {
+    let (mut roster, now) = (roster(&[]), Instant::now());
+    roster.arrive(&user("a"));
+    assert_eq!(roster.next_change(now).unwrap().arrived, users(&["a"]));
+    roster.take(now);
+    roster.depart(&user("a"), Departure::Vanished, now);
+    roster.returned(&node("i"), &users(&["a"]));
+    assert_eq!(roster.next_write(now), None, "its own arrival says nothing");
+    roster.returned(&node("other"), &users(&["a"]));
+    let change = roster.next_change(now).unwrap();
+    assert_eq!((change.gone, change.continues), (users(&["a"]), true));
+}
+
+#[test]
+fn only_a_new_connection_arrives() {
+    let (mut roster, now) = (roster(&[]), Instant::now());
+    roster.arrive(&user("a"));
+    roster.next_write(now);
+    roster.take(now);
+    roster.depart(&user("a"), Departure::Vanished, now);
+    roster.arrive(&user("a"));
+    assert_eq!(roster.next_write(now + PACE), None, "the return of one that dropped here");
+    roster.arrive(&user("a"));
+    let change = roster.next_change(now + PACE).unwrap();
+    assert_eq!((change.here, change.arrived), (vec![], users(&["a"])), "a second tab");
+    roster.fail(now + PACE);
+    let later = now + PACE + RETRY;
+    assert_eq!(
+        roster.next_change(later).unwrap(),
+        Change { whole: true, here: users(&["a"]), former: vec![node("i")], ..Change::default() }
+    );
+    roster.take(later);
+    assert_eq!(
+        roster.next_change(later + PACE).unwrap().arrived,
+        users(&["a"]),
+        "told once the facts are there"
+    );
+}
+
+#[test]
+fn a_new_incarnation_writes_all_and_drops_what_the_former_wrote() {
+    let (mut roster, now) = (roster(&[]), Instant::now());
+    roster.arrive(&user("a"));
+    let first = roster.next_write(now).unwrap();
+    assert_eq!(
+        first.clone().under(&node("j")),
+        None,
+        "it is right under the incarnation that indexed the room"
+    );
+    roster.take(now);
+    roster.rewrite();
+    let change = roster.next_write(now).unwrap().under(&node("j")).unwrap();
+    assert_eq!((change.whole, change.continues, change.former), (true, false, vec![node("i")]));
+    roster.wrote(WriteOutcome::Taken(node("j")), now);
+    assert_eq!(roster.authors(), [node("j")]);
+}
+
+#[test]
+fn a_refused_write_is_followed_by_all_of_it() {
+    let (mut roster, now) = (roster(&[]), Instant::now());
+    roster.arrive(&user("a"));
+    roster.next_write(now);
+    roster.take(now);
+    roster.arrive(&user("b"));
+    assert!(roster.next_change(now + PACE).unwrap().continues);
+    roster.wrote(WriteOutcome::Refused(node("i")), now + PACE);
+    let change = roster.next_write(now + PACE + RETRY).unwrap().under(&node("i")).unwrap();
+    assert_eq!((change.whole, change.continues, change.here), (true, false, users(&["a", "b"])));
+}
+
+#[test]
+fn a_room_is_closed_in_the_store_unless_a_write_may_still_be_done() {
+    let (mut roster, now) = (roster(&[]), Instant::now());
+    roster.arrive(&user("a"));
+    roster.next_write(now);
+    roster.take(now);
+    assert_eq!(roster.authors(), [node("i")]);
+    roster.rewrite();
+    roster.next_write(now);
+    roster.fail(now);
+    assert!(roster.authors().is_empty() && !roster.is_clear());
+}
+
+#[test]
+fn graces_that_end_while_the_store_is_away_are_no_leaves() {
+    let (mut roster, now) = (roster(&["a"]), Instant::now());
+    roster.arrive(&user("a"));
+    roster.next_write(now);
+    roster.take(now);
+    roster.depart(&user("a"), Departure::Vanished, now);
+    roster.expire(now + GRACE);
+    assert_eq!(roster.next_change(now + GRACE).unwrap().gone, users(&["a"]));
+    roster.fail(now + GRACE);
+    assert_eq!(roster.tell(now + GRACE), None, "the user may be on another node");
+    roster.pause(now + GRACE / 3);
+    let back = now + 3 * GRACE;
+    roster.resume(back);
+    roster.expire(back);
+    assert_eq!(roster.next_change(back).unwrap().here, users(&["a"]), "what was left of the grace is left");
 }

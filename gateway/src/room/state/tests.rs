@@ -13,7 +13,7 @@ fn user(name: &str) -> UserName {
 
 fn room() -> TestRoom {
     let pace = Pace { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
-    Room::new(RoomName::parse("r").unwrap(), pace)
+    Room::new(RoomName::parse("r").unwrap(), pace, None)
 }
 
 fn entering(id: ConnectionId, since: Option<(&str, u64)>) -> Entering<&'static str, u32> {
@@ -40,6 +40,14 @@ fn nobody() -> RoomState {
     RoomState { version: Version::default(), count: 0, users: Some(vec![]) }
 }
 
+fn indexed() -> Option<Incarnation> {
+    Some(Incarnation::new("i"))
+}
+
+fn taken() -> WriteOutcome {
+    WriteOutcome::Taken(Incarnation::new("i"))
+}
+
 fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
     let offsets =
         |messages: &[Arc<Message>]| messages.iter().map(|message| message.offset).collect::<Vec<_>>();
@@ -52,7 +60,8 @@ fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
         ),
         Effect::Deliver(message) => format!("deliver {}", message.offset),
         Effect::Refuse { ticket } => format!("refuse {ticket}"),
-        Effect::Write(change) => format!("write +{} -{}", change.here.len(), change.gone.len()),
+        Effect::Write(Write { change, .. }) => format!("write +{} -{}", change.here.len(), change.gone.len()),
+        Effect::Close { authors } => format!("close {authors:?}"),
         Effect::WakeAt(_) => "wake".into(),
         Effect::ReadAfter { position, .. } => format!("read after {}", position.offset),
         other => format!("{other:?}"),
@@ -64,8 +73,8 @@ fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
 fn open_room(now: Instant) -> TestRoom {
     let mut room = room();
     room.enter(entering(1, None), now);
-    room.opened(Some((opened(3, 1..=3), nobody())), now);
-    room.wrote(true, now);
+    room.opened(Some((opened(3, 1..=3), nobody(), indexed())), now);
+    room.wrote(taken(), now);
     room
 }
 
@@ -76,11 +85,12 @@ fn joins_wait_for_the_subscription_and_nothing_falls_between() {
     assert!(room.enter(entering(2, None), now).is_empty());
     assert!(room.news(BusEvent::Message(entry(3)), now).is_empty());
     assert!(room.news(BusEvent::Message(entry(4)), now).is_empty());
-    let effects = room.opened(Some((opened(3, 1..=3), nobody())), now);
+    let effects = room.opened(Some((opened(3, 1..=3), nobody(), indexed())), now);
     let admitted = |n| format!("admit {n} at 4 recovered false [1, 2, 3, 4]");
+    let told = r#"Tell(Differences { joined: ["ann"], left: [], count: 1 })"#;
     assert_eq!(
         show(&effects),
-        ["deliver 4".into(), admitted(1), admitted(2), "write +1 -0".into(), "wake".into()]
+        ["deliver 4".into(), admitted(1), admitted(2), "write +1 -0".into(), told.into(), "wake".into()]
     );
 }
 
@@ -101,7 +111,7 @@ fn what_was_read_for_a_join_is_continued_to_where_the_room_is_by_then() {
     let now = Instant::now();
     let mut room = room();
     room.enter(entering(1, None), now);
-    room.opened(Some((opened(200, 73..=200), nobody())), now);
+    room.opened(Some((opened(200, 73..=200), nobody(), indexed())), now);
     let late = entering(2, Some(("e", 10)));
     assert_eq!(show(&room.enter(late, now)), ["read after 10"]);
     room.news(BusEvent::Message(entry(201)), now);
@@ -124,9 +134,12 @@ fn a_room_that_cannot_be_opened_refuses_and_is_forgotten() {
 fn an_empty_room_lingers_then_closes_and_may_open_again() {
     let now = Instant::now();
     let mut room = open_room(now);
-    assert_eq!(show(&room.leave(1, Departure::Left, now)), ["Unseat(1)", "write +0 -1"]);
-    assert_eq!(show(&room.wrote(true, now)), ["wake"], "only once the store knows");
-    assert_eq!(show(&room.timer(now + LINGER)), ["Close"]);
+    assert_eq!(show(&room.leave(1, Departure::Left, now)), ["Unseat(1)", "write +0 -1", "wake"]);
+    room.timer(now + LINGER);
+    assert_eq!(room.state(), "live", "until the store knows");
+    let now = now + LINGER;
+    assert_eq!(show(&room.wrote(taken(), now)), ["wake"]);
+    assert_eq!(show(&room.timer(now + LINGER)), ["close [i]"]);
     assert!(room.enter(entering(2, None), now).is_empty());
     assert_eq!(show(&room.closed()), ["Open"]);
 }
@@ -145,7 +158,7 @@ fn a_user_in_grace_keeps_the_room_open() {
     let now = Instant::now();
     let mut room = open_room(now);
     assert_eq!(show(&room.leave(1, Departure::Vanished, now)), ["Unseat(1)", "wake"]);
-    assert!(!show(&room.timer(now + LINGER)).contains(&"Close".to_owned()));
+    assert!(!show(&room.timer(now + LINGER)).iter().any(|effect| effect.starts_with("close")));
     let later = now + Duration::from_secs(15);
-    assert_eq!(show(&room.timer(later)), ["write +0 -1"]);
+    assert_eq!(show(&room.timer(later))[0], "write +0 -1");
 }

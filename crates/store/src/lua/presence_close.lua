@@ -1,0 +1,11 @@
+-- A node closed a room: its sequence number goes.
+-- KEYS  1 users  2 facts  3 presence meta
+-- ARGV  1 incarnation  2 sequence
+-- Returns 1, or 0 where the node has written since (it opened the room again)
+local field = 's:' .. ARGV[1]
+local last = redis.call('HGET', KEYS[3], field)
+if last and tonumber(last) > tonumber(ARGV[2]) then
+  return 0
+end
+redis.call('HDEL', KEYS[3], field)
+return 1

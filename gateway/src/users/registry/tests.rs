@@ -1,0 +1,179 @@
+//! Tests of `users/registry.rs`: connections and answers of the store in, calls out.
+
+use super::*;
+
+const GRACE: Duration = Duration::from_secs(15);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ann() -> UserName {
+    UserName::parse("ann").unwrap()
+}
+
+fn node(word: &str) -> Incarnation {
+    Incarnation::new(word)
+}
+
+fn mine() -> Secret {
+    Secret::given("mine")
+}
+
+/// A registry with ann by one connection, as the store knows.
+fn registry() -> (Registry, u64, Instant) {
+    let mut registry = Registry::new(GRACE);
+    let stay = claim(&mut registry, &mine(), Ok(Claim::Granted)).stay.unwrap();
+    assert_eq!(registry.due(&ann(), &node("a")), None);
+    (registry, stay, Instant::now())
+}
+
+fn claim(registry: &mut Registry, secret: &Secret, answer: Result<Claim, StoreError>) -> Claimed {
+    registry.begin_claim(&ann(), secret, &node("a"));
+    registry.end_claim(&ann(), secret, &node("a"), &answer)
+}
+
+fn unknown() -> Result<Claim, StoreError> {
+    Err(StoreError::Unknown("played".into()))
+}
+
+/// Carries out what is due; answers what it was.
+fn sync(registry: &mut Registry, node: &Incarnation, outcome: Outcome) -> Option<Call> {
+    let call = registry.due(&ann(), node)?;
+    registry.done(&ann(), &call, node, outcome);
+    Some(call)
+}
+
+#[test]
+fn a_second_tab_asks_nobody_and_the_last_one_releases() {
+    let (mut registry, stay, now) = registry();
+    assert_eq!(registry.arrive_here(&ann(), &mine(), &node("a")), Some(stay));
+    assert_eq!(registry.arrive_here(&ann(), &Secret::given("other"), &node("a")), None);
+    registry.depart(&ann(), stay, Departure::Left, now);
+    assert_eq!(registry.due(&ann(), &node("a")), None);
+    registry.depart(&ann(), stay, Departure::Left, now);
+    assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(mine())));
+    assert_eq!(registry.due(&ann(), &node("a")), None);
+    assert!(registry.entries.is_empty() && registry.stale().is_empty());
+}
+
+#[test]
+fn a_release_that_failed_stays_due_until_the_store_took_it() {
+    let (mut registry, stay, now) = registry();
+    registry.depart(&ann(), stay, Departure::Left, now);
+    for _ in 0..3 {
+        assert_eq!(sync(&mut registry, &node("a"), Outcome::Failed), Some(Call::Release(mine())));
+        assert_eq!(registry.stale(), [ann()]);
+    }
+    assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(mine())));
+    assert_eq!(registry.due(&ann(), &node("a")), None);
+    assert!(registry.stale().is_empty());
+}
+
+#[test]
+fn a_grace_that_ended_while_the_store_did_not_answer_is_released_later() {
+    let (mut registry, stay, now) = registry();
+    registry.depart(&ann(), stay, Departure::Vanished, now);
+    assert_eq!(sync(&mut registry, &node("a"), Outcome::Failed), Some(Call::Grace(mine())));
+    registry.expire(now + GRACE);
+    assert_eq!(sync(&mut registry, &node("a"), Outcome::Failed), Some(Call::Release(mine())));
+    assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(mine())));
+    assert_eq!(registry.due(&ann(), &node("a")), None);
+}
+
+#[test]
+fn who_left_before_their_turn_is_not_claimed_anew() {
+    let (mut registry, stay, now) = registry();
+    registry.doubt_all();
+    assert_eq!(registry.stale(), [ann()]);
+    registry.depart(&ann(), stay, Departure::Left, now);
+    assert_eq!(registry.due(&ann(), &node("a")), Some(Call::Release(mine())));
+}
+
+#[test]
+fn what_is_here_is_claimed_under_every_new_incarnation() {
+    let (mut registry, stay, now) = registry();
+    let reclaim = |hold| Some(Call::Reclaim(mine(), hold));
+    assert_eq!(registry.arrive_here(&ann(), &mine(), &node("b")), None, "the store is asked first");
+    assert_eq!(sync(&mut registry, &node("b"), Outcome::Done), reclaim(Hold::Live));
+    assert_eq!(registry.due(&ann(), &node("b")), None);
+    registry.depart(&ann(), stay, Departure::Vanished, now);
+    assert_eq!(sync(&mut registry, &node("c"), Outcome::Done), reclaim(Hold::Grace));
+    registry.expire(now + GRACE);
+    assert_eq!(registry.due(&ann(), &node("d")), None, "what the former hold is swept with them");
+    assert!(registry.entries.is_empty());
+}
+
+#[test]
+fn who_lost_the_name_is_forgotten_and_has_no_grace() {
+    let (mut registry, stay, now) = registry();
+    let call = registry.due(&ann(), &node("b")).unwrap();
+    assert!(registry.done(&ann(), &call, &node("b"), Outcome::Taken), "their connections are to be cut");
+    assert!(!registry.is_current(&ann(), stay));
+    registry.depart(&ann(), stay, Departure::Vanished, now);
+    assert_eq!((registry.due(&ann(), &node("b")), registry.deadline()), (None, None));
+    assert_eq!(registry.arrive_here(&ann(), &mine(), &node("b")), None);
+    // Back again, it is another stay.
+    registry.begin_claim(&ann(), &mine(), &node("b"));
+    let next = registry.end_claim(&ann(), &mine(), &node("b"), &Ok(Claim::Granted)).stay.unwrap();
+    registry.depart(&ann(), stay, Departure::Left, now);
+    assert!(registry.is_current(&ann(), next) && registry.due(&ann(), &node("b")).is_none());
+}
+
+#[test]
+fn a_claim_whose_answer_was_lost_is_released() {
+    let mut registry = Registry::new(GRACE);
+    assert_eq!(claim(&mut registry, &mine(), unknown()), Claimed::default());
+    assert_eq!(registry.stale(), [ann()]);
+    assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(mine())));
+    assert_eq!(registry.due(&ann(), &node("a")), None);
+    assert!(registry.entries.is_empty());
+    claim(&mut registry, &mine(), Err(StoreError::Unavailable("nothing was done".into())));
+    assert_eq!(registry.due(&ann(), &node("a")), None);
+}
+
+#[test]
+fn a_rival_whose_answer_was_lost_is_released_and_the_owner_claimed_again() {
+    let (mut registry, stay, now) = registry();
+    let rival = Secret::chosen("rival");
+    registry.depart(&ann(), stay, Departure::Vanished, now);
+    sync(&mut registry, &node("a"), Outcome::Done);
+    claim(&mut registry, &rival, unknown());
+    assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(rival.clone())));
+    let call = registry.due(&ann(), &node("a"));
+    assert_eq!(call, Some(Call::Reclaim(mine(), Hold::Grace)));
+    assert!(
+        !registry.done(&ann(), &call.unwrap(), &node("a"), Outcome::Taken),
+        "in grace, there is nobody to cut"
+    );
+    let granted = claim(&mut registry, &rival, Ok(Claim::Granted));
+    assert!(granted.stay.is_some() && !granted.lost);
+}
+
+#[test]
+fn a_rival_who_gets_the_name_of_somebody_connected_is_a_loss() {
+    let (mut registry, stay, _) = registry();
+    let granted = claim(&mut registry, &Secret::chosen("rival"), Ok(Claim::Granted));
+    assert!(granted.lost && !registry.is_current(&ann(), stay));
+    assert_eq!(registry.stays.connections(&ann()), 1);
+}
+
+#[test]
+fn only_what_is_no_return_of_a_connection_here_may_be_one_from_elsewhere() {
+    let (mut registry, stay, now) = registry();
+    registry.depart(&ann(), stay, Departure::Vanished, now);
+    assert_eq!(registry.begin_claim(&ann(), &mine(), &node("a")), ClaimKind::Return);
+    assert_eq!(registry.begin_claim(&ann(), &Secret::chosen("rival"), &node("a")), ClaimKind::Arrival);
+    let bob = UserName::parse("bob").unwrap();
+    assert_eq!(registry.begin_claim(&bob, &mine(), &node("a")), ClaimKind::Arrival);
+}
+
+#[test]
+fn a_name_in_grace_waits_for_the_store() {
+    let (mut registry, stay, now) = registry();
+    registry.depart(&ann(), stay, Departure::Vanished, now);
+    sync(&mut registry, &node("a"), Outcome::Done);
+    registry.expire(now + GRACE);
+    assert_eq!(sync(&mut registry, &node("a"), Outcome::Failed), Some(Call::Release(mine())));
+    registry.pause(now + 10 * SECOND);
+    assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Reclaim(mine(), Hold::Grace)));
+    registry.resume(now + 60 * SECOND);
+    assert_eq!(registry.deadline(), Some(now + 65 * SECOND));
+}
