@@ -25,7 +25,7 @@ use crate::edge::{self, EdgeConfig, Routes};
 use crate::hub::{Event, Registry};
 use crate::node::Node;
 use crate::recovery::Recovery;
-use crate::room::{Pace, Rooms, Surroundings};
+use crate::room::{Pace, RoomDeps, Rooms};
 use crate::telemetry::{self, Telemetry};
 use crate::users::Users;
 
@@ -111,7 +111,7 @@ impl App {
         let users = Users::new(store.clone(), node.clone(), config.grace, on_name_lost);
         // Twice more before it would be too late.
         let pace = Pace { grace: config.grace, touch: config.store.retention.idle / 3 };
-        let around = Surroundings::new(
+        let room_deps = RoomDeps::new(
             store.clone(),
             node.clone(),
             telemetry.clone(),
@@ -119,7 +119,7 @@ impl App {
             pace,
             config.gather,
         );
-        rooms.start(unstarted, &around);
+        rooms.start(unstarted, &room_deps);
 
         look_up_at_scrapes(&metrics, &telemetry, &registry, (&store, &node, &readiness));
         let debug = Debug { rooms: rooms.clone(), registry: registry.clone(), store: store.clone() };

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::*;
 use crate::hub::{Batch, Connection, Event, Outbound, Registry, SendError};
-use crate::room::{Departure, Pace, Surroundings};
+use crate::room::{Departure, Pace, RoomDeps};
 use crate::telemetry::{TransportKind, Written};
 use crate::users::{ClaimError, Held};
 
@@ -58,14 +58,8 @@ impl Node {
         lifecycle.spawn("lease", node.clone().keep_lease(store.clone(), registered));
         standing.changed().await.unwrap();
         let pace = Pace { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
-        let deps = Surroundings::new(
-            store.clone(),
-            node.clone(),
-            telemetry.clone(),
-            lifecycle,
-            pace,
-            Duration::ZERO,
-        );
+        let deps =
+            RoomDeps::new(store.clone(), node.clone(), telemetry.clone(), lifecycle, pace, Duration::ZERO);
         rooms.start(unstarted, &deps);
         let users = Users::new(store.clone(), node.clone(), Duration::from_secs(15), Arc::new(|_| {}));
         let listed = Arc::from([room("general")]);

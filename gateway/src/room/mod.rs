@@ -1,44 +1,41 @@
 //! Rooms on this node. `Rooms` is the handle that `chat/` and the bus call; behind it a fixed number of workers,
 //! each owning the rooms that hash to it, turn what happens into effects (`state.rs`, pure) and carry them out
-//! (`worker.rs`): towards members through the hub, towards the store through tasks (`work.rs`).
+//! (`worker.rs`): towards members through the hub, towards the store through tasks (`store_tasks.rs`).
 
+mod command;
 mod figures;
 mod follower;
 mod roster;
 pub(crate) mod state;
+mod store_tasks;
 mod view;
-mod work;
 mod worker;
 mod writes;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use roomcast_ops::trace::{self, Trace};
+use roomcast_ops::trace;
 use roomcast_protocol::ack::Online;
-use roomcast_protocol::{Position, Refusal, RoomName, UserName};
+use roomcast_protocol::{Position, RoomName, UserName};
 use roomcast_store::{BusEvent, BusListener};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+use command::{Command, Gap, JoinResponder, PendingJoin};
 pub(crate) use figures::{Figures, Order, Page, Rank, first};
 #[cfg(test)]
 pub(crate) use roster::{Told, Write, WriteOutcome};
 use state::Entering;
 pub(crate) use state::{Entered, Pace};
-pub(crate) use work::Surroundings;
-use worker::{Command, Worker};
+pub(crate) use store_tasks::RoomDeps;
+use worker::Worker;
 
 use crate::hub::{Connection, ConnectionId, Fanout};
 pub(crate) use crate::users::stay::Departure;
 
 /// Commands that may wait for a worker; news beyond it is a gap, which heals.
 const QUEUE: usize = 8_192;
-
-/// Answers a join. Called by the room's worker in the step that makes the connection a member, so that nothing of
-/// the room overtakes the answer: it must not block.
-pub(crate) type JoinResponder = Box<dyn FnOnce(Result<Entered, Refusal>) + Send>;
 
 /// A connection's request to join a room.
 pub(crate) struct JoinRequest {
@@ -49,29 +46,9 @@ pub(crate) struct JoinRequest {
     pub(crate) respond: JoinResponder,
 }
 
-/// A join that waits for its answer, and the request it belongs to.
-struct PendingJoin {
-    respond: JoinResponder,
-    trace: Option<Trace>,
-}
-
 struct Shard {
     commands: mpsc::Sender<Command>,
     gap: Arc<Gap>,
-}
-
-/// Tells a worker that its queue was full, or that the bus was deaf.
-#[derive(Default)]
-struct Gap {
-    noted: AtomicBool,
-    wake: Notify,
-}
-
-impl Gap {
-    fn note(&self) {
-        self.noted.store(true, Ordering::Release);
-        self.wake.notify_one();
-    }
 }
 
 /// The rooms of this node.
@@ -95,12 +72,12 @@ impl Rooms {
     }
 
     /// Starts the workers.
-    pub(crate) fn start(&self, unstarted: Unstarted, around: &Surroundings) {
+    pub(crate) fn start(&self, unstarted: Unstarted, deps: &RoomDeps) {
         for ((receiver, gap), shard) in unstarted.0.into_iter().zip(self.0.iter()) {
-            let (fanout, runner) = Fanout::new(&around.telemetry);
-            let worker = Worker::new(receiver, gap, shard.commands.downgrade(), fanout, around.clone());
-            around.lifecycle.spawn_until_hard("rooms", worker.run());
-            around.lifecycle.spawn_until_hard("fanout", runner.run());
+            let (fanout, runner) = Fanout::new(&deps.telemetry);
+            let worker = Worker::new(receiver, gap, shard.commands.downgrade(), fanout, deps.clone());
+            deps.lifecycle.spawn_until_hard("rooms", worker.run());
+            deps.lifecycle.spawn_until_hard("fanout", runner.run());
         }
     }
 

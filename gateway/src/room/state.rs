@@ -93,7 +93,7 @@ pub(crate) enum Effect<C, T> {
 type Effects<C, T> = Vec<Effect<C, T>>;
 
 enum Phase<C, T> {
-    Opening { waiting: Vec<Entering<C, T>>, stash: Vec<BusEvent>, overflowed: bool },
+    Opening { waiting: Vec<Entering<C, T>>, asked: bool, stash: Vec<BusEvent>, overflowed: bool },
     Open(Box<Live>),
     Closing { waiting: Vec<Entering<C, T>> },
 }
@@ -128,7 +128,8 @@ pub(crate) struct Room<C, T> {
 impl<C, T> Room<C, T> {
     /// `away_since` is since when the store is away, where it is.
     pub(crate) fn new(name: RoomName, pace: Pace, away_since: Option<Instant>) -> Self {
-        let phase = Phase::Opening { waiting: Vec::new(), stash: Vec::new(), overflowed: false };
+        let phase =
+            Phase::Opening { waiting: Vec::new(), asked: false, stash: Vec::new(), overflowed: false };
         Self { name, pace, phase, members: HashMap::new(), woken_at: None, away_since }
     }
 
@@ -170,8 +171,9 @@ impl<C, T> Room<C, T> {
     pub(crate) fn enter(&mut self, entering: Entering<C, T>, now: Instant) -> Effects<C, T> {
         let mut effects = Vec::new();
         match &mut self.phase {
-            Phase::Opening { waiting, .. } => {
-                if waiting.is_empty() {
+            Phase::Opening { waiting, asked, .. } => {
+                // Once, also where those who waited left before it was open.
+                if !std::mem::replace(asked, true) {
                     effects.push(Effect::Open);
                 }
                 waiting.push(entering);
@@ -204,7 +206,7 @@ impl<C, T> Room<C, T> {
         opened: Option<(Opened, RoomState, Option<Incarnation>)>,
         now: Instant,
     ) -> Effects<C, T> {
-        let Phase::Opening { waiting, stash, overflowed } = &mut self.phase else { return Vec::new() };
+        let Phase::Opening { waiting, stash, overflowed, .. } = &mut self.phase else { return Vec::new() };
         let (waiting, stash) = (std::mem::take(waiting), std::mem::take(stash));
         let overflowed = *overflowed;
         let Some((opened, presence, indexed)) = opened else {
@@ -235,7 +237,7 @@ impl<C, T> Room<C, T> {
             return vec![Effect::Drop];
         }
         let waiting = std::mem::take(waiting);
-        self.phase = Phase::Opening { waiting, stash: Vec::new(), overflowed: false };
+        self.phase = Phase::Opening { waiting, asked: true, stash: Vec::new(), overflowed: false };
         vec![Effect::Open]
     }
 

@@ -1,6 +1,6 @@
 //! Owns the rooms of one shard: takes commands in order, lets `state.rs` decide, and carries out the
 //! effects: to members through the hub, at once where the room is quiet and in batches where it is busy;
-//! to the store through `work.rs` in tasks whose results come back as commands. Never waits for either.
+//! to the store through `store_tasks.rs` in tasks whose results come back as commands. Never waits for either.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -8,92 +8,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use roomcast_ops::trace::{self, Trace};
+use roomcast_ops::trace;
 use roomcast_protocol::ack::Online;
 use roomcast_protocol::server::{Presence, Resync, Snapshot, TypingChanged};
 use roomcast_protocol::{Code, Refusal, RoomName};
-use roomcast_store::{BusEvent, Incarnation, Opened, RoomState};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use super::command::{Command, Gap, PendingJoin};
 use super::figures::{Activity, Figures, Order, Page, Rank, first, milliseconds};
-use super::follower::{Follower, Healed};
-use super::roster::{Told, WriteOutcome};
-use super::state::{Effect, Entering, Past, Room};
-use super::work::Surroundings;
-use super::{Departure, Gap, PendingJoin};
-use crate::hub::{Batch, Connection, ConnectionId, Event, Fanout, Full, Members, Places};
+use super::follower::Follower;
+use super::roster::Told;
+use super::state::{Effect, Room};
+use super::store_tasks::RoomDeps;
+use crate::hub::{Batch, Connection, Event, Fanout, Full, Members, Places};
 
 /// How soon a batch that the fan-out had no place for is offered again.
 const FANOUT_RETRY: Duration = Duration::from_millis(1);
 
 type Effects = Vec<Effect<Arc<Connection>, PendingJoin>>;
-
-pub(super) enum Command {
-    Enter {
-        room: RoomName,
-        entering: Entering<Arc<Connection>, PendingJoin>,
-    },
-    Leave {
-        room: RoomName,
-        connection: ConnectionId,
-        how: Departure,
-        done: oneshot::Sender<()>,
-    },
-    Online {
-        room: RoomName,
-        reply: oneshot::Sender<Option<Online>>,
-    },
-    News {
-        room: RoomName,
-        news: BusEvent,
-    },
-    Rewrite,
-    /// The store is away since then, or back.
-    Away(Option<Instant>),
-    Figures {
-        page: Page,
-        reply: oneshot::Sender<Vec<(Rank, Figures)>>,
-    },
-    Opened {
-        room: RoomName,
-        opened: Option<(Opened, RoomState, Option<Incarnation>)>,
-        trace: Option<Trace>,
-    },
-    Closed {
-        room: RoomName,
-    },
-    Past {
-        room: RoomName,
-        entering: Entering<Arc<Connection>, PendingJoin>,
-        past: Past,
-    },
-    Healed {
-        room: RoomName,
-        healed: Healed,
-    },
-    Wrote {
-        room: RoomName,
-        outcome: WriteOutcome,
-    },
-    Presence {
-        room: RoomName,
-        state: Option<RoomState>,
-    },
-}
-
-impl Command {
-    /// The request that it belongs to: store, log lines and further messages follow from it.
-    fn trace(&self) -> Option<Trace> {
-        match self {
-            Self::Enter { entering, .. } | Self::Past { entering, .. } => entering.ticket.trace,
-            Self::News { news: BusEvent::Message(entry), .. } => {
-                entry.trace.as_ref().map(|origin| origin.trace())
-            }
-            Self::Opened { trace, .. } => *trace,
-            _ => None,
-        }
-    }
-}
 
 /// A room, its members, and what is on its way to them.
 struct RoomEntry {
@@ -143,7 +75,7 @@ pub(super) struct Worker {
     gap: Arc<Gap>,
     results: mpsc::WeakSender<Command>,
     fanout: Fanout,
-    around: Surroundings,
+    deps: RoomDeps,
     rooms: HashMap<RoomName, RoomEntry>,
     /// A batch waits until the fan-out has a place for it.
     fanout_full: bool,
@@ -158,10 +90,10 @@ impl Worker {
         gap: Arc<Gap>,
         results: mpsc::WeakSender<Command>,
         fanout: Fanout,
-        around: Surroundings,
+        deps: RoomDeps,
     ) -> Self {
         let (rooms, alarms) = (HashMap::new(), BinaryHeap::new());
-        Self { commands, gap, results, fanout, around, rooms, fanout_full: false, alarms, away_since: None }
+        Self { commands, gap, results, fanout, deps, rooms, fanout_full: false, alarms, away_since: None }
     }
 
     /// Runs until every handle is gone.
@@ -182,7 +114,7 @@ impl Worker {
                 () = until(alarm) => self.ring(),
             }
             if self.gap.noted.swap(false, Ordering::AcqRel) {
-                self.around.telemetry.rooms.gap();
+                self.deps.telemetry.rooms.gap();
                 self.each_room(Room::gap);
             }
         }
@@ -192,7 +124,7 @@ impl Worker {
         let now = Instant::now();
         match command {
             Command::Enter { room, entering } => {
-                let (pace, away_since) = (self.around.pace, self.away_since);
+                let (pace, away_since) = (self.deps.pace, self.away_since);
                 let entry = self.rooms.entry(room.clone()).or_insert_with(|| RoomEntry {
                     room: Room::new(room.clone(), pace, away_since),
                     members: Members::default(),
@@ -284,7 +216,7 @@ impl Worker {
                     self.change_members(room, |members| members.remove(client.id()));
                     self.flush(room, Places::Reserved);
                     (ticket.respond)(Ok(entered));
-                    self.around.telemetry.rooms.joined();
+                    self.deps.telemetry.rooms.joined();
                     self.change_members(room, |members| members.add(room, &client));
                 }
                 Effect::Unseat(client) => self.change_members(room, |members| members.remove(client)),
@@ -294,7 +226,7 @@ impl Worker {
                 }
                 Effect::Deliver(message) => self.push(room, Event::Message(message)),
                 Effect::Resync(epoch) => {
-                    self.around.telemetry.rooms.resync();
+                    self.deps.telemetry.rooms.resync();
                     self.push(room, Event::Resync(Resync { room: room.clone(), epoch }));
                 }
                 Effect::Tell(told) => self.push(room, presence_event(room, told)),
@@ -306,16 +238,16 @@ impl Worker {
                         self.fanout.send(&entry.members, batch, Places::Open).unwrap_or_default();
                     }
                 }
-                Effect::Open => self.around.open(results()),
-                Effect::Close { authors } => self.around.close(results(), authors),
+                Effect::Open => self.deps.open(results()),
+                Effect::Close { authors } => self.deps.close(results(), authors),
                 Effect::ReadAfter { entering, position } => {
-                    self.around.read_after(results(), entering, position);
+                    self.deps.read_after(results(), entering, position);
                 }
-                Effect::ReadNewest { entering } => self.around.read_newest(results(), entering),
-                Effect::Heal(position) => self.around.heal(results(), position),
-                Effect::Write(write) => self.around.write(results(), write),
-                Effect::ReadPresence => self.around.read_presence(results()),
-                Effect::Touch => self.around.touch(room.clone()),
+                Effect::ReadNewest { entering } => self.deps.read_newest(results(), entering),
+                Effect::Heal(position) => self.deps.heal(results(), position),
+                Effect::Write(write) => self.deps.write(results(), write),
+                Effect::ReadPresence => self.deps.read_presence(results()),
+                Effect::Touch => self.deps.touch(room.clone()),
                 Effect::WakeAt(at) => self.alarms.push(Reverse((at, Alarm::Timer, room.clone()))),
                 Effect::Drop => drop(self.rooms.remove(room)),
             }
@@ -349,7 +281,7 @@ impl Worker {
         if let Some(entry) = self.rooms.get_mut(room) {
             let before = entry.members.len();
             change(&mut entry.members);
-            self.around.telemetry.rooms.members_changed(before, entry.members.len());
+            self.deps.telemetry.rooms.members_changed(before, entry.members.len());
         }
     }
 
@@ -362,7 +294,7 @@ impl Worker {
     /// A quiet room is written at once; a hot one when its last write is long enough ago.
     fn flush_if_due(&mut self, room: &RoomName) {
         let Some(entry) = self.rooms.get_mut(room).filter(|entry| !entry.pending.is_empty()) else { return };
-        let due = entry.written_at.map(|at| at + self.around.gather).filter(|due| *due > Instant::now());
+        let due = entry.written_at.map(|at| at + self.deps.gather).filter(|due| *due > Instant::now());
         match due {
             None => self.flush(room, Places::Open),
             Some(due) => self.alarm_write(room, due),

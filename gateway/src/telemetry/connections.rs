@@ -7,7 +7,7 @@ use roomcast_ops::metrics::{CounterSet, GaugeSet, SECONDS};
 use roomcast_ops::{Metrics, MetricsError};
 use roomcast_protocol::{Code, event};
 
-use super::gauge;
+use super::numbers::gauge;
 
 /// How a client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod connections;
+mod numbers;
 mod rooms;
 mod wire;
 
@@ -64,14 +65,6 @@ impl Telemetry {
             cluster: Arc::new(cluster::Cluster::new(metrics)?),
         })))
     }
-}
-
-fn count(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
-}
-
-fn gauge(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use roomcast_ops::metrics::{CounterSet, SECONDS, SHORT_SECONDS};
 use roomcast_ops::{Metrics, MetricsError};
 
+use super::numbers::{count, gauge};
 use super::wire::Written;
-use super::{count, gauge};
 
 /// Bucket bounds for members of a room.
 const MEMBERS: &[f64] =

@@ -72,6 +72,7 @@ async fn a_fan_out_is_counted_once_with_its_sums() {
     let totals = FanoutTotals { members: 300, written: Written { writes: 290, frames: 580, bytes: 9_000 } };
     let stored = milliseconds(now.saturating_sub(Duration::from_secs(3)));
     telemetry.rooms.fanned_out(2, Some(stored), &totals, Duration::from_micros(40));
+    telemetry.wire.written(&totals.written);
     measured.has(&[
         ("roomcast_deliveries_total", 600.0),
         ("roomcast_writes_total", 290.0),

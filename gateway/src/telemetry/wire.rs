@@ -4,7 +4,7 @@
 use prometheus::{IntCounter, IntGauge};
 use roomcast_ops::{Metrics, MetricsError};
 
-use super::{count, gauge};
+use super::numbers::{count, gauge};
 
 pub(crate) struct Wire {
     received_bytes: IntCounter,

@@ -162,3 +162,11 @@ fn a_user_in_grace_keeps_the_room_open() {
     let later = now + Duration::from_secs(15);
     assert_eq!(show(&room.timer(later))[0], "write +0 -1");
 }
+
+#[test]
+fn a_room_is_opened_once_whoever_waits() {
+    let (mut room, now) = (room(), Instant::now());
+    assert_eq!(show(&room.enter(entering(1, None), now)), ["Open"]);
+    room.leave(1, Departure::Left, now);
+    assert!(room.enter(entering(2, None), now).is_empty());
+}

@@ -10,23 +10,22 @@ use roomcast_protocol::{Position, RoomName};
 use roomcast_store::{Incarnation, Replay, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::PendingJoin;
+use super::command::{Command, PendingJoin};
 use super::follower::{Healed, RECENT};
 use super::roster::{Write, WriteOutcome};
 use super::state::{Entering, Pace, Past};
-use super::worker::Command;
 use crate::hub::Connection;
 use crate::node::Node;
 use crate::telemetry::Telemetry;
 
 /// Requests of rooms to the store under way at once.
-const AT_ONCE: usize = 256;
+const MAX_REQUESTS: usize = 256;
 /// How long a heal waits for the store before it is tried again.
 const HEAL_RETRY: Duration = Duration::from_millis(200);
 
-/// What rooms stand on.
+/// What rooms need of their surroundings: the store, the node, telemetry.
 #[derive(Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct RoomDeps {
     pub(crate) store: Store,
     pub(crate) node: Node,
     pub(crate) telemetry: Telemetry,
@@ -34,12 +33,12 @@ pub(crate) struct Surroundings {
     pub(crate) pace: Pace,
     /// How long messages of a busy room are gathered.
     pub(crate) gather: Duration,
-    at_once: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 type Results = (mpsc::WeakSender<Command>, RoomName);
 
-impl Surroundings {
+impl RoomDeps {
     pub(crate) fn new(
         store: Store,
         node: Node,
@@ -48,19 +47,27 @@ impl Surroundings {
         pace: Pace,
         gather: Duration,
     ) -> Self {
-        Self { store, node, telemetry, lifecycle, pace, gather, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self {
+            store,
+            node,
+            telemetry,
+            lifecycle,
+            pace,
+            gather,
+            permits: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        }
     }
 
     fn spawn<F>(&self, what: &'static str, results: mpsc::WeakSender<Command>, work: F)
     where
         F: Future<Output = Command> + Send + 'static,
     {
-        let at_once = Arc::clone(&self.at_once);
+        let permits = Arc::clone(&self.permits);
         // What follows from a request belongs to it.
         let trace = trace::here();
         let task = async move {
             // The semaphore is never closed.
-            let permit = at_once.acquire().await;
+            let permit = permits.acquire().await;
             let command = match trace {
                 None => work.await,
                 Some(trace) => trace::within(trace, Box::pin(work)).await,
@@ -81,22 +88,22 @@ impl Surroundings {
 
     /// Subscribes, then reads where the room stands.
     pub(super) fn open(&self, (results, room): Results) {
-        let around = self.clone();
+        let deps = self.clone();
         self.spawn("room-open", results, async move {
             let opening = async {
-                around.store.bus.subscribe(&room).await?;
-                let opened = around.store.log.open(&room, RECENT).await?;
-                let indexed = around.node.current();
+                deps.store.bus.subscribe(&room).await?;
+                let opened = deps.store.log.open(&room, RECENT).await?;
+                let indexed = deps.node.current();
                 if let Some(node) = &indexed {
-                    around.store.presence.index(&room, node).await?;
+                    deps.store.presence.index(&room, node).await?;
                 }
-                let state = around.store.presence.read(&room, MAX_LISTED_USERS).await?;
+                let state = deps.store.presence.read(&room, MAX_LISTED_USERS).await?;
                 Ok::<_, StoreError>((opened, state, indexed))
             };
             let opened = match opening.await {
                 Ok(opened) => Some(opened),
                 Err(error) => {
-                    around.failed("open", &error);
+                    deps.failed("open", &error);
                     None
                 }
             };
@@ -106,18 +113,18 @@ impl Surroundings {
 
     /// Unsubscribes, and closes the room in the store under these incarnations.
     pub(super) fn close(&self, (results, room): Results, authors: Vec<Incarnation>) {
-        let around = self.clone();
+        let deps = self.clone();
         self.spawn("room-close", results, async move {
             let closing = async {
-                around.store.bus.unsubscribe(&room).await?;
+                deps.store.bus.unsubscribe(&room).await?;
                 for node in authors {
-                    around.store.presence.close(&room, &node, around.node.next_sequence()).await?;
+                    deps.store.presence.close(&room, &node, deps.node.next_sequence()).await?;
                 }
                 Ok::<_, StoreError>(())
             };
             if let Err(error) = closing.await {
                 // News of a room that nobody is in is dropped, and what stays indexed is swept with the incarnation.
-                around.failed("close", &error);
+                deps.failed("close", &error);
             }
             Command::Closed { room }
         });
@@ -130,12 +137,12 @@ impl Surroundings {
         entering: Entering<Arc<Connection>, PendingJoin>,
         position: Position,
     ) {
-        let around = self.clone();
+        let deps = self.clone();
         self.spawn("room-replay", results, async move {
-            let past = match around.store.log.since(&room, &position, MAX_REPLAY).await {
+            let past = match deps.store.log.since(&room, &position, MAX_REPLAY).await {
                 Ok(replay) => Past::After(replay),
                 Err(error) => {
-                    around.failed("replay", &error);
+                    deps.failed("replay", &error);
                     Past::Failed
                 }
             };
@@ -149,12 +156,12 @@ impl Surroundings {
         (results, room): Results,
         entering: Entering<Arc<Connection>, PendingJoin>,
     ) {
-        let around = self.clone();
+        let deps = self.clone();
         self.spawn("room-newest", results, async move {
-            let past = match around.store.log.before(&room, None, entering.limit).await {
+            let past = match deps.store.log.before(&room, None, entering.limit).await {
                 Ok(page) => Past::Newest(page.entries),
                 Err(error) => {
-                    around.failed("newest", &error);
+                    deps.failed("newest", &error);
                     Past::Failed
                 }
             };
@@ -164,32 +171,32 @@ impl Surroundings {
 
     /// Reads what the node missed, once for all its members.
     pub(super) fn heal(&self, (results, room): Results, position: Position) {
-        let around = self.clone();
+        let deps = self.clone();
         self.spawn("room-heal", results, async move {
             let healing = async {
-                match around.store.log.since(&room, &position, MAX_REPLAY).await? {
+                match deps.store.log.since(&room, &position, MAX_REPLAY).await? {
                     Replay::Whole(opened) => Ok(Healed::Whole(opened)),
-                    Replay::Lost(_) => around.store.log.open(&room, RECENT).await.map(Healed::Lost),
+                    Replay::Lost(_) => deps.store.log.open(&room, RECENT).await.map(Healed::Lost),
                 }
             };
             let healed = match healing.await {
                 Ok(healed) => healed,
                 Err(error) => {
-                    around.failed("heal", &error);
+                    deps.failed("heal", &error);
                     tokio::time::sleep(HEAL_RETRY).await;
                     Healed::Failed
                 }
             };
-            around.telemetry.rooms.healed(healed.outcome());
+            deps.telemetry.rooms.healed(healed.outcome());
             Command::Healed { room, healed }
         });
     }
 
     /// Writes this node's facts.
     pub(super) fn write(&self, (results, room): Results, write: Write) {
-        let around = self.clone();
+        let deps = self.clone();
         self.spawn("room-presence", results, async move {
-            let outcome = around.write_facts(&room, write).await;
+            let outcome = deps.write_facts(&room, write).await;
             Command::Wrote { room, outcome }
         });
     }
@@ -222,11 +229,11 @@ impl Surroundings {
 
     /// Puts off the room's expiry.
     pub(super) fn touch(&self, room: RoomName) {
-        let around = self.clone();
+        let deps = self.clone();
         let touching = async move {
-            if let Err(error) = around.store.log.touch(&room).await {
+            if let Err(error) = deps.store.log.touch(&room).await {
                 // There are two more turns before anything expires.
-                around.failed("touch", &error);
+                deps.failed("touch", &error);
             }
         };
         self.lifecycle.spawn_until_hard("room-touch", touching);
@@ -234,10 +241,10 @@ impl Surroundings {
 
     /// Reads who is in the room.
     pub(super) fn read_presence(&self, (results, room): Results) {
-        let around = self.clone();
+        let deps = self.clone();
         self.spawn("room-presence-read", results, async move {
-            let state = around.store.presence.read(&room, MAX_LISTED_USERS).await;
-            let state = state.inspect_err(|error| around.failed("presence read", error)).ok();
+            let state = deps.store.presence.read(&room, MAX_LISTED_USERS).await;
+            let state = state.inspect_err(|error| deps.failed("presence read", error)).ok();
             Command::Presence { room, state }
         });
     }

@@ -1,0 +1,110 @@
+//! What a room's worker is asked to do, and how it is told that something was missed. Sent by `mod.rs` (for clients and
+//! the bus) and by `store_tasks.rs` (results of its tasks); taken by `worker.rs`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use roomcast_ops::trace::Trace;
+use roomcast_protocol::ack::Online;
+use roomcast_protocol::{Refusal, RoomName};
+use roomcast_store::{BusEvent, Incarnation, Opened, RoomState};
+use tokio::sync::{Notify, oneshot};
+
+use super::figures::{Figures, Page, Rank};
+use super::follower::Healed;
+use super::roster::WriteOutcome;
+use super::state::{Entered, Entering, Past};
+use crate::hub::{Connection, ConnectionId};
+use crate::users::stay::Departure;
+
+/// Answers a join. Called by the room's worker in the step that makes the connection a member, so that nothing of
+/// the room overtakes the answer: it must not block.
+pub(crate) type JoinResponder = Box<dyn FnOnce(Result<Entered, Refusal>) + Send>;
+
+/// A join that waits for its answer, and the request it belongs to.
+pub(super) struct PendingJoin {
+    pub(super) respond: JoinResponder,
+    pub(super) trace: Option<Trace>,
+}
+
+pub(super) enum Command {
+    Enter {
+        room: RoomName,
+        entering: Entering<Arc<Connection>, PendingJoin>,
+    },
+    Leave {
+        room: RoomName,
+        connection: ConnectionId,
+        how: Departure,
+        done: oneshot::Sender<()>,
+    },
+    Online {
+        room: RoomName,
+        reply: oneshot::Sender<Option<Online>>,
+    },
+    News {
+        room: RoomName,
+        news: BusEvent,
+    },
+    Rewrite,
+    /// The store is away since then, or back.
+    Away(Option<Instant>),
+    Figures {
+        page: Page,
+        reply: oneshot::Sender<Vec<(Rank, Figures)>>,
+    },
+    Opened {
+        room: RoomName,
+        opened: Option<(Opened, RoomState, Option<Incarnation>)>,
+        trace: Option<Trace>,
+    },
+    Closed {
+        room: RoomName,
+    },
+    Past {
+        room: RoomName,
+        entering: Entering<Arc<Connection>, PendingJoin>,
+        past: Past,
+    },
+    Healed {
+        room: RoomName,
+        healed: Healed,
+    },
+    Wrote {
+        room: RoomName,
+        outcome: WriteOutcome,
+    },
+    Presence {
+        room: RoomName,
+        state: Option<RoomState>,
+    },
+}
+
+impl Command {
+    /// The request that it belongs to: store, log lines and further messages follow from it.
+    pub(super) fn trace(&self) -> Option<Trace> {
+        match self {
+            Self::Enter { entering, .. } | Self::Past { entering, .. } => entering.ticket.trace,
+            Self::News { news: BusEvent::Message(entry), .. } => {
+                entry.trace.as_ref().map(|origin| origin.trace())
+            }
+            Self::Opened { trace, .. } => *trace,
+            _ => None,
+        }
+    }
+}
+
+/// Signals to a worker that events may have been missed: its queue was full, or the bus was interrupted.
+#[derive(Default)]
+pub(super) struct Gap {
+    pub(super) noted: AtomicBool,
+    pub(super) wake: Notify,
+}
+
+impl Gap {
+    pub(super) fn note(&self) {
+        self.noted.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+}
