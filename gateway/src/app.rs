@@ -153,8 +153,7 @@ impl App {
         let leasing = node.clone().keep_lease(store.clone(), registered);
         background(lifecycle, "lease", drained.clone(), leasing);
         background(lifecycle, "names", lifecycle.soft(), users.clone().keep_in_sync());
-        let (health, readiness_of) = (store.health.clone(), readiness.clone());
-        let recovery = Recovery { health, node, users, rooms, readiness: readiness_of };
+        let recovery = Recovery { health: store.health, node, users, rooms, readiness: readiness.clone() };
         background(lifecycle, "recovery", lifecycle.soft(), recovery.run());
         let routes = edge::routes(EdgeConfig {
             chat,

@@ -6,9 +6,31 @@
 //! Histories have joins, leaves, drops and returns on either node, second tabs, rivals for a name, frozen nodes
 //! that lose their lease, a store that is away or wiped, calls that fail, whose answer is lost, or that are done
 //! late, and news that is lost. A failure names its seed.
+//!
+//! What fails when a rule is taken back, each tried:
+//!
+//! | rule | what fails |
+//! |---|---|
+//! | differences cancel only where no list was given in between (`room/view.rs`, `flip`) | what a client shows, once it is quiet |
+//! | a read tells what was not told yet (`view.rs`, `read`) | the same |
+//! | a registration seals the former incarnations (`node.rs`, `succeed`) | the store and who is there: facts and names of nobody's |
+//! | a release that failed stays due (`users/registry.rs`, `done`) | the store and who is there: `held` by nobody |
+//! | who lost a name is forgotten (`registry.rs`, `done`) | two owners of a name |
+//! | an arrival ends a grace elsewhere, in rooms (`room/roster.rs`, `returned`) | a leave acts at once |
+//! | the same for names (the store's `claim`) | the name is free for a rival |
+//! | a leave says nothing of other graces (`users/stay.rs`, `depart`) | a tab that leaves says nothing of another's grace |
+//! | a closed room leaves no field (`room/state.rs`, `settle`) | the store and who is there: `sequence`, `room` |
+//! | graces stand still (`stay.rs`, `pause`) | graces stand still while the store is away |
+//!
+//! Without three rules the model does not fail: a whole write drops what former incarnations wrote, writes that
+//! continue unknown ones are refused, and a claim anew looks again who is here. What they prevent heals here by the
+//! sweep or by the next call; tests of the store (`a_new_incarnation_takes_over_without_a_leave`,
+//! `a_write_that_continues_is_refused_…`) and of the registry hold them, and so it is for a full server
+//! (`while_the_server_is_full_…`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -28,7 +50,7 @@ use crate::room::{Departure, Pace, Told, Write, WriteOutcome};
 use crate::users::registry::{Call, ClaimKind, Outcome, Registry};
 
 const HISTORIES: u64 = 10_000;
-const STEPS: usize = 30;
+const STEPS: usize = 25;
 const LEASE: Duration = Duration::from_secs(15);
 const GRACE: Duration = Duration::from_secs(10);
 const RENEW_EVERY: Duration = Duration::from_secs(4);
@@ -846,15 +868,16 @@ impl World {
         self.disconnect(back, Departure::Vanished);
         self.pass(3 * SECOND / 2).await;
         let moved = self.enter(1, &guest, 0, &name).await;
-        self.pass(2 * SECOND).await;
+        self.pass(3 * SECOND / 2).await;
         assert_eq!(self.seen_leaving(observers, &guest), 0, "a move is silent");
         self.disconnect(moved, Departure::Left);
-        self.pass(5 * SECOND).await;
+        self.pass(4 * SECOND).await;
         assert_eq!(
             self.seen_leaving(observers, &guest),
             2,
             "a leave acts at once, wherever the user was before"
         );
+        // The grace that began on the first node would not have ended yet.
         let rival = self.enter(0, &guest, 8, &name).await;
         self.pass(SECOND).await;
         self.disconnect(rival, Departure::Left);
@@ -921,7 +944,7 @@ async fn history(seed: u64) {
     }
     world.calm_down().await;
     world.check("once it is quiet").await;
-    if seed % 8 == 0 {
+    if seed.is_multiple_of(8) {
         world.exact = true;
         world.promises().await;
         world.exact = false;
@@ -931,11 +954,12 @@ async fn history(seed: u64) {
 }
 
 /// Names the seed of a history that fails.
-struct Seed(u64);
+struct Seed<'a>(u64, &'a AtomicBool);
 
-impl Drop for Seed {
+impl Drop for Seed<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            self.1.store(true, Ordering::Relaxed);
             eprintln!("the history of seed {} failed; run it alone with PRESENCE_MODEL_SEED", self.0);
         }
     }
@@ -943,13 +967,16 @@ impl Drop for Seed {
 
 #[test]
 fn what_members_show_is_who_is_there_whatever_happened() {
-    let only: Option<u64> = std::env::var("PRESENCE_MODEL_SEED").ok().map(|seed| seed.parse().unwrap());
-    let threads = 2;
-    let run = |first: u64| {
+    let only: Option<u64> = option_env!("PRESENCE_MODEL_SEED").map(|seed| seed.parse().unwrap());
+    let (threads, failed) = (2, AtomicBool::new(false));
+    let run = &|first: u64| {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         for seed in (first..HISTORIES).step_by(threads).filter(|seed| only.is_none_or(|only| only == *seed)) {
-            let _seed = Seed(seed);
+            if failed.load(Ordering::Relaxed) {
+                return;
+            }
+            let _seed = Seed(seed, &failed);
             runtime.block_on(history(seed));
         }
     };

@@ -264,7 +264,7 @@ impl Registry {
     pub(crate) fn pause(&mut self, since: Instant) {
         let entries = &self.entries;
         let given_back =
-            self.stays.pause(since, |user| !entries.get(user).is_some_and(|entry| entry.owner.is_some()));
+            self.stays.pause(since, |user| entries.get(user).is_none_or(|entry| entry.owner.is_none()));
         self.stale.extend(given_back);
     }
 

@@ -352,11 +352,7 @@ fn a_new_incarnation_writes_all_and_drops_what_the_former_wrote() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     let first = roster.next_write(now).unwrap();
-    assert_eq!(
-        first.clone().under(&node("j")),
-        None,
-        "it is right under the incarnation that indexed the room"
-    );
+    assert_eq!(first.under(&node("j")), None, "it is right under the incarnation that indexed the room");
     roster.take(now);
     roster.rewrite();
     let change = roster.next_write(now).unwrap().under(&node("j")).unwrap();

@@ -20,14 +20,14 @@ fn mine() -> Secret {
 /// A registry with ann by one connection, as the store knows.
 fn registry() -> (Registry, u64, Instant) {
     let mut registry = Registry::new(GRACE);
-    let stay = claim(&mut registry, &mine(), Ok(Claim::Granted)).stay.unwrap();
+    let stay = claim(&mut registry, &mine(), &Ok(Claim::Granted)).stay.unwrap();
     assert_eq!(registry.due(&ann(), &node("a")), None);
     (registry, stay, Instant::now())
 }
 
-fn claim(registry: &mut Registry, secret: &Secret, answer: Result<Claim, StoreError>) -> Claimed {
+fn claim(registry: &mut Registry, secret: &Secret, answer: &Result<Claim, StoreError>) -> Claimed {
     registry.begin_claim(&ann(), secret, &node("a"));
-    registry.end_claim(&ann(), secret, &node("a"), &answer)
+    registry.end_claim(&ann(), secret, &node("a"), answer)
 }
 
 fn unknown() -> Result<Claim, StoreError> {
@@ -120,12 +120,12 @@ fn who_lost_the_name_is_forgotten_and_has_no_grace() {
 #[test]
 fn a_claim_whose_answer_was_lost_is_released() {
     let mut registry = Registry::new(GRACE);
-    assert_eq!(claim(&mut registry, &mine(), unknown()), Claimed::default());
+    assert_eq!(claim(&mut registry, &mine(), &unknown()), Claimed::default());
     assert_eq!(registry.stale(), [ann()]);
     assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(mine())));
     assert_eq!(registry.due(&ann(), &node("a")), None);
     assert!(registry.entries.is_empty());
-    claim(&mut registry, &mine(), Err(StoreError::Unavailable("nothing was done".into())));
+    claim(&mut registry, &mine(), &Err(StoreError::Unavailable("nothing was done".into())));
     assert_eq!(registry.due(&ann(), &node("a")), None);
 }
 
@@ -135,7 +135,7 @@ fn a_rival_whose_answer_was_lost_is_released_and_the_owner_claimed_again() {
     let rival = Secret::chosen("rival");
     registry.depart(&ann(), stay, Departure::Vanished, now);
     sync(&mut registry, &node("a"), Outcome::Done);
-    claim(&mut registry, &rival, unknown());
+    claim(&mut registry, &rival, &unknown());
     assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(rival.clone())));
     let call = registry.due(&ann(), &node("a"));
     assert_eq!(call, Some(Call::Reclaim(mine(), Hold::Grace)));
@@ -143,14 +143,14 @@ fn a_rival_whose_answer_was_lost_is_released_and_the_owner_claimed_again() {
         !registry.done(&ann(), &call.unwrap(), &node("a"), Outcome::Taken),
         "in grace, there is nobody to cut"
     );
-    let granted = claim(&mut registry, &rival, Ok(Claim::Granted));
+    let granted = claim(&mut registry, &rival, &Ok(Claim::Granted));
     assert!(granted.stay.is_some() && !granted.lost);
 }
 
 #[test]
 fn a_rival_who_gets_the_name_of_somebody_connected_is_a_loss() {
     let (mut registry, stay, _) = registry();
-    let granted = claim(&mut registry, &Secret::chosen("rival"), Ok(Claim::Granted));
+    let granted = claim(&mut registry, &Secret::chosen("rival"), &Ok(Claim::Granted));
     assert!(granted.lost && !registry.is_current(&ann(), stay));
     assert_eq!(registry.stays.connections(&ann()), 1);
 }
