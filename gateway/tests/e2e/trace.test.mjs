@@ -105,7 +105,7 @@ story('one message is one trace, on every gateway', { timeout: 60_000 }, async (
     const publishes = named(spans, 'publish');
     assert.deepEqual(publishes.map((span) => span.attributes['error.type']).sort(), ['unknown', undefined]);
     const connects = new Set(named(receiver.spans(), 'connect').map((span) => span.traceId));
-    const ids = logged(a, 'a client was let in').map((let_in) => let_in.trace_id);
+    const ids = logged(a, 'a client signed in').map((let_in) => let_in.trace_id);
     assert.ok(ids.length > 0 && ids.every((id) => connects.has(id)), `${ids} of ${[...connects]}`);
   });
 
@@ -160,7 +160,7 @@ story('a ratio of nothing sends nothing, and log lines have ids all the same', {
   for (const member of members) await member.join(room);
   const { offset } = await members[0].send(room, 'hi');
   for (const member of members) await member.has(room, offset);
-  const ids = gateways.flatMap((gateway) => logged(gateway, 'a client was let in').map((line) => line.trace_id));
+  const ids = gateways.flatMap((gateway) => logged(gateway, 'a client signed in').map((line) => line.trace_id));
   assert.equal(ids.length, 3);
   assert.ok(new Set(ids).size === 3 && ids.every((id) => ID.test(id)), `${ids}`);
   for (const gateway of gateways) await gateway.stop();
