@@ -25,7 +25,7 @@ use crate::edge::{self, EdgeConfig, Routes};
 use crate::hub::{Event, Registry};
 use crate::node::Node;
 use crate::recovery::Recovery;
-use crate::room::{Pace, RoomDeps, Rooms};
+use crate::room::{RoomDeps, RoomTiming, Rooms};
 use crate::telemetry::{self, Telemetry};
 use crate::users::Users;
 
@@ -87,7 +87,7 @@ impl App {
             .context(format!("listen on {} for operators", config.admin))?;
 
         let workers = std::thread::available_parallelism().map_or(2, usize::from) * 2;
-        let (rooms, unstarted) = Rooms::new(workers);
+        let (rooms, queues) = Rooms::new(workers);
         let sink = Arc::new(rooms.clone());
         let store_lifecycle = Lifecycle::new();
         let store = match &config.redis {
@@ -110,16 +110,16 @@ impl App {
         let on_name_lost = Arc::new(move |user: &UserName| connections.close_user(user, "name_lost"));
         let users = Users::new(store.clone(), node.clone(), config.grace, on_name_lost);
         // Twice more before it would be too late.
-        let pace = Pace { grace: config.grace, touch: config.store.retention.idle / 3 };
+        let timing = RoomTiming { grace: config.grace, touch: config.store.retention.idle / 3 };
         let room_deps = RoomDeps::new(
             store.clone(),
             node.clone(),
             telemetry.clone(),
             store_lifecycle.clone(),
-            pace,
+            timing,
             config.gather,
         );
-        rooms.start(unstarted, &room_deps);
+        rooms.start(queues, &room_deps);
 
         look_up_at_scrapes(&metrics, &telemetry, &registry, (&store, &node, &readiness));
         let debug = Debug { rooms: rooms.clone(), registry: registry.clone(), store: store.clone() };

@@ -166,9 +166,9 @@ impl Node {
         Ok(())
     }
 
-    fn answered(&self, begun: Instant, reborn: bool) {
+    fn answered(&self, begun: Instant, new_incarnation: bool) {
         self.0.standing.send_modify(|standing| {
-            standing.lives += u64::from(reborn);
+            standing.lives += u64::from(new_incarnation);
             standing.renewed_at = Some(begun);
             standing.away_since = None;
         });

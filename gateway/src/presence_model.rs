@@ -19,7 +19,7 @@
 //! | an arrival ends a grace elsewhere, in rooms (`room/roster.rs`, `returned`) | a leave acts at once |
 //! | the same for names (the store's `claim`) | the name is free for a rival |
 //! | a leave says nothing of other graces (`users/stay.rs`, `depart`) | a tab that leaves says nothing of another's grace |
-//! | a closed room leaves no field (`room/state.rs`, `settle`) | the store and who is there: `sequence`, `room` |
+//! | a closed room leaves no field (`room/state.rs`, `advance`) | the store and who is there: `sequence`, `room` |
 //! | graces stand still (`stay.rs`, `pause`) | graces stand still while the store is away |
 //!
 //! Without three rules the model does not fail: a whole write drops what former incarnations wrote, writes that
@@ -45,8 +45,8 @@ use roomcast_store::{
 };
 
 use crate::node::Life;
-use crate::room::state::{Effect, Entering, Room};
-use crate::room::{Departure, Pace, Told, Write, WriteOutcome};
+use crate::room::state::{Effect, JoinAttempt, Room};
+use crate::room::{Departure, PresenceUpdate, RoomTiming, Write, WriteOutcome};
 use crate::users::registry::{Call, ClaimKind, Outcome, Registry};
 
 const HISTORIES: u64 = 10_000;
@@ -65,8 +65,8 @@ type Effects = Vec<Effect<ClientId, ClientId>>;
 struct Inbox(Mutex<VecDeque<(RoomName, BusEvent)>>);
 
 impl BusListener for Inbox {
-    fn on_event(&self, room: &RoomName, news: BusEvent) {
-        self.0.lock().push_back((room.clone(), news));
+    fn on_event(&self, room: &RoomName, event: BusEvent) {
+        self.0.lock().push_back((room.clone(), event));
     }
 
     fn on_gap(&self, _: Option<&RoomName>) {}
@@ -93,7 +93,7 @@ enum Work {
     State(Option<RoomState>),
 }
 
-struct Hall {
+struct RoomEntry {
     room: Room<ClientId, ClientId>,
     wake_at: Option<Instant>,
 }
@@ -106,7 +106,7 @@ struct Node {
     registry: Registry,
     /// Calls for names that are done, with their outcomes, which the node does not know yet.
     busy: BTreeMap<UserName, (Call, Incarnation, Outcome)>,
-    halls: HashMap<RoomName, Hall>,
+    entries: HashMap<RoomName, RoomEntry>,
     work: VecDeque<(RoomName, Work)>,
     renew_at: Instant,
     renewed_at: Option<Instant>,
@@ -174,7 +174,7 @@ impl Node {
             sequence: 0,
             registry: Registry::new(GRACE),
             busy: BTreeMap::new(),
-            halls: HashMap::new(),
+            entries: HashMap::new(),
             work: VecDeque::new(),
             renew_at: now,
             renewed_at: None,
@@ -269,7 +269,7 @@ impl World {
             self.clients.iter().filter(|(_, client)| client.node == node && client.user == *user).collect();
         losers.retain(|(_, client)| !self.nodes[node].registry.is_current(user, client.stay));
         let losers: Vec<_> = losers.into_iter().map(|(id, _)| *id).collect();
-        losers.into_iter().for_each(|id| self.disconnect(id, Departure::Vanished));
+        losers.into_iter().for_each(|id| self.disconnect(id, Departure::Dropped));
     }
 
     /// What `Users::sync_locked` does.
@@ -360,12 +360,12 @@ impl World {
         let (node, user) = (client.node, client.user.clone());
         client.rooms.entry(name.clone()).or_default();
         let away = self.nodes[node].away.then_some(self.nodes[node].renewed_at).flatten();
-        let pace = Pace { grace: GRACE, touch: Duration::from_secs(3_600) };
-        let fresh = || Hall { room: Room::new(name.clone(), pace, away), wake_at: None };
-        let hall = self.nodes[node].halls.entry(name.clone()).or_insert_with(fresh);
-        let entering = Entering { id, client: id, user, since: None, limit: 0, ticket: id };
-        let effects = hall.room.enter(entering, now);
-        self.carry_out(node, name, effects);
+        let timing = RoomTiming { grace: GRACE, touch: Duration::from_secs(3_600) };
+        let fresh = || RoomEntry { room: Room::new(name.clone(), timing, away), wake_at: None };
+        let entry = self.nodes[node].entries.entry(name.clone()).or_insert_with(fresh);
+        let attempt = JoinAttempt { id, client: id, user, since: None, limit: 0, pending: id };
+        let effects = entry.room.enter(attempt, now);
+        self.apply_effects(node, name, effects);
     }
 
     fn leave(&mut self, id: ClientId, name: &RoomName, how: Departure) {
@@ -382,36 +382,36 @@ impl World {
         name: &RoomName,
         act: impl FnOnce(&mut Room<ClientId, ClientId>) -> Effects,
     ) {
-        if let Some(hall) = self.nodes[node].halls.get_mut(name) {
-            let effects = act(&mut hall.room);
-            self.carry_out(node, name, effects);
+        if let Some(entry) = self.nodes[node].entries.get_mut(name) {
+            let effects = act(&mut entry.room);
+            self.apply_effects(node, name, effects);
         }
     }
 
     fn each_room(&mut self, node: usize, act: impl Fn(&mut Room<ClientId, ClientId>) -> Effects) {
-        let mut names: Vec<_> = self.nodes[node].halls.keys().cloned().collect();
+        let mut names: Vec<_> = self.nodes[node].entries.keys().cloned().collect();
         names.sort();
         names.iter().for_each(|name| self.with(node, name, &act));
     }
 
-    fn carry_out(&mut self, node: usize, name: &RoomName, effects: Effects) {
+    fn apply_effects(&mut self, node: usize, name: &RoomName, effects: Effects) {
         for effect in effects {
             let work = match effect {
-                Effect::Admit { client, entered, .. } => {
+                Effect::AddMember { client, joined, .. } => {
                     if let Some(shown) =
                         self.clients.get_mut(&client).and_then(|client| client.rooms.get_mut(name))
                     {
-                        *shown = Some(Shown::of(entered.online));
+                        *shown = Some(Shown::of(joined.online));
                     }
                     continue;
                 }
-                Effect::Refuse { ticket } => {
-                    if let Some(client) = self.clients.get_mut(&ticket) {
+                Effect::RefuseJoin { pending } => {
+                    if let Some(client) = self.clients.get_mut(&pending) {
                         client.rooms.remove(name);
                     }
                     continue;
                 }
-                Effect::Tell(told) => {
+                Effect::SendPresence(told) => {
                     for client in self.clients.values_mut().filter(|client| client.node == node) {
                         if let Some(Some(shown)) = client.rooms.get_mut(name) {
                             client.seen_leaving.extend(shown.fold(&told));
@@ -420,13 +420,13 @@ impl World {
                     continue;
                 }
                 Effect::WakeAt(at) => {
-                    if let Some(hall) = self.nodes[node].halls.get_mut(name) {
-                        hall.wake_at = Some(hall.wake_at.map_or(at, |other| other.min(at)));
+                    if let Some(entry) = self.nodes[node].entries.get_mut(name) {
+                        entry.wake_at = Some(entry.wake_at.map_or(at, |other| other.min(at)));
                     }
                     continue;
                 }
                 Effect::Drop => {
-                    self.nodes[node].halls.remove(name);
+                    self.nodes[node].entries.remove(name);
                     continue;
                 }
                 Effect::Open => Work::Open,
@@ -531,7 +531,7 @@ impl World {
     /// What `node.rs` and `recovery.rs` do.
     async fn renew(&mut self, node: usize) {
         let (begun, store) = (self.now, self.nodes[node].store.clone());
-        let (mut answered, mut reborn) = (false, false);
+        let (mut answered, mut new_incarnation) = (false, false);
         let mut current = self.nodes[node].life.current(begun);
         if let Some(by) = &current {
             let fate = self.fate();
@@ -550,7 +550,7 @@ impl World {
                 store.nodes.register_after(&former, &next, &info, LEASE).await.unwrap();
             }
             answered = fate == Fate::Done;
-            reborn = answered;
+            new_incarnation = answered;
             if answered {
                 self.nodes[node].life.registered(begun + LEASE);
             }
@@ -571,7 +571,7 @@ impl World {
             self.nodes[node].registry.resume(begun);
             self.each_room(node, |room| room.resume(begun));
         }
-        if reborn || std::mem::take(&mut self.nodes[node].reconnected) {
+        if new_incarnation || std::mem::take(&mut self.nodes[node].reconnected) {
             self.nodes[node].registry.doubt_all();
             self.each_room(node, |room| room.rewrite(begun));
         }
@@ -612,12 +612,12 @@ impl World {
                 self.work(node, name, work).await;
             }
         }
-        let mut due: Vec<_> = self.nodes[node].halls.iter_mut().collect();
-        due.retain(|(_, hall)| hall.wake_at.is_some_and(|at| at <= now));
+        let mut due: Vec<_> = self.nodes[node].entries.iter_mut().collect();
+        due.retain(|(_, entry)| entry.wake_at.is_some_and(|at| at <= now));
         let mut due: Vec<RoomName> = due
             .into_iter()
-            .map(|(name, hall)| {
-                hall.wake_at = None;
+            .map(|(name, entry)| {
+                entry.wake_at = None;
                 name.clone()
             })
             .collect();
@@ -640,7 +640,7 @@ impl World {
                 self.nodes[node].missed_news = true;
                 continue;
             }
-            self.with(node, &name, |room| room.news(news, now));
+            self.with(node, &name, |room| room.on_bus_event(news, now));
         }
     }
 
@@ -691,7 +691,7 @@ impl World {
         self.swept.clear();
         for node in &mut self.nodes {
             node.store = self.memory.node(node.inbox.clone());
-            for name in node.halls.keys() {
+            for name in node.entries.keys() {
                 node.store.bus.subscribe(name).await.unwrap();
             }
         }
@@ -745,7 +745,7 @@ impl World {
             }
             63..80 => {
                 if let Some(id) = self.some_client() {
-                    self.disconnect(id, Departure::Vanished);
+                    self.disconnect(id, Departure::Dropped);
                 }
             }
             80..83 => {
@@ -852,7 +852,7 @@ impl World {
         let first = self.enter(0, &guest, 0, &name).await;
         let second = self.enter(0, &guest, 0, &name).await;
         self.pass(5 * SECOND).await;
-        self.disconnect(first, Departure::Vanished);
+        self.disconnect(first, Departure::Dropped);
         self.pass(SECOND).await;
         self.disconnect(second, Departure::Left);
         self.pass(5 * SECOND).await;
@@ -865,7 +865,7 @@ impl World {
         );
 
         // A connection drops, comes back on the other node, and leaves.
-        self.disconnect(back, Departure::Vanished);
+        self.disconnect(back, Departure::Dropped);
         self.pass(3 * SECOND / 2).await;
         let moved = self.enter(1, &guest, 0, &name).await;
         self.pass(3 * SECOND / 2).await;
@@ -887,7 +887,7 @@ impl World {
         let id = self.enter(0, &guest, 0, &name).await;
         self.pass(5 * SECOND).await;
         let seen = self.seen_leaving(observers, &guest);
-        self.disconnect(id, Departure::Vanished);
+        self.disconnect(id, Departure::Dropped);
         self.pass(GRACE / 2).await;
         self.set_store(true);
         self.pass(GRACE).await;
@@ -918,15 +918,15 @@ impl Shown {
     }
 
     /// Answers who left.
-    fn fold(&mut self, told: &Told) -> Vec<UserName> {
+    fn fold(&mut self, told: &PresenceUpdate) -> Vec<UserName> {
         match told {
-            Told::Snapshot(online) => {
+            PresenceUpdate::Snapshot(online) => {
                 let next = Self::of(online.clone());
                 let left = self.users.difference(&next.users).cloned().collect();
                 *self = next;
                 left
             }
-            Told::Differences { joined, left, count } => {
+            PresenceUpdate::Differences { joined, left, count } => {
                 self.count = *count;
                 self.users.extend(joined.iter().cloned());
                 let shown = left.iter().filter(|user| self.users.remove(*user));

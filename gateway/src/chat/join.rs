@@ -26,9 +26,9 @@ impl Chat {
         let Join { room, since, .. } = join;
         trace::note("roomcast.room", || room.to_string());
         let (done, answered) = oneshot::channel();
-        let respond = Box::new(move |entered: Result<_, Refusal>| {
-            let refused = entered.is_err();
-            respond(entered.map(Reply::Joined));
+        let respond = Box::new(move |joined: Result<_, Refusal>| {
+            let refused = joined.is_err();
+            respond(joined.map(Reply::Joined));
             // The connection's own task may have ended.
             done.send(refused).unwrap_or_default();
         });

@@ -3,11 +3,11 @@
 use roomcast_protocol::ack::{HistoryPage, Left, RoomsPage, Sent, UsersPage};
 use serde_json::value::RawValue;
 
-use crate::room::Entered;
+use crate::room::JoinedRoom;
 
 /// A reply to a command that was carried out.
 pub(crate) enum Reply {
-    Joined(Entered),
+    Joined(JoinedRoom),
     Left(Left),
     Sent(Sent),
     History(HistoryPage<Box<RawValue>>),

@@ -9,12 +9,12 @@ use roomcast_store::Secret;
 use super::Chat;
 use super::limits::{check_resume, random_word};
 use crate::hub::Event;
-use crate::users::{ClaimError, Held};
+use crate::users::{ClaimError, NameHold};
 
 /// Somebody who has a name.
 pub(crate) struct SignedIn {
     /// The hold on the name, for one connection.
-    pub(crate) name: Held,
+    pub(crate) name: NameHold,
     /// The first event of the connection.
     pub(crate) welcome: Event,
 }

@@ -16,16 +16,16 @@ use tokio::sync::{Notify, oneshot};
 
 use super::*;
 use crate::hub::{Batch, Connection, Event, Outbound, Registry, SendError};
-use crate::room::{Departure, Pace, RoomDeps};
+use crate::room::{Departure, RoomDeps, RoomTiming};
 use crate::telemetry::{TransportKind, Written};
-use crate::users::{ClaimError, Held};
+use crate::users::{ClaimError, NameHold};
 
 /// A node with nothing on it.
 struct Node {
     chat: Chat,
     registry: Registry,
-    /// Held until the test ends.
-    names: Mutex<Vec<Held>>,
+    /// NameHold until the test ends.
+    names: Mutex<Vec<NameHold>>,
 }
 
 /// What a device was sent, in order: events as short words.
@@ -49,7 +49,7 @@ struct Person {
 impl Node {
     async fn start() -> Self {
         let telemetry = Telemetry::new(&Metrics::new("test").unwrap()).unwrap();
-        let (rooms, unstarted) = Rooms::new(2);
+        let (rooms, queues) = Rooms::new(2);
         let store = Store::in_memory(&Settings::default(), Arc::new(rooms.clone()));
         let node = crate::node::Node::new("node".into(), Duration::from_secs(15), None);
         let lifecycle = Lifecycle::new();
@@ -57,10 +57,10 @@ impl Node {
         let mut standing = node.standing();
         lifecycle.spawn("lease", node.clone().keep_lease(store.clone(), registered));
         standing.changed().await.unwrap();
-        let pace = Pace { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
+        let timing = RoomTiming { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
         let deps =
-            RoomDeps::new(store.clone(), node.clone(), telemetry.clone(), lifecycle, pace, Duration::ZERO);
-        rooms.start(unstarted, &deps);
+            RoomDeps::new(store.clone(), node.clone(), telemetry.clone(), lifecycle, timing, Duration::ZERO);
+        rooms.start(queues, &deps);
         let users = Users::new(store.clone(), node.clone(), Duration::from_secs(15), Arc::new(|_| {}));
         let listed = Arc::from([room("general")]);
         let registry = Registry::new(telemetry.clone());
@@ -71,7 +71,7 @@ impl Node {
         }
     }
 
-    async fn sign_in(&self, name: &str, resume: &str) -> Result<(Person, Held), ClaimError> {
+    async fn sign_in(&self, name: &str, resume: &str) -> Result<(Person, NameHold), ClaimError> {
         let auth = ConnectAuth { username: user(name), resume: Some(resume.into()) };
         let SignedIn { name, welcome } = self.chat.sign_in(auth).await?;
         let received = Arc::<Received>::default();
@@ -96,10 +96,15 @@ impl Node {
         reply.await.unwrap()
     }
 
-    async fn join(&self, person: &Person, name: &str, since: Option<Position>) -> Result<Entered, Refusal> {
+    async fn join(
+        &self,
+        person: &Person,
+        name: &str,
+        since: Option<Position>,
+    ) -> Result<JoinedRoom, Refusal> {
         let join = Join { room: room(name), since, limit: None };
         match self.execute(person, Command::Join(join)).await? {
-            Reply::Joined(entered) => Ok(entered),
+            Reply::Joined(joined) => Ok(joined),
             _ => panic!("a join has another answer"),
         }
     }
@@ -117,7 +122,7 @@ impl Node {
     }
 }
 
-use crate::room::Entered;
+use crate::room::JoinedRoom;
 
 impl Received {
     /// Waits until the last events are these.
@@ -211,7 +216,7 @@ async fn who_returns_gets_what_they_missed_and_who_left_gets_nothing() {
     let node = Node::start().await;
     let (ann, ben) = (node.person("ann").await, node.person("ben").await);
     node.join(&ann, "r", None).await.unwrap();
-    let entered = node.join(&ben, "r", None).await.unwrap();
+    let joined = node.join(&ben, "r", None).await.unwrap();
     node.send(&ann, "one", None).await.unwrap();
     ben.received.ends_with(&["message 1"]).await;
     node.execute(&ben, Command::Leave(Leave { room: room("r") })).await.unwrap();
@@ -219,7 +224,7 @@ async fn who_returns_gets_what_they_missed_and_who_left_gets_nothing() {
     ann.received.ends_with(&["message 2"]).await;
     assert_eq!(node.code(&ben, Command::Leave(Leave { room: room("r") })).await, Code::NotJoined);
     assert!(!ben.received.events.lock().contains(&"message 2".to_owned()));
-    let back = node.join(&ben, "r", Some(entered.position)).await.unwrap();
+    let back = node.join(&ben, "r", Some(joined.position)).await.unwrap();
     assert_eq!((back.recovered, back.messages.len(), back.position.offset), (true, 2, 2));
 }
 

@@ -14,13 +14,13 @@ use tokio::sync::{Notify, oneshot};
 use super::figures::{Figures, Page, Rank};
 use super::follower::Healed;
 use super::roster::WriteOutcome;
-use super::state::{Entered, Entering, Past};
+use super::state::{JoinAttempt, JoinedRoom, LogRead};
 use crate::hub::{Connection, ConnectionId};
 use crate::users::stay::Departure;
 
 /// Answers a join. Called by the room's worker in the step that makes the connection a member, so that nothing of
 /// the room overtakes the answer: it must not block.
-pub(crate) type JoinResponder = Box<dyn FnOnce(Result<Entered, Refusal>) + Send>;
+pub(crate) type JoinResponder = Box<dyn FnOnce(Result<JoinedRoom, Refusal>) + Send>;
 
 /// A join that waits for its answer, and the request it belongs to.
 pub(super) struct PendingJoin {
@@ -29,9 +29,9 @@ pub(super) struct PendingJoin {
 }
 
 pub(super) enum Command {
-    Enter {
+    Join {
         room: RoomName,
-        entering: Entering<Arc<Connection>, PendingJoin>,
+        attempt: JoinAttempt<Arc<Connection>, PendingJoin>,
     },
     Leave {
         room: RoomName,
@@ -43,9 +43,9 @@ pub(super) enum Command {
         room: RoomName,
         reply: oneshot::Sender<Option<Online>>,
     },
-    News {
+    BusEvent {
         room: RoomName,
-        news: BusEvent,
+        event: BusEvent,
     },
     Rewrite,
     /// The store is away since then, or back.
@@ -62,10 +62,10 @@ pub(super) enum Command {
     Closed {
         room: RoomName,
     },
-    Past {
+    LogRead {
         room: RoomName,
-        entering: Entering<Arc<Connection>, PendingJoin>,
-        past: Past,
+        attempt: JoinAttempt<Arc<Connection>, PendingJoin>,
+        read: LogRead,
     },
     Healed {
         room: RoomName,
@@ -85,8 +85,8 @@ impl Command {
     /// The request that it belongs to: store, log lines and further messages follow from it.
     pub(super) fn trace(&self) -> Option<Trace> {
         match self {
-            Self::Enter { entering, .. } | Self::Past { entering, .. } => entering.ticket.trace,
-            Self::News { news: BusEvent::Message(entry), .. } => {
+            Self::Join { attempt, .. } | Self::LogRead { attempt, .. } => attempt.pending.trace,
+            Self::BusEvent { event: BusEvent::Message(entry), .. } => {
                 entry.trace.as_ref().map(|origin| origin.trace())
             }
             Self::Opened { trace, .. } => *trace,

@@ -25,9 +25,9 @@ use tokio::sync::{mpsc, oneshot};
 use command::{Command, Gap, JoinResponder, PendingJoin};
 pub(crate) use figures::{Figures, Order, Page, Rank, first};
 #[cfg(test)]
-pub(crate) use roster::{Told, Write, WriteOutcome};
-use state::Entering;
-pub(crate) use state::{Entered, Pace};
+pub(crate) use roster::{PresenceUpdate, Write, WriteOutcome};
+use state::JoinAttempt;
+pub(crate) use state::{JoinedRoom, RoomTiming};
 pub(crate) use store_tasks::RoomDeps;
 use worker::Worker;
 
@@ -56,11 +56,11 @@ struct Shard {
 pub(crate) struct Rooms(Arc<[Shard]>);
 
 /// The other ends of the queues, until [`Rooms::start`].
-pub(crate) struct Unstarted(Vec<(mpsc::Receiver<Command>, Arc<Gap>)>);
+pub(crate) struct WorkerQueues(Vec<(mpsc::Receiver<Command>, Arc<Gap>)>);
 
 impl Rooms {
     /// Queues for so many workers. They are there before the store, whose sink they are.
-    pub(crate) fn new(workers: usize) -> (Self, Unstarted) {
+    pub(crate) fn new(workers: usize) -> (Self, WorkerQueues) {
         let (shards, ends) = (0..workers.max(1))
             .map(|_| {
                 let (commands, receiver) = mpsc::channel(QUEUE);
@@ -68,12 +68,12 @@ impl Rooms {
                 (Shard { commands, gap: Arc::clone(&gap) }, (receiver, gap))
             })
             .unzip::<_, _, Vec<_>, Vec<_>>();
-        (Self(shards.into()), Unstarted(ends))
+        (Self(shards.into()), WorkerQueues(ends))
     }
 
     /// Starts the workers.
-    pub(crate) fn start(&self, unstarted: Unstarted, deps: &RoomDeps) {
-        for ((receiver, gap), shard) in unstarted.0.into_iter().zip(self.0.iter()) {
+    pub(crate) fn start(&self, queues: WorkerQueues, deps: &RoomDeps) {
+        for ((receiver, gap), shard) in queues.0.into_iter().zip(self.0.iter()) {
             let (fanout, runner) = Fanout::new(&deps.telemetry);
             let worker = Worker::new(receiver, gap, shard.commands.downgrade(), fanout, deps.clone());
             deps.lifecycle.spawn_until_hard("rooms", worker.run());
@@ -102,10 +102,10 @@ impl Rooms {
     /// Makes a connection a member, and answers it.
     pub(crate) async fn join(&self, request: JoinRequest) {
         let JoinRequest { room, connection, since, limit, respond } = request;
-        let ticket = PendingJoin { respond, trace: trace::here() };
+        let pending = PendingJoin { respond, trace: trace::here() };
         let (id, user) = (connection.id(), connection.user().clone());
-        let entering = Entering { id, client: connection, user, since, limit, ticket };
-        self.send(&room, Command::Enter { room: room.clone(), entering }).await;
+        let attempt = JoinAttempt { id, client: connection, user, since, limit, pending };
+        self.send(&room, Command::Join { room: room.clone(), attempt }).await;
     }
 
     /// Ends a connection's membership; returns once nothing of the room will reach it any more.
@@ -125,7 +125,8 @@ impl Rooms {
 
     /// Tells this node's members only: for when the bus cannot.
     pub(crate) async fn typing_here(&self, room: &RoomName, user: UserName, typing: bool) {
-        self.send(room, Command::News { room: room.clone(), news: BusEvent::Typing { user, typing } }).await;
+        self.send(room, Command::BusEvent { room: room.clone(), event: BusEvent::Typing { user, typing } })
+            .await;
     }
 
     /// The rooms of this node, in the order asked for. A worker looks through its rooms in between two
@@ -170,9 +171,9 @@ impl Rooms {
 }
 
 impl BusListener for Rooms {
-    fn on_event(&self, room: &RoomName, news: BusEvent) {
+    fn on_event(&self, room: &RoomName, event: BusEvent) {
         let shard = self.shard(room);
-        if shard.commands.try_send(Command::News { room: room.clone(), news }).is_err() {
+        if shard.commands.try_send(Command::BusEvent { room: room.clone(), event }).is_err() {
             shard.gap.note();
         }
     }

@@ -7,8 +7,8 @@ use roomcast_protocol::UserName;
 use roomcast_protocol::ack::Online;
 use roomcast_store::{Incarnation, RoomState, Version};
 
-pub(crate) use super::view::Told;
-use super::view::{News, View};
+pub(crate) use super::view::PresenceUpdate;
+use super::view::{PresenceEvent, View};
 use super::writes::Writes;
 pub(crate) use super::writes::{Write, WriteOutcome};
 use crate::users::stay::{Departure, Stays};
@@ -112,18 +112,18 @@ impl Roster {
         self.view.gap();
     }
 
-    /// News of the bus.
-    pub(crate) fn news(
+    /// PresenceEvent of the bus.
+    pub(crate) fn on_event(
         &mut self,
         version: Version,
         count: usize,
         joined: Vec<UserName>,
         left: Vec<UserName>,
     ) {
-        self.view.news(News { version, count, joined, left }, &self.stays);
+        self.view.on_event(PresenceEvent { version, count, joined, left }, &self.stays);
     }
 
-    /// News may have been missed.
+    /// PresenceEvent may have been missed.
     pub(crate) fn gap(&mut self) {
         self.view.gap();
     }
@@ -134,7 +134,7 @@ impl Roster {
     }
 
     /// The state, read; none where the store did not answer.
-    pub(crate) fn read(&mut self, state: Option<RoomState>, now: Instant) -> Option<Told> {
+    pub(crate) fn read(&mut self, state: Option<RoomState>, now: Instant) -> Option<PresenceUpdate> {
         self.view.read(state, &self.stays, now)
     }
 
@@ -145,7 +145,7 @@ impl Roster {
     }
 
     /// What every member is to be told now, if anything.
-    pub(crate) fn tell(&mut self, now: Instant) -> Option<Told> {
+    pub(crate) fn tell(&mut self, now: Instant) -> Option<PresenceUpdate> {
         self.view.tell(&self.stays, now)
     }
 

@@ -12,7 +12,7 @@ use roomcast_protocol::{Epoch, Position, RoomName, UserName};
 use roomcast_store::{BusEvent, Incarnation, Opened, Replay, RoomState};
 
 use super::follower::{Follower, Healed, Since, Step};
-use super::roster::{Roster, Told, Write, WriteOutcome};
+use super::roster::{PresenceUpdate, Roster, Write, WriteOutcome};
 use crate::hub::{ConnectionId, Message};
 use crate::users::stay::{Departure, Stays};
 
@@ -23,19 +23,19 @@ const STASH: usize = 1_024;
 
 /// A client that wants to enter.
 #[derive(Debug)]
-pub(crate) struct Entering<C, T> {
+pub(crate) struct JoinAttempt<C, T> {
     pub(crate) id: ConnectionId,
     pub(crate) client: C,
     pub(crate) user: UserName,
     pub(crate) since: Option<Position>,
     pub(crate) limit: usize,
     /// Where the answer goes.
-    pub(crate) ticket: T,
+    pub(crate) pending: T,
 }
 
 /// The answer to a join.
 #[derive(Debug)]
-pub(crate) struct Entered {
+pub(crate) struct JoinedRoom {
     pub(crate) room: RoomName,
     pub(crate) position: Position,
     pub(crate) recovered: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Entered {
 
 /// A read of the log on behalf of a join.
 #[derive(Debug)]
-pub(crate) enum Past {
+pub(crate) enum LogRead {
     After(Replay),
     Newest(Vec<roomcast_store::Entry>),
     Failed,
@@ -59,15 +59,15 @@ pub(crate) enum Effect<C, T> {
     /// Unsubscribe, and close the room in the store under these incarnations; answer with [`Room::closed`].
     Close { authors: Vec<Incarnation> },
     /// Answer a join: before anything else of this room reaches the client.
-    Admit { client: C, ticket: T, entered: Entered },
+    AddMember { client: C, pending: T, joined: JoinedRoom },
     /// The client is no member any more.
-    Unseat(ConnectionId),
+    RemoveMember(ConnectionId),
     /// Refuse a join: the store cannot be reached.
-    Refuse { ticket: T },
-    /// Read what a join needs; answer with [`Room::past`].
-    ReadAfter { entering: Entering<C, T>, position: Position },
+    RefuseJoin { pending: T },
+    /// Read what a join needs; answer with [`Room::log_read`].
+    ReadAfter { attempt: JoinAttempt<C, T>, position: Position },
     /// The same, without a position: the newest messages.
-    ReadNewest { entering: Entering<C, T> },
+    ReadNewest { attempt: JoinAttempt<C, T> },
     /// Read what came after; answer with [`Room::healed`].
     Heal(Position),
     /// Give a message to every member.
@@ -75,7 +75,7 @@ pub(crate) enum Effect<C, T> {
     /// Tell every member to read the room anew.
     Resync(Epoch),
     /// Tell every member who is here.
-    Tell(Told),
+    SendPresence(PresenceUpdate),
     /// Tell every member but the user's own.
     Typing { user: UserName, typing: bool },
     /// Write this node's facts; answer with [`Room::wrote`].
@@ -93,9 +93,9 @@ pub(crate) enum Effect<C, T> {
 type Effects<C, T> = Vec<Effect<C, T>>;
 
 enum Phase<C, T> {
-    Opening { waiting: Vec<Entering<C, T>>, asked: bool, stash: Vec<BusEvent>, overflowed: bool },
+    Opening { waiting: Vec<JoinAttempt<C, T>>, asked: bool, stash: Vec<BusEvent>, overflowed: bool },
     Open(Box<Live>),
-    Closing { waiting: Vec<Entering<C, T>> },
+    Closing { waiting: Vec<JoinAttempt<C, T>> },
 }
 
 struct Live {
@@ -107,7 +107,7 @@ struct Live {
 
 /// How a room behaves in time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(crate) struct RoomTiming {
     /// How long a user whose transport went stays.
     pub(crate) grace: Duration,
     /// How often the expiry of a room with members is put off.
@@ -117,7 +117,7 @@ pub(crate) struct Pace {
 /// The room.
 pub(crate) struct Room<C, T> {
     name: RoomName,
-    pace: Pace,
+    timing: RoomTiming,
     phase: Phase<C, T>,
     members: HashMap<ConnectionId, UserName>,
     woken_at: Option<Instant>,
@@ -127,10 +127,10 @@ pub(crate) struct Room<C, T> {
 
 impl<C, T> Room<C, T> {
     /// `away_since` is since when the store is away, where it is.
-    pub(crate) fn new(name: RoomName, pace: Pace, away_since: Option<Instant>) -> Self {
+    pub(crate) fn new(name: RoomName, timing: RoomTiming, away_since: Option<Instant>) -> Self {
         let phase =
             Phase::Opening { waiting: Vec::new(), asked: false, stash: Vec::new(), overflowed: false };
-        Self { name, pace, phase, members: HashMap::new(), woken_at: None, away_since }
+        Self { name, timing, phase, members: HashMap::new(), woken_at: None, away_since }
     }
 
     /// Where it stands in its life.
@@ -168,7 +168,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// A client enters. Its answer is an effect, now or after what has to be read first.
-    pub(crate) fn enter(&mut self, entering: Entering<C, T>, now: Instant) -> Effects<C, T> {
+    pub(crate) fn enter(&mut self, attempt: JoinAttempt<C, T>, now: Instant) -> Effects<C, T> {
         let mut effects = Vec::new();
         match &mut self.phase {
             Phase::Opening { waiting, asked, .. } => {
@@ -176,27 +176,27 @@ impl<C, T> Room<C, T> {
                 if !std::mem::replace(asked, true) {
                     effects.push(Effect::Open);
                 }
-                waiting.push(entering);
+                waiting.push(attempt);
             }
-            Phase::Closing { waiting } => waiting.push(entering),
-            Phase::Open(_) => self.admit(entering, &mut effects),
+            Phase::Closing { waiting } => waiting.push(attempt),
+            Phase::Open(_) => self.admit(attempt, &mut effects),
         }
-        self.settle(now, effects)
+        self.advance(now, effects)
     }
 
     /// A client leaves.
     pub(crate) fn leave(&mut self, id: ConnectionId, how: Departure, now: Instant) -> Effects<C, T> {
         if let Phase::Opening { waiting, .. } | Phase::Closing { waiting } = &mut self.phase {
-            waiting.retain(|entering| entering.id != id);
+            waiting.retain(|attempt| attempt.id != id);
         }
         let mut effects = Vec::new();
         if let Some(user) = self.members.remove(&id) {
-            effects.push(Effect::Unseat(id));
+            effects.push(Effect::RemoveMember(id));
             if let Phase::Open(live) = &mut self.phase {
                 live.roster.depart(&user, how, now);
             }
         }
-        self.settle(now, effects)
+        self.advance(now, effects)
     }
 
     /// The room is subscribed and indexed by this incarnation, and this is how it stood after that. None: it
@@ -210,24 +210,24 @@ impl<C, T> Room<C, T> {
         let (waiting, stash) = (std::mem::take(waiting), std::mem::take(stash));
         let overflowed = *overflowed;
         let Some((opened, presence, indexed)) = opened else {
-            let refusals = waiting.into_iter().map(|entering| Effect::Refuse { ticket: entering.ticket });
+            let refusals = waiting.into_iter().map(|attempt| Effect::RefuseJoin { pending: attempt.pending });
             return refusals.chain([Effect::Drop]).collect();
         };
         let follower = Follower::begin(self.name.clone(), opened);
-        let stays = Stays::new(self.pace.grace, self.away_since);
+        let stays = Stays::new(self.timing.grace, self.away_since);
         let roster = Roster::begin(stays, presence, indexed);
         self.phase = Phase::Open(Box::new(Live { follower, roster, idle_since: None, touched_at: now }));
         let mut effects = Vec::new();
-        for news in stash {
-            self.take_news(news, &mut effects);
+        for event in stash {
+            self.handle_bus_event(event, &mut effects);
         }
         if overflowed {
             self.note_gap(&mut effects);
         }
-        for entering in waiting {
-            self.admit(entering, &mut effects);
+        for attempt in waiting {
+            self.admit(attempt, &mut effects);
         }
-        self.settle(now, effects)
+        self.advance(now, effects)
     }
 
     /// The room is unsubscribed.
@@ -242,17 +242,17 @@ impl<C, T> Room<C, T> {
     }
 
     /// News from the bus.
-    pub(crate) fn news(&mut self, news: BusEvent, now: Instant) -> Effects<C, T> {
+    pub(crate) fn on_bus_event(&mut self, event: BusEvent, now: Instant) -> Effects<C, T> {
         let mut effects = Vec::new();
-        self.take_news(news, &mut effects);
-        self.settle(now, effects)
+        self.handle_bus_event(event, &mut effects);
+        self.advance(now, effects)
     }
 
     /// News may have been missed.
     pub(crate) fn gap(&mut self, now: Instant) -> Effects<C, T> {
         let mut effects = Vec::new();
         self.note_gap(&mut effects);
-        self.settle(now, effects)
+        self.advance(now, effects)
     }
 
     /// What [`Effect::Heal`] read.
@@ -263,35 +263,40 @@ impl<C, T> Room<C, T> {
             live.follower.healed(healed, &mut steps);
             carry(steps, &mut effects);
         }
-        self.settle(now, effects)
+        self.advance(now, effects)
     }
 
     /// What a join needed from the log.
-    pub(crate) fn past(&mut self, entering: Entering<C, T>, past: Past, now: Instant) -> Effects<C, T> {
+    pub(crate) fn log_read(
+        &mut self,
+        attempt: JoinAttempt<C, T>,
+        read: LogRead,
+        now: Instant,
+    ) -> Effects<C, T> {
         let mut effects = Vec::new();
         let Phase::Open(live) = &self.phase else {
-            return vec![Effect::Refuse { ticket: entering.ticket }];
+            return vec![Effect::RefuseJoin { pending: attempt.pending }];
         };
-        let judged = match past {
-            Past::Failed => return vec![Effect::Refuse { ticket: entering.ticket }],
-            Past::After(Replay::Whole(opened)) => {
-                let from = entering.since.as_ref().map_or(0, |since| since.offset);
+        let judged = match read {
+            LogRead::Failed => return vec![Effect::RefuseJoin { pending: attempt.pending }],
+            LogRead::After(Replay::Whole(opened)) => {
+                let from = attempt.since.as_ref().map_or(0, |since| since.offset);
                 Ok(live.follower.join_on(opened.newest, from))
             }
-            Past::After(Replay::Lost(_)) => Err(live.follower.newest(entering.limit)),
-            Past::Newest(entries) => {
+            LogRead::After(Replay::Lost(_)) => Err(live.follower.newest(attempt.limit)),
+            LogRead::Newest(entries) => {
                 let from = entries.last().map_or(live.follower.position().offset, |entry| entry.offset);
                 Err(live.follower.join_on(entries, from))
             }
         };
-        match (judged, entering.since.clone()) {
-            (Ok(Some(messages)), _) => self.seat(entering, true, messages, &mut effects),
-            (Err(Some(messages)), _) => self.seat(entering, false, messages, &mut effects),
+        match (judged, attempt.since.clone()) {
+            (Ok(Some(messages)), _) => self.add_member(attempt, true, messages, &mut effects),
+            (Err(Some(messages)), _) => self.add_member(attempt, false, messages, &mut effects),
             // The room went on by more than this node remembers while the log was read: read again.
-            (Ok(None), Some(position)) => effects.push(Effect::ReadAfter { entering, position }),
-            (Ok(None) | Err(None), _) => effects.push(Effect::ReadNewest { entering }),
+            (Ok(None), Some(position)) => effects.push(Effect::ReadAfter { attempt, position }),
+            (Ok(None) | Err(None), _) => effects.push(Effect::ReadNewest { attempt }),
         }
-        self.settle(now, effects)
+        self.advance(now, effects)
     }
 
     /// What became of [`Effect::Write`].
@@ -299,16 +304,16 @@ impl<C, T> Room<C, T> {
         if let Phase::Open(live) = &mut self.phase {
             live.roster.wrote(outcome, now);
         }
-        self.settle(now, Vec::new())
+        self.advance(now, Vec::new())
     }
 
     /// What [`Effect::ReadPresence`] read.
     pub(crate) fn presence(&mut self, state: Option<RoomState>, now: Instant) -> Effects<C, T> {
         let mut effects = Vec::new();
         if let Phase::Open(live) = &mut self.phase {
-            effects.extend(live.roster.read(state, now).map(Effect::Tell));
+            effects.extend(live.roster.read(state, now).map(Effect::SendPresence));
         }
-        self.settle(now, effects)
+        self.advance(now, effects)
     }
 
     /// The store may know something else of this node than is true.
@@ -316,7 +321,7 @@ impl<C, T> Room<C, T> {
         if let Phase::Open(live) = &mut self.phase {
             live.roster.rewrite();
         }
-        self.settle(now, Vec::new())
+        self.advance(now, Vec::new())
     }
 
     /// The store is away, and was last heard of then.
@@ -325,7 +330,7 @@ impl<C, T> Room<C, T> {
         if let Phase::Open(live) = &mut self.phase {
             live.roster.pause(since);
         }
-        self.settle(now, Vec::new())
+        self.advance(now, Vec::new())
     }
 
     /// It is back.
@@ -334,32 +339,32 @@ impl<C, T> Room<C, T> {
         if let Phase::Open(live) = &mut self.phase {
             live.roster.resume(now);
         }
-        self.settle(now, Vec::new())
+        self.advance(now, Vec::new())
     }
 
     /// The time asked for with [`Effect::WakeAt`] has come.
     pub(crate) fn timer(&mut self, now: Instant) -> Effects<C, T> {
         self.woken_at = None;
-        self.settle(now, Vec::new())
+        self.advance(now, Vec::new())
     }
 
-    fn take_news(&mut self, news: BusEvent, effects: &mut Effects<C, T>) {
+    fn handle_bus_event(&mut self, event: BusEvent, effects: &mut Effects<C, T>) {
         match &mut self.phase {
             Phase::Opening { stash, overflowed, .. } => {
                 if stash.len() < STASH {
-                    stash.push(news);
+                    stash.push(event);
                 } else {
                     *overflowed = true;
                 }
             }
-            Phase::Open(live) => match news {
+            Phase::Open(live) => match event {
                 BusEvent::Message(entry) => {
                     let mut steps = Vec::new();
                     live.follower.entry(entry, &mut steps);
                     carry(steps, effects);
                 }
                 BusEvent::Presence { version, count, joined, left } => {
-                    live.roster.news(version, count, joined, left);
+                    live.roster.on_event(version, count, joined, left);
                 }
                 BusEvent::Returned { node, users } => live.roster.returned(&node, &users),
                 BusEvent::Typing { user, typing } => effects.push(Effect::Typing { user, typing }),
@@ -382,57 +387,57 @@ impl<C, T> Room<C, T> {
     }
 
     /// Lets a client in where this node remembers enough, or asks for what it needs.
-    fn admit(&mut self, entering: Entering<C, T>, effects: &mut Effects<C, T>) {
+    fn admit(&mut self, attempt: JoinAttempt<C, T>, effects: &mut Effects<C, T>) {
         let Phase::Open(live) = &self.phase else { return };
-        let (recovered, messages) = match &entering.since {
+        let (recovered, messages) = match &attempt.since {
             Some(position) => match live.follower.since(position) {
                 Since::Here(messages) if messages.len() <= MAX_REPLAY => (true, Some(messages)),
                 Since::AskTheLog => {
                     let position = position.clone();
-                    effects.push(Effect::ReadAfter { entering, position });
+                    effects.push(Effect::ReadAfter { attempt, position });
                     return;
                 }
-                Since::Here(_) | Since::Lost => (false, live.follower.newest(entering.limit)),
+                Since::Here(_) | Since::Lost => (false, live.follower.newest(attempt.limit)),
             },
-            None => (false, live.follower.newest(entering.limit)),
+            None => (false, live.follower.newest(attempt.limit)),
         };
         match messages {
-            Some(messages) => self.seat(entering, recovered, messages, effects),
-            None => effects.push(Effect::ReadNewest { entering }),
+            Some(messages) => self.add_member(attempt, recovered, messages, effects),
+            None => effects.push(Effect::ReadNewest { attempt }),
         }
     }
 
-    fn seat(
+    fn add_member(
         &mut self,
-        entering: Entering<C, T>,
+        attempt: JoinAttempt<C, T>,
         recovered: bool,
         messages: Vec<Arc<Message>>,
         effects: &mut Effects<C, T>,
     ) {
         let Phase::Open(live) = &mut self.phase else { return };
-        let Entering { id, client, user, ticket, .. } = entering;
+        let JoinAttempt { id, client, user, pending, .. } = attempt;
         if self.members.insert(id, user.clone()).is_none() {
             live.roster.arrive(&user);
         }
-        let entered = Entered {
+        let joined = JoinedRoom {
             room: self.name.clone(),
             position: live.follower.position().clone(),
             recovered,
             messages,
             online: live.roster.give_list(),
         };
-        effects.push(Effect::Admit { client, ticket, entered });
+        effects.push(Effect::AddMember { client, pending, joined });
     }
 
     /// What follows from the state, whatever happened: writes, reads, news that are due, closing.
-    fn settle(&mut self, now: Instant, mut effects: Effects<C, T>) -> Effects<C, T> {
+    fn advance(&mut self, now: Instant, mut effects: Effects<C, T>) -> Effects<C, T> {
         let Phase::Open(live) = &mut self.phase else { return effects };
         live.roster.expire(now);
         effects.extend(live.roster.next_write(now).map(Effect::Write));
         if live.roster.wants_read(now) {
             effects.push(Effect::ReadPresence);
         }
-        effects.extend(live.roster.tell(now).map(Effect::Tell));
+        effects.extend(live.roster.tell(now).map(Effect::SendPresence));
 
         let clear = self.members.is_empty() && live.roster.is_clear();
         live.idle_since = clear.then(|| live.idle_since.unwrap_or(now));
@@ -443,10 +448,10 @@ impl<C, T> Room<C, T> {
             effects.push(Effect::Close { authors });
             return effects;
         }
-        let mut touch_at = (!self.members.is_empty()).then(|| live.touched_at + self.pace.touch);
+        let mut touch_at = (!self.members.is_empty()).then(|| live.touched_at + self.timing.touch);
         if touch_at.is_some_and(|at| at <= now) {
             live.touched_at = now;
-            touch_at = Some(now + self.pace.touch);
+            touch_at = Some(now + self.timing.touch);
             effects.push(Effect::Touch);
         }
         let due = [close_at, touch_at, live.roster.deadline()].into_iter().flatten().min();

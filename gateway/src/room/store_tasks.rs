@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::command::{Command, PendingJoin};
 use super::follower::{Healed, RECENT};
 use super::roster::{Write, WriteOutcome};
-use super::state::{Entering, Pace, Past};
+use super::state::{JoinAttempt, LogRead, RoomTiming};
 use crate::hub::Connection;
 use crate::node::Node;
 use crate::telemetry::Telemetry;
@@ -30,7 +30,7 @@ pub(crate) struct RoomDeps {
     pub(crate) node: Node,
     pub(crate) telemetry: Telemetry,
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) pace: Pace,
+    pub(crate) timing: RoomTiming,
     /// How long messages of a busy room are gathered.
     pub(crate) gather: Duration,
     permits: Arc<Semaphore>,
@@ -44,7 +44,7 @@ impl RoomDeps {
         node: Node,
         telemetry: Telemetry,
         lifecycle: Lifecycle,
-        pace: Pace,
+        timing: RoomTiming,
         gather: Duration,
     ) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl RoomDeps {
             node,
             telemetry,
             lifecycle,
-            pace,
+            timing,
             gather,
             permits: Arc::new(Semaphore::new(MAX_REQUESTS)),
         }
@@ -134,19 +134,19 @@ impl RoomDeps {
     pub(super) fn read_after(
         &self,
         (results, room): Results,
-        entering: Entering<Arc<Connection>, PendingJoin>,
+        attempt: JoinAttempt<Arc<Connection>, PendingJoin>,
         position: Position,
     ) {
         let deps = self.clone();
         self.spawn("room-replay", results, async move {
-            let past = match deps.store.log.since(&room, &position, MAX_REPLAY).await {
-                Ok(replay) => Past::After(replay),
+            let read = match deps.store.log.since(&room, &position, MAX_REPLAY).await {
+                Ok(replay) => LogRead::After(replay),
                 Err(error) => {
                     deps.failed("replay", &error);
-                    Past::Failed
+                    LogRead::Failed
                 }
             };
-            Command::Past { room, entering, past }
+            Command::LogRead { room, attempt, read }
         });
     }
 
@@ -154,18 +154,18 @@ impl RoomDeps {
     pub(super) fn read_newest(
         &self,
         (results, room): Results,
-        entering: Entering<Arc<Connection>, PendingJoin>,
+        attempt: JoinAttempt<Arc<Connection>, PendingJoin>,
     ) {
         let deps = self.clone();
         self.spawn("room-newest", results, async move {
-            let past = match deps.store.log.before(&room, None, entering.limit).await {
-                Ok(page) => Past::Newest(page.entries),
+            let read = match deps.store.log.before(&room, None, attempt.limit).await {
+                Ok(page) => LogRead::Newest(page.entries),
                 Err(error) => {
                     deps.failed("newest", &error);
-                    Past::Failed
+                    LogRead::Failed
                 }
             };
-            Command::Past { room, entering, past }
+            Command::LogRead { room, attempt, read }
         });
     }
 

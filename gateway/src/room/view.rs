@@ -14,18 +14,18 @@ use crate::users::stay::Stays;
 
 /// Differences are told at most so often.
 pub(super) const COALESCE: Duration = Duration::from_secs(1);
-/// News that may wait while the state is being read; more make it be read again.
+/// PresenceEvent that may wait while the state is being read; more make it be read again.
 const STASH: usize = 256;
 
 /// What members are told.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum PresenceUpdate {
     Differences { joined: Vec<UserName>, left: Vec<UserName>, count: usize },
     Snapshot(Online),
 }
 
-/// One presence news of the bus.
-pub(super) struct News {
+/// A change of the room's presence, as published on the bus.
+pub(super) struct PresenceEvent {
     pub(super) version: Version,
     pub(super) count: usize,
     pub(super) joined: Vec<UserName>,
@@ -33,7 +33,7 @@ pub(super) struct News {
 }
 
 /// A user of whom some member may know something else than is true.
-struct Untold {
+struct Unsent {
     shown: bool,
     /// How many lists had been given when that became so.
     lists: u64,
@@ -52,18 +52,18 @@ pub(super) struct View {
     /// How many are listed: those, and this node's own that the store has not heard of yet.
     shown: usize,
     reading: bool,
-    /// News that came while the state is being read: applied behind it.
-    stash: Vec<News>,
+    /// PresenceEvent that came while the state is being read: applied behind it.
+    stash: Vec<PresenceEvent>,
     missed: bool,
     read_not_before: Option<Instant>,
-    untold: BTreeMap<UserName, Untold>,
+    unsent: BTreeMap<UserName, Unsent>,
     /// There were too many differences to keep: the list itself is to be told.
-    untold_list: bool,
+    list_unsent: bool,
     /// Lists given to single members.
     lists: u64,
     /// The count that every member knows, where it is one.
-    told_count: Option<usize>,
-    told_at: Option<Instant>,
+    sent_count: Option<usize>,
+    sent_at: Option<Instant>,
 }
 
 impl View {
@@ -77,15 +77,15 @@ impl View {
             stash: Vec::new(),
             missed: false,
             read_not_before: None,
-            untold: BTreeMap::new(),
-            untold_list: false,
+            unsent: BTreeMap::new(),
+            list_unsent: false,
             lists: 0,
-            told_count: None,
-            told_at: None,
+            sent_count: None,
+            sent_at: None,
         };
         view.shown = state.users.as_ref().map_or(0, Vec::len);
         view.set_state(state);
-        view.told_count = Some(view.shown.max(view.count));
+        view.sent_count = Some(view.shown.max(view.count));
         view
     }
 
@@ -107,36 +107,36 @@ impl View {
     fn flip(&mut self, user: &UserName, shown: bool) {
         self.shown = if shown { self.shown + 1 } else { self.shown.saturating_sub(1) };
         let lists = self.lists;
-        let untold = match self.untold.get(user) {
+        let unsent = match self.unsent.get(user) {
             // Every member knew what was true.
-            None => Untold { shown, lists, opposite_known: true, same_known: false },
+            None => Unsent { shown, lists, opposite_known: true, same_known: false },
             // A join and a leave cancel each other, unless some member was given a list in between.
-            Some(before) => Untold {
+            Some(before) => Unsent {
                 shown,
                 lists,
                 opposite_known: before.same_known || lists > before.lists,
                 same_known: before.opposite_known,
             },
         };
-        if untold.opposite_known {
-            self.untold.insert(user.clone(), untold);
+        if unsent.opposite_known {
+            self.unsent.insert(user.clone(), unsent);
         } else {
-            self.untold.remove(user);
+            self.unsent.remove(user);
         }
     }
 
     /// News. Where a number is missing, the state must be read: [`View::wants_read`].
-    pub(super) fn news(&mut self, news: News, stays: &Stays) {
-        let version = &news.version;
+    pub(super) fn on_event(&mut self, event: PresenceEvent, stays: &Stays) {
+        let version = &event.version;
         if self.reading && self.stash.len() < STASH {
-            self.stash.push(news);
+            self.stash.push(event);
         } else if self.reading || self.missed {
             self.missed = true;
         } else if version.follows(&self.version) || self.version.generation.is_empty() && version.number == 1
         {
-            self.version = news.version;
-            self.count = news.count;
-            self.apply(&news.joined, &news.left, stays);
+            self.version = event.version;
+            self.count = event.count;
+            self.apply(&event.joined, &event.left, stays);
             self.fit();
         } else if version.generation != self.version.generation || version.number > self.version.number {
             self.missed = true;
@@ -162,17 +162,17 @@ impl View {
     fn fit(&mut self) {
         if self.users.is_some() && self.shown > MAX_LISTED_USERS {
             self.users = None;
-            self.untold.clear();
+            self.unsent.clear();
         } else if self.users.is_none() && self.count < MAX_LISTED_USERS / 2 {
             self.missed = true;
         }
-        if self.untold.len() > 2 * MAX_LISTED_USERS {
-            self.untold.clear();
-            self.untold_list = true;
+        if self.unsent.len() > 2 * MAX_LISTED_USERS {
+            self.unsent.clear();
+            self.list_unsent = true;
         }
     }
 
-    /// News may have been missed.
+    /// PresenceEvent may have been missed.
     pub(super) fn gap(&mut self) {
         self.missed = true;
     }
@@ -188,7 +188,12 @@ impl View {
     }
 
     /// The state, read; none where the store did not answer.
-    pub(super) fn read(&mut self, state: Option<RoomState>, stays: &Stays, now: Instant) -> Option<Told> {
+    pub(super) fn read(
+        &mut self,
+        state: Option<RoomState>,
+        stays: &Stays,
+        now: Instant,
+    ) -> Option<PresenceUpdate> {
         self.reading = false;
         let Some(state) = state else {
             self.stash.clear();
@@ -196,27 +201,27 @@ impl View {
             self.read_not_before = Some(now + RETRY);
             return None;
         };
-        let (before, untold) = (self.list(stays), self.has_untold(stays));
+        let (before, unsent) = (self.list(stays), self.has_unsent(stays));
         self.set_state(state);
         self.shown = self.union(stays).count();
-        for news in std::mem::take(&mut self.stash) {
-            self.news(news, stays);
+        for event in std::mem::take(&mut self.stash) {
+            self.on_event(event, stays);
         }
         self.fit();
         let list = self.list(stays);
         // What was not told yet is told by the list, and where the list is what it was, too.
-        self.untold.clear();
-        self.untold_list = false;
-        self.told_count = Some(self.count(stays));
-        (untold || before != list).then_some(Told::Snapshot(list))
+        self.unsent.clear();
+        self.list_unsent = false;
+        self.sent_count = Some(self.count(stays));
+        (unsent || before != list).then_some(PresenceUpdate::Snapshot(list))
     }
 
     /// A list for one member: what differs from it later must be told.
     pub(super) fn give_list(&mut self, stays: &Stays) -> Online {
         self.lists += 1;
-        if self.told_count != Some(self.count(stays)) {
+        if self.sent_count != Some(self.count(stays)) {
             // Some know the one count and some the other.
-            self.told_count = None;
+            self.sent_count = None;
         }
         self.list(stays)
     }
@@ -247,29 +252,29 @@ impl View {
     }
 
     /// What is to be told to every member now, if anything, and if it is time.
-    pub(super) fn tell(&mut self, stays: &Stays, now: Instant) -> Option<Told> {
-        if !self.has_untold(stays) || self.told_at.is_some_and(|at| now < at + COALESCE) {
+    pub(super) fn tell(&mut self, stays: &Stays, now: Instant) -> Option<PresenceUpdate> {
+        if !self.has_unsent(stays) || self.sent_at.is_some_and(|at| now < at + COALESCE) {
             return None;
         }
-        self.told_at = Some(now);
+        self.sent_at = Some(now);
         let count = self.count(stays);
-        self.told_count = Some(count);
-        let untold = std::mem::take(&mut self.untold);
-        if std::mem::take(&mut self.untold_list) {
-            return Some(Told::Snapshot(self.list(stays)));
+        self.sent_count = Some(count);
+        let unsent = std::mem::take(&mut self.unsent);
+        if std::mem::take(&mut self.list_unsent) {
+            return Some(PresenceUpdate::Snapshot(self.list(stays)));
         }
-        let side = |shown| untold.iter().filter(move |(_, untold)| untold.shown == shown);
+        let side = |shown| unsent.iter().filter(move |(_, unsent)| unsent.shown == shown);
         let names = |shown| side(shown).map(|(user, _)| user.clone()).collect();
-        Some(Told::Differences { joined: names(true), left: names(false), count })
+        Some(PresenceUpdate::Differences { joined: names(true), left: names(false), count })
     }
 
-    fn has_untold(&self, stays: &Stays) -> bool {
-        !self.untold.is_empty() || self.untold_list || self.told_count != Some(self.count(stays))
+    fn has_unsent(&self, stays: &Stays) -> bool {
+        !self.unsent.is_empty() || self.list_unsent || self.sent_count != Some(self.count(stays))
     }
 
     /// When something is due next.
     pub(super) fn deadline(&self, stays: &Stays) -> Option<Instant> {
-        let tell = self.told_at.filter(|_| self.has_untold(stays)).map(|at| at + COALESCE);
+        let tell = self.sent_at.filter(|_| self.has_unsent(stays)).map(|at| at + COALESCE);
         let read = self.read_not_before.filter(|_| self.missed && !self.reading);
         [tell, read].into_iter().flatten().min()
     }

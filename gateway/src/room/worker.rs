@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::command::{Command, Gap, PendingJoin};
 use super::figures::{Activity, Figures, Order, Page, Rank, first, milliseconds};
 use super::follower::Follower;
-use super::roster::Told;
+use super::roster::PresenceUpdate;
 use super::state::{Effect, Room};
 use super::store_tasks::RoomDeps;
 use crate::hub::{Batch, Connection, Event, Fanout, Full, Members, Places};
@@ -111,7 +111,7 @@ impl Worker {
                     None => return,
                 },
                 () = gap.wake.notified() => {}
-                () = until(alarm) => self.ring(),
+                () = until(alarm) => self.fire_alarms(),
             }
             if self.gap.noted.swap(false, Ordering::AcqRel) {
                 self.deps.telemetry.rooms.gap();
@@ -123,10 +123,10 @@ impl Worker {
     fn take(&mut self, command: Command) {
         let now = Instant::now();
         match command {
-            Command::Enter { room, entering } => {
-                let (pace, away_since) = (self.deps.pace, self.away_since);
+            Command::Join { room, attempt } => {
+                let (timing, away_since) = (self.deps.timing, self.away_since);
                 let entry = self.rooms.entry(room.clone()).or_insert_with(|| RoomEntry {
-                    room: Room::new(room.clone(), pace, away_since),
+                    room: Room::new(room.clone(), timing, away_since),
                     members: Members::default(),
                     pending: Batch::default(),
                     written_at: None,
@@ -134,8 +134,8 @@ impl Worker {
                     state: ("opening", now),
                     alarmed: false,
                 });
-                let effects = entry.room.enter(entering, now);
-                self.carry_out(&room, effects);
+                let effects = entry.room.enter(attempt, now);
+                self.apply_effects(&room, effects);
             }
             Command::Leave { room, connection, how, done } => {
                 self.with(&room, |room| room.leave(connection, how, now));
@@ -146,7 +146,7 @@ impl Worker {
                 let online = self.rooms.get_mut(&room).and_then(|entry| entry.room.online());
                 reply.send(online).unwrap_or_default();
             }
-            Command::News { room, news } => self.with(&room, |room| room.news(news, now)),
+            Command::BusEvent { room, event } => self.with(&room, |room| room.on_bus_event(event, now)),
             Command::Figures { page, reply } => reply.send(self.figures(&page, now)).unwrap_or_default(),
             Command::Rewrite => self.each_room(Room::rewrite),
             Command::Away(since) => {
@@ -158,8 +158,8 @@ impl Worker {
             }
             Command::Opened { room, opened, .. } => self.with(&room, |room| room.opened(opened, now)),
             Command::Closed { room } => self.with(&room, Room::closed),
-            Command::Past { room, entering, past } => {
-                self.with(&room, |room| room.past(entering, past, now));
+            Command::LogRead { room, attempt, read } => {
+                self.with(&room, |room| room.log_read(attempt, read, now));
             }
             Command::Healed { room, healed } => self.with(&room, |room| room.healed(healed, now)),
             Command::Wrote { room, outcome } => self.with(&room, |room| room.wrote(outcome, now)),
@@ -167,7 +167,7 @@ impl Worker {
         }
     }
 
-    fn ring(&mut self) {
+    fn fire_alarms(&mut self) {
         let now = Instant::now();
         // No more than there are now: what these set again, however soon, comes after the commands that wait.
         for _ in 0..self.alarms.len() {
@@ -202,34 +202,34 @@ impl Worker {
     ) {
         if let Some(entry) = self.rooms.get_mut(room) {
             let effects = act(&mut entry.room);
-            self.carry_out(room, effects);
+            self.apply_effects(room, effects);
         }
     }
 
-    fn carry_out(&mut self, room: &RoomName, effects: Effects) {
+    fn apply_effects(&mut self, room: &RoomName, effects: Effects) {
         for effect in effects {
             let results = || (self.results.clone(), room.clone());
             match effect {
-                Effect::Admit { client, ticket, entered } => {
+                Effect::AddMember { client, pending, joined } => {
                     // What is pending belongs to the answer, and must not follow it; nor must what is under way
                     // to a connection that was a member already.
                     self.change_members(room, |members| members.remove(client.id()));
                     self.flush(room, Places::Reserved);
-                    (ticket.respond)(Ok(entered));
+                    (pending.respond)(Ok(joined));
                     self.deps.telemetry.rooms.joined();
                     self.change_members(room, |members| members.add(room, &client));
                 }
-                Effect::Unseat(client) => self.change_members(room, |members| members.remove(client)),
-                Effect::Refuse { ticket } => {
+                Effect::RemoveMember(client) => self.change_members(room, |members| members.remove(client)),
+                Effect::RefuseJoin { pending } => {
                     let why = "the cluster's memory cannot be reached; try again";
-                    (ticket.respond)(Err(Refusal::new(Code::Unavailable, why)));
+                    (pending.respond)(Err(Refusal::new(Code::Unavailable, why)));
                 }
                 Effect::Deliver(message) => self.push(room, Event::Message(message)),
                 Effect::Resync(epoch) => {
                     self.deps.telemetry.rooms.resync();
                     self.push(room, Event::Resync(Resync { room: room.clone(), epoch }));
                 }
-                Effect::Tell(told) => self.push(room, presence_event(room, told)),
+                Effect::SendPresence(told) => self.push(room, presence_event(room, told)),
                 Effect::Typing { user, typing } => {
                     let told = TypingChanged { room: room.clone(), user: user.clone(), typing };
                     if let Some(entry) = self.rooms.get(room) {
@@ -240,10 +240,10 @@ impl Worker {
                 }
                 Effect::Open => self.deps.open(results()),
                 Effect::Close { authors } => self.deps.close(results(), authors),
-                Effect::ReadAfter { entering, position } => {
-                    self.deps.read_after(results(), entering, position);
+                Effect::ReadAfter { attempt, position } => {
+                    self.deps.read_after(results(), attempt, position);
                 }
-                Effect::ReadNewest { entering } => self.deps.read_newest(results(), entering),
+                Effect::ReadNewest { attempt } => self.deps.read_newest(results(), attempt),
                 Effect::Heal(position) => self.deps.heal(results(), position),
                 Effect::Write(write) => self.deps.write(results(), write),
                 Effect::ReadPresence => self.deps.read_presence(results()),
@@ -336,10 +336,14 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-fn presence_event(room: &RoomName, told: Told) -> Event {
+fn presence_event(room: &RoomName, told: PresenceUpdate) -> Event {
     let room = room.clone();
     match told {
-        Told::Differences { joined, left, count } => Event::Presence(Presence { room, joined, left, count }),
-        Told::Snapshot(Online { count, users }) => Event::OnlineUsers(Snapshot { room, count, users }),
+        PresenceUpdate::Differences { joined, left, count } => {
+            Event::Presence(Presence { room, joined, left, count })
+        }
+        PresenceUpdate::Snapshot(Online { count, users }) => {
+            Event::OnlineUsers(Snapshot { room, count, users })
+        }
     }
 }

@@ -59,8 +59,8 @@ struct Inner {
     locks: [tokio::sync::Mutex<()>; LOCKS],
 }
 
-/// A user's hold on a name for one connection; dropped without [`Held::release`], it vanishes into grace.
-pub(crate) struct Held {
+/// A user's hold on a name for one connection; dropped without [`NameHold::release`], it vanishes into grace.
+pub(crate) struct NameHold {
     users: Users,
     user: UserName,
     stay: u64,
@@ -81,13 +81,13 @@ impl Users {
     }
 
     /// Takes a name for one more connection of whoever has the secret.
-    pub(crate) async fn take(&self, user: &UserName, secret: Secret) -> Result<Held, ClaimError> {
+    pub(crate) async fn take(&self, user: &UserName, secret: Secret) -> Result<NameHold, ClaimError> {
         let deadline = Instant::now() + CLAIM_TIMEOUT + self.0.node.lease();
         let mut dead: Vec<Incarnation> = Vec::new();
         loop {
             match self.try_claim(user, &secret, &dead).await {
                 Ok(Attempt::Granted(stay)) => {
-                    return Ok(Held { users: self.clone(), user: user.clone(), stay, released: false });
+                    return Ok(NameHold { users: self.clone(), user: user.clone(), stay, released: false });
                 }
                 Ok(Attempt::Taken(holders)) => match self.judge(&holders).await {
                     Ok(Holders::Alive) => {
@@ -289,7 +289,7 @@ enum Holders {
     Dead,
 }
 
-impl Held {
+impl NameHold {
     /// Whose name it is.
     pub(crate) fn user(&self) -> &UserName {
         &self.user
@@ -316,11 +316,11 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for NameHold {
     fn drop(&mut self) {
         // A connection that never came to be: its user, if there is no other, is in grace.
         if !self.released {
-            self.depart(Departure::Vanished);
+            self.depart(Departure::Dropped);
             self.users.0.changed.notify_one();
         }
     }

@@ -15,7 +15,7 @@ pub(crate) enum Departure {
     /// It said so: at once.
     Left,
     /// Its transport went: the user may come back.
-    Vanished,
+    Dropped,
 }
 
 /// The end of a grace, and a number that no other has.
@@ -60,7 +60,7 @@ impl Stays {
     pub(crate) fn depart(&mut self, user: &UserName, how: Departure, now: Instant) {
         let Some(stay) = self.stays.get_mut(user).filter(|stay| stay.connections > 0) else { return };
         stay.connections -= 1;
-        if how == Departure::Vanished {
+        if how == Departure::Dropped {
             let end = (self.away_since.unwrap_or(now) + self.grace, self.next);
             self.next += 1;
             stay.graces.insert(end);
@@ -191,11 +191,11 @@ mod tests {
     fn who_comes_back_in_time_never_went() {
         let (mut stays, now) = stays();
         assert!(!stays.arrive(&ann()));
-        stays.depart(&ann(), Departure::Vanished, now);
+        stays.depart(&ann(), Departure::Dropped, now);
         assert_eq!(stays.deadline(), Some(now + GRACE));
         assert!(stays.arrive(&ann()), "the return of the one that dropped");
         assert_eq!((stays.expire(now + GRACE), stays.connections(&ann())), (vec![], 1));
-        stays.depart(&ann(), Departure::Vanished, now + SECOND);
+        stays.depart(&ann(), Departure::Dropped, now + SECOND);
         assert!(stays.expire(now + GRACE).is_empty());
         assert_eq!(stays.expire(now + GRACE + SECOND), [ann()]);
         assert!(stays.is_empty() && stays.deadline().is_none());
@@ -206,7 +206,7 @@ mod tests {
         let (mut stays, now) = stays();
         stays.arrive(&ann());
         stays.arrive(&ann());
-        stays.depart(&ann(), Departure::Vanished, now);
+        stays.depart(&ann(), Departure::Dropped, now);
         stays.depart(&ann(), Departure::Left, now);
         assert!(stays.is_present(&ann()), "the first may come back");
         assert!(stays.arrive(&ann()));
@@ -219,8 +219,8 @@ mod tests {
         let (mut stays, now) = stays();
         stays.arrive(&ann());
         stays.arrive(&ann());
-        stays.depart(&ann(), Departure::Vanished, now);
-        stays.depart(&ann(), Departure::Vanished, now + SECOND);
+        stays.depart(&ann(), Departure::Dropped, now);
+        stays.depart(&ann(), Departure::Dropped, now + SECOND);
         assert!(stays.expire(now + GRACE).is_empty());
         assert!(stays.returned_elsewhere(&ann()), "the second came back on another node");
         assert!(!stays.is_present(&ann()) && !stays.returned_elsewhere(&ann()));
@@ -232,7 +232,7 @@ mod tests {
         stays.arrive(&ann());
         assert!(!stays.returned_elsewhere(&ann()), "another tab");
         stays.arrive(&ann());
-        stays.depart(&ann(), Departure::Vanished, now);
+        stays.depart(&ann(), Departure::Dropped, now);
         assert!(stays.returned_elsewhere(&ann()));
         assert_eq!((stays.connections(&ann()), stays.deadline()), (1, None));
     }
@@ -241,7 +241,7 @@ mod tests {
     fn graces_stand_still_while_the_store_is_away() {
         let (mut stays, now) = stays();
         stays.arrive(&ann());
-        stays.depart(&ann(), Departure::Vanished, now);
+        stays.depart(&ann(), Departure::Dropped, now);
         stays.pause(now + 10 * SECOND, |_| false);
         assert!(stays.expire(now + 60 * SECOND).is_empty());
         assert_eq!(stays.deadline(), None);
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(stays.deadline(), Some(now + 65 * SECOND), "five seconds were left");
         stays.pause(now + 61 * SECOND, |_| false);
         stays.arrive(&ann());
-        stays.depart(&ann(), Departure::Vanished, now + 70 * SECOND);
+        stays.depart(&ann(), Departure::Dropped, now + 70 * SECOND);
         stays.resume(now + 80 * SECOND);
         assert_eq!(stays.deadline(), Some(now + 80 * SECOND + GRACE), "a whole one, for it began meanwhile");
     }
@@ -259,7 +259,7 @@ mod tests {
         for (known, ends_at) in [(false, Some(40)), (true, None)] {
             let (mut stays, now) = stays();
             stays.arrive(&ann());
-            stays.depart(&ann(), Departure::Vanished, now);
+            stays.depart(&ann(), Departure::Dropped, now);
             assert_eq!(stays.expire(now + GRACE), [ann()]);
             let given_back = stays.pause(now + 10 * SECOND, |_| known);
             assert_eq!(given_back.len(), usize::from(!known));
@@ -273,10 +273,10 @@ mod tests {
         let (mut stays, now) = stays();
         stays.arrive(&ann());
         stays.arrive(&ann());
-        stays.depart(&ann(), Departure::Vanished, now);
+        stays.depart(&ann(), Departure::Dropped, now);
         stays.remove(&ann());
         assert!(stays.is_empty() && stays.deadline().is_none());
-        stays.depart(&ann(), Departure::Vanished, now);
+        stays.depart(&ann(), Departure::Dropped, now);
         assert!(stays.is_empty(), "its connections are nobody's");
     }
 }

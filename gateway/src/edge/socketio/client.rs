@@ -16,7 +16,7 @@ use crate::chat::{Actor, Chat, Reply, Request, Rights};
 use crate::hub::{Connection, Outbound as _};
 use crate::room::Departure;
 use crate::telemetry::Telemetry;
-use crate::users::Held;
+use crate::users::NameHold;
 
 /// A client, as its socket keeps it.
 pub(super) struct Client {
@@ -25,7 +25,7 @@ pub(super) struct Client {
     outbound: SocketOutbound,
     queue: EventQueue<Item>,
     /// Its hold on the user's name, until it departs.
-    name: Mutex<Option<Held>>,
+    name: Mutex<Option<NameHold>>,
 }
 
 enum Item {
@@ -34,7 +34,7 @@ enum Item {
 }
 
 impl Client {
-    pub(super) fn new(connection: Arc<Connection>, outbound: SocketOutbound, name: Held) -> Arc<Self> {
+    pub(super) fn new(connection: Arc<Connection>, outbound: SocketOutbound, name: NameHold) -> Arc<Self> {
         let device = Some(Arc::clone(&connection));
         let actor = Actor::new(connection.user().clone(), Rights::default(), device);
         let (queue, name) = (EventQueue::new(), Mutex::new(Some(name)));

@@ -135,13 +135,13 @@ fn depart(context: &ClientContext, socket: &SocketRef, reason: DisconnectReason)
     let Some(client) = socket.extensions.remove::<Arc<Client>>() else { return };
     let stalled = client.connection().outbound().stalled();
     let (how, label) = match reason {
-        _ if stalled => (Departure::Vanished, "stalled"),
+        _ if stalled => (Departure::Dropped, "stalled"),
         DisconnectReason::ClientNSDisconnect => (Departure::Left, "client"),
-        DisconnectReason::HeartbeatTimeout => (Departure::Vanished, "heartbeat"),
-        DisconnectReason::TransportClose => (Departure::Vanished, "transport_close"),
-        DisconnectReason::TransportError => (Departure::Vanished, "transport_error"),
-        DisconnectReason::PacketParsingError => (Departure::Vanished, "bad_packet"),
-        _ => (Departure::Vanished, "server"),
+        DisconnectReason::HeartbeatTimeout => (Departure::Dropped, "heartbeat"),
+        DisconnectReason::TransportClose => (Departure::Dropped, "transport_close"),
+        DisconnectReason::TransportError => (Departure::Dropped, "transport_error"),
+        DisconnectReason::PacketParsingError => (Departure::Dropped, "bad_packet"),
+        _ => (Departure::Dropped, "server"),
     };
     if stalled {
         context.chat.telemetry.connections.cut("stalled");

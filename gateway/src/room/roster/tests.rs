@@ -57,8 +57,8 @@ impl Roster {
     }
 }
 
-fn differences(joined: &[&str], left: &[&str], count: usize) -> Option<Told> {
-    Some(Told::Differences { joined: users(joined), left: users(left), count })
+fn differences(joined: &[&str], left: &[&str], count: usize) -> Option<PresenceUpdate> {
+    Some(PresenceUpdate::Differences { joined: users(joined), left: users(left), count })
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn a_leave_takes_the_arrivals_that_are_gathered_with_it() {
     assert_eq!((change.here, change.gone), (users(&["b"]), users(&["a"])));
 }
 
-/// What `Room::settle` does: after it, nothing is due that was due already, or the room would be woken for ever.
-fn settle(roster: &mut Roster, now: Instant) {
+/// What `Room::advance` does: after it, nothing is due that was due already, or the room would be woken for ever.
+fn advance(roster: &mut Roster, now: Instant) {
     roster.expire(now);
     roster.next_write(now);
     roster.wants_read(now);
@@ -112,9 +112,9 @@ fn a_write_that_failed_is_due_when_it_may_be_repeated_and_not_before() {
     roster.next_write(now);
     let failed = now + 3 * PACE;
     roster.fail(failed);
-    settle(&mut roster, failed);
+    advance(&mut roster, failed);
     assert_eq!(roster.deadline(), Some(failed + RETRY));
-    settle(&mut roster, failed + RETRY);
+    advance(&mut roster, failed + RETRY);
     assert!(is_waiting(&mut roster, now + 100 * RETRY));
 }
 
@@ -122,13 +122,13 @@ fn a_write_that_failed_is_due_when_it_may_be_repeated_and_not_before() {
 fn nothing_is_due_while_its_answer_is_awaited() {
     let (mut roster, now) = (roster(&["a"]), Instant::now());
     roster.gap();
-    settle(&mut roster, now);
+    advance(&mut roster, now);
     roster.arrive(&user("b"));
-    settle(&mut roster, now);
+    advance(&mut roster, now);
     assert!(is_waiting(&mut roster, now + 100 * RETRY));
     roster.read(None, now);
     roster.gap();
-    settle(&mut roster, now + RETRY);
+    advance(&mut roster, now + RETRY);
     assert!(is_waiting(&mut roster, now + 100 * RETRY));
     assert_eq!(roster.deadline(), None);
 }
@@ -144,7 +144,7 @@ fn whatever_happens_nothing_is_due_twice() {
             match random.random_range(0..9) {
                 0 => roster.arrive(user),
                 1 => roster.depart(user, Departure::Left, now),
-                2 => roster.depart(user, Departure::Vanished, now),
+                2 => roster.depart(user, Departure::Dropped, now),
                 3 if random.random() => roster.returned(&node("other"), std::slice::from_ref(user)),
                 3 => {
                     if random.random() {
@@ -154,12 +154,12 @@ fn whatever_happens_nothing_is_due_twice() {
                     }
                 }
                 4 => drop(roster.read(random.random::<bool>().then(|| state(1, &["a", "b"])), now)),
-                5 => roster.news(version(random.random_range(1..5)), 1, vec![user.clone()], Vec::new()),
+                5 => roster.on_event(version(random.random_range(1..5)), 1, vec![user.clone()], Vec::new()),
                 6 => roster.rewrite(),
                 7 => roster.gap(),
                 _ => now += PACE * random.random_range(0..20),
             }
-            settle(&mut roster, now);
+            advance(&mut roster, now);
         }
     }
 }
@@ -170,12 +170,12 @@ fn a_reload_is_silent_and_an_absence_is_not() {
     roster.arrive(&user("a"));
     roster.next_write(now);
     roster.take(now);
-    roster.depart(&user("a"), Departure::Vanished, now);
+    roster.depart(&user("a"), Departure::Dropped, now);
     assert_eq!(roster.deadline(), Some(now + GRACE));
     roster.arrive(&user("a"));
     roster.expire(now + GRACE);
     assert_eq!(roster.next_write(now + GRACE), None, "the user came back in time");
-    roster.depart(&user("a"), Departure::Vanished, now + GRACE);
+    roster.depart(&user("a"), Departure::Dropped, now + GRACE);
     roster.expire(now + GRACE + GRACE);
     assert_eq!(roster.next_change(now + GRACE + GRACE).unwrap().gone, users(&["a"]));
     assert!(!roster.is_clear(), "the store has not heard yet");
@@ -211,11 +211,11 @@ fn a_write_of_unknown_outcome_is_followed_by_all_of_it() {
 #[test]
 fn differences_are_coalesced_and_cancel_each_other() {
     let (mut roster, now) = (roster(&["x"]), Instant::now());
-    roster.news(version(2), 2, users(&["a"]), vec![]);
+    roster.on_event(version(2), 2, users(&["a"]), vec![]);
     assert_eq!(roster.tell(now), differences(&["a"], &[], 2), "the first is told at once");
-    roster.news(version(3), 3, users(&["b"]), vec![]);
-    roster.news(version(4), 2, vec![], users(&["b"]));
-    roster.news(version(5), 1, vec![], users(&["x"]));
+    roster.on_event(version(3), 3, users(&["b"]), vec![]);
+    roster.on_event(version(4), 2, vec![], users(&["b"]));
+    roster.on_event(version(5), 1, vec![], users(&["x"]));
     assert_eq!(roster.tell(now), None);
     assert_eq!(roster.deadline(), Some(now + COALESCE));
     assert_eq!(roster.tell(now + COALESCE), differences(&[], &["x"], 1));
@@ -225,14 +225,14 @@ fn differences_are_coalesced_and_cancel_each_other() {
 #[test]
 fn a_missing_number_is_followed_by_a_snapshot() {
     let (mut roster, now) = (roster(&["x"]), Instant::now());
-    roster.news(version(3), 3, users(&["b"]), vec![]);
+    roster.on_event(version(3), 3, users(&["b"]), vec![]);
     assert!(roster.wants_read(now));
     assert!(!roster.wants_read(now), "one read at a time");
     let snapshot = roster.read(Some(state(3, &["a", "b", "x"])), now);
-    assert_eq!(snapshot, Some(Told::Snapshot(Online { count: 3, users: users(&["a", "b", "x"]) })));
-    roster.news(version(3), 3, users(&["b"]), vec![]);
+    assert_eq!(snapshot, Some(PresenceUpdate::Snapshot(Online { count: 3, users: users(&["a", "b", "x"]) })));
+    roster.on_event(version(3), 3, users(&["b"]), vec![]);
     assert!(!roster.wants_read(now) && roster.tell(now).is_none(), "old news");
-    roster.news(version(4), 2, vec![], users(&["b"]));
+    roster.on_event(version(4), 2, vec![], users(&["b"]));
     assert_eq!(roster.tell(now), differences(&[], &["b"], 2));
 }
 
@@ -241,14 +241,14 @@ fn news_during_a_read_is_applied_behind_it() {
     let (mut roster, now) = (roster(&["x"]), Instant::now());
     roster.gap();
     assert!(roster.wants_read(now));
-    roster.news(version(2), 2, users(&["a"]), vec![]);
-    roster.news(version(3), 3, users(&["b"]), vec![]);
+    roster.on_event(version(2), 2, users(&["a"]), vec![]);
+    roster.on_event(version(3), 3, users(&["b"]), vec![]);
     let snapshot = roster.read(Some(state(2, &["a", "x"])), now);
-    assert_eq!(snapshot, Some(Told::Snapshot(Online { count: 3, users: users(&["a", "b", "x"]) })));
+    assert_eq!(snapshot, Some(PresenceUpdate::Snapshot(Online { count: 3, users: users(&["a", "b", "x"]) })));
     assert!(!roster.wants_read(now));
     roster.gap();
     assert!(roster.wants_read(now));
-    roster.news(version(9), 3, users(&["c"]), vec![]);
+    roster.on_event(version(9), 3, users(&["c"]), vec![]);
     roster.read(Some(state(4, &["a", "b", "x"])), now);
     assert!(roster.wants_read(now), "numbers are still missing");
 }
@@ -258,7 +258,7 @@ fn a_large_room_is_counted_and_not_listed() {
     let now = Instant::now();
     let count = MAX_LISTED_USERS + 1;
     let mut roster = begin(RoomState { version: version(1), count, users: None });
-    roster.news(version(2), count + 1, users(&["a"]), vec![]);
+    roster.on_event(version(2), count + 1, users(&["a"]), vec![]);
     assert_eq!(roster.tell(now), differences(&[], &[], count + 1));
     assert_eq!(roster.give_list(), Online { count: count + 1, users: vec![] });
 }
@@ -266,20 +266,20 @@ fn a_large_room_is_counted_and_not_listed() {
 #[test]
 fn a_member_who_was_given_a_list_in_between_is_told_what_was_cancelled() {
     let (mut roster, now) = (roster(&["x"]), Instant::now());
-    roster.news(version(2), 2, users(&["o"]), vec![]);
+    roster.on_event(version(2), 2, users(&["o"]), vec![]);
     roster.tell(now);
-    roster.news(version(3), 3, users(&["b"]), vec![]);
+    roster.on_event(version(3), 3, users(&["b"]), vec![]);
     assert_eq!(roster.give_list().users, users(&["b", "o", "x"]));
-    roster.news(version(4), 2, vec![], users(&["b"]));
+    roster.on_event(version(4), 2, vec![], users(&["b"]));
     assert_eq!(roster.tell(now + COALESCE), differences(&[], &["b"], 2));
     // Whoever is there already knows the one, whoever was given a list the other: both are told in the end.
-    roster.news(version(5), 3, users(&["b"]), vec![]);
+    roster.on_event(version(5), 3, users(&["b"]), vec![]);
     roster.give_list();
-    roster.news(version(6), 2, vec![], users(&["b"]));
-    roster.news(version(7), 3, users(&["b"]), vec![]);
+    roster.on_event(version(6), 2, vec![], users(&["b"]));
+    roster.on_event(version(7), 3, users(&["b"]), vec![]);
     assert_eq!(roster.tell(now + 2 * COALESCE), differences(&["b"], &[], 3));
-    roster.news(version(8), 2, vec![], users(&["b"]));
-    roster.news(version(9), 3, users(&["b"]), vec![]);
+    roster.on_event(version(8), 2, vec![], users(&["b"]));
+    roster.on_event(version(9), 3, users(&["b"]), vec![]);
     assert_eq!(roster.tell(now + 3 * COALESCE), None, "nobody was given a list");
 }
 
@@ -295,13 +295,13 @@ fn a_user_who_came_and_went_before_a_write_is_no_ghost() {
 #[test]
 fn a_read_tells_what_was_not_told_yet() {
     let (mut roster, now) = (roster(&["a", "x"]), Instant::now());
-    roster.news(version(2), 1, vec![], users(&["a"]));
+    roster.on_event(version(2), 1, vec![], users(&["a"]));
     roster.tell(now);
-    roster.news(version(3), 2, users(&["a"]), vec![]);
+    roster.on_event(version(3), 2, users(&["a"]), vec![]);
     roster.gap();
     assert!(roster.wants_read(now));
     let told = roster.read(Some(state(3, &["a", "x"])), now);
-    assert_eq!(told, Some(Told::Snapshot(Online { count: 2, users: users(&["a", "x"]) })));
+    assert_eq!(told, Some(PresenceUpdate::Snapshot(Online { count: 2, users: users(&["a", "x"]) })));
     roster.gap();
     assert!(roster.wants_read(now));
     assert_eq!(roster.read(Some(state(3, &["a", "x"])), now), None, "nothing is new");
@@ -313,7 +313,7 @@ fn who_came_back_on_another_node_is_gone_from_here_at_once() {
     roster.arrive(&user("a"));
     assert_eq!(roster.next_change(now).unwrap().arrived, users(&["a"]));
     roster.take(now);
-    roster.depart(&user("a"), Departure::Vanished, now);
+    roster.depart(&user("a"), Departure::Dropped, now);
     roster.returned(&node("i"), &users(&["a"]));
     assert_eq!(roster.next_write(now), None, "its own arrival says nothing");
     roster.returned(&node("other"), &users(&["a"]));
@@ -327,7 +327,7 @@ fn only_a_new_connection_arrives() {
     roster.arrive(&user("a"));
     roster.next_write(now);
     roster.take(now);
-    roster.depart(&user("a"), Departure::Vanished, now);
+    roster.depart(&user("a"), Departure::Dropped, now);
     roster.arrive(&user("a"));
     assert_eq!(roster.next_write(now + PACE), None, "the return of one that dropped here");
     roster.arrive(&user("a"));
@@ -393,7 +393,7 @@ fn graces_that_end_while_the_store_is_away_are_no_leaves() {
     roster.arrive(&user("a"));
     roster.next_write(now);
     roster.take(now);
-    roster.depart(&user("a"), Departure::Vanished, now);
+    roster.depart(&user("a"), Departure::Dropped, now);
     roster.expire(now + GRACE);
     assert_eq!(roster.next_change(now + GRACE).unwrap().gone, users(&["a"]));
     roster.fail(now + GRACE);

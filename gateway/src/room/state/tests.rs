@@ -12,13 +12,13 @@ fn user(name: &str) -> UserName {
 }
 
 fn room() -> TestRoom {
-    let pace = Pace { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
-    Room::new(RoomName::parse("r").unwrap(), pace, None)
+    let timing = RoomTiming { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
+    Room::new(RoomName::parse("r").unwrap(), timing, None)
 }
 
-fn entering(id: ConnectionId, since: Option<(&str, u64)>) -> Entering<&'static str, u32> {
+fn attempt(id: ConnectionId, since: Option<(&str, u64)>) -> JoinAttempt<&'static str, u32> {
     let since = since.map(|(epoch, offset)| Position { epoch: Epoch::new(epoch), offset });
-    Entering { id, client: "c", user: user("ann"), since, limit: 50, ticket: u32::try_from(id).unwrap() }
+    JoinAttempt { id, client: "c", user: user("ann"), since, limit: 50, pending: u32::try_from(id).unwrap() }
 }
 
 fn entry(offset: u64) -> Entry {
@@ -52,14 +52,14 @@ fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
     let offsets =
         |messages: &[Arc<Message>]| messages.iter().map(|message| message.offset).collect::<Vec<_>>();
     let one = |effect: &Effect<_, u32>| match effect {
-        Effect::Admit { ticket, entered, .. } => format!(
-            "admit {ticket} at {} recovered {} {:?}",
-            entered.position.offset,
-            entered.recovered,
-            offsets(&entered.messages)
+        Effect::AddMember { pending, joined, .. } => format!(
+            "admit {pending} at {} recovered {} {:?}",
+            joined.position.offset,
+            joined.recovered,
+            offsets(&joined.messages)
         ),
         Effect::Deliver(message) => format!("deliver {}", message.offset),
-        Effect::Refuse { ticket } => format!("refuse {ticket}"),
+        Effect::RefuseJoin { pending } => format!("refuse {pending}"),
         Effect::Write(Write { change, .. }) => format!("write +{} -{}", change.here.len(), change.gone.len()),
         Effect::Close { authors } => format!("close {authors:?}"),
         Effect::WakeAt(_) => "wake".into(),
@@ -72,7 +72,7 @@ fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
 /// A room with one member, ann, whose presence is written.
 fn open_room(now: Instant) -> TestRoom {
     let mut room = room();
-    room.enter(entering(1, None), now);
+    room.enter(attempt(1, None), now);
     room.opened(Some((opened(3, 1..=3), nobody(), indexed())), now);
     room.wrote(taken(), now);
     room
@@ -81,13 +81,13 @@ fn open_room(now: Instant) -> TestRoom {
 #[test]
 fn joins_wait_for_the_subscription_and_nothing_falls_between() {
     let (mut room, now) = (room(), Instant::now());
-    assert_eq!(show(&room.enter(entering(1, None), now)), ["Open"]);
-    assert!(room.enter(entering(2, None), now).is_empty());
-    assert!(room.news(BusEvent::Message(entry(3)), now).is_empty());
-    assert!(room.news(BusEvent::Message(entry(4)), now).is_empty());
+    assert_eq!(show(&room.enter(attempt(1, None), now)), ["Open"]);
+    assert!(room.enter(attempt(2, None), now).is_empty());
+    assert!(room.on_bus_event(BusEvent::Message(entry(3)), now).is_empty());
+    assert!(room.on_bus_event(BusEvent::Message(entry(4)), now).is_empty());
     let effects = room.opened(Some((opened(3, 1..=3), nobody(), indexed())), now);
     let admitted = |n| format!("admit {n} at 4 recovered false [1, 2, 3, 4]");
-    let told = r#"Tell(Differences { joined: ["ann"], left: [], count: 1 })"#;
+    let told = r#"SendPresence(Differences { joined: ["ann"], left: [], count: 1 })"#;
     assert_eq!(
         show(&effects),
         ["deliver 4".into(), admitted(1), admitted(2), "write +1 -0".into(), told.into(), "wake".into()]
@@ -98,11 +98,11 @@ fn joins_wait_for_the_subscription_and_nothing_falls_between() {
 fn a_join_is_answered_at_the_position_where_its_stream_begins() {
     let now = Instant::now();
     let mut room = open_room(now);
-    room.news(BusEvent::Message(entry(4)), now);
-    let effects = room.enter(entering(2, Some(("e", 2))), now);
+    room.on_bus_event(BusEvent::Message(entry(4)), now);
+    let effects = room.enter(attempt(2, Some(("e", 2))), now);
     assert_eq!(show(&effects)[0], "admit 2 at 4 recovered true [3, 4]");
-    assert_eq!(show(&room.news(BusEvent::Message(entry(5)), now)), ["deliver 5"]);
-    let effects = room.enter(entering(3, Some(("other", 2))), now);
+    assert_eq!(show(&room.on_bus_event(BusEvent::Message(entry(5)), now)), ["deliver 5"]);
+    let effects = room.enter(attempt(3, Some(("other", 2))), now);
     assert_eq!(show(&effects)[0], "admit 3 at 5 recovered false [1, 2, 3, 4, 5]");
 }
 
@@ -110,23 +110,23 @@ fn a_join_is_answered_at_the_position_where_its_stream_begins() {
 fn what_was_read_for_a_join_is_continued_to_where_the_room_is_by_then() {
     let now = Instant::now();
     let mut room = room();
-    room.enter(entering(1, None), now);
+    room.enter(attempt(1, None), now);
     room.opened(Some((opened(200, 73..=200), nobody(), indexed())), now);
-    let late = entering(2, Some(("e", 10)));
+    let late = attempt(2, Some(("e", 10)));
     assert_eq!(show(&room.enter(late, now)), ["read after 10"]);
-    room.news(BusEvent::Message(entry(201)), now);
+    room.on_bus_event(BusEvent::Message(entry(201)), now);
     let read =
-        Past::After(Replay::Whole(Opened { newest: (11..=200).map(entry).collect(), ..opened(200, []) }));
-    let effects = room.past(entering(2, Some(("e", 10))), read, now);
-    let Effect::Admit { entered, .. } = &effects[0] else { panic!("{effects:?}") };
-    let offsets: Vec<u64> = entered.messages.iter().map(|message| message.offset).collect();
-    assert_eq!((offsets, entered.recovered), ((11..=201).collect(), true));
+        LogRead::After(Replay::Whole(Opened { newest: (11..=200).map(entry).collect(), ..opened(200, []) }));
+    let effects = room.log_read(attempt(2, Some(("e", 10))), read, now);
+    let Effect::AddMember { joined, .. } = &effects[0] else { panic!("{effects:?}") };
+    let offsets: Vec<u64> = joined.messages.iter().map(|message| message.offset).collect();
+    assert_eq!((offsets, joined.recovered), ((11..=201).collect(), true));
 }
 
 #[test]
 fn a_room_that_cannot_be_opened_refuses_and_is_forgotten() {
     let (mut room, now) = (room(), Instant::now());
-    room.enter(entering(1, None), now);
+    room.enter(attempt(1, None), now);
     assert_eq!(show(&room.opened(None, now)), ["refuse 1", "Drop"]);
 }
 
@@ -140,7 +140,7 @@ fn an_empty_room_lingers_then_closes_and_may_open_again() {
     let now = now + LINGER;
     assert_eq!(show(&room.wrote(taken(), now)), ["wake"]);
     assert_eq!(show(&room.timer(now + LINGER)), ["close [i]"]);
-    assert!(room.enter(entering(2, None), now).is_empty());
+    assert!(room.enter(attempt(2, None), now).is_empty());
     assert_eq!(show(&room.closed()), ["Open"]);
 }
 
@@ -157,7 +157,7 @@ fn the_log_of_a_room_with_members_does_not_expire() {
 fn a_user_in_grace_keeps_the_room_open() {
     let now = Instant::now();
     let mut room = open_room(now);
-    assert_eq!(show(&room.leave(1, Departure::Vanished, now)), ["Unseat(1)", "wake"]);
+    assert_eq!(show(&room.leave(1, Departure::Dropped, now)), ["Unseat(1)", "wake"]);
     assert!(!show(&room.timer(now + LINGER)).iter().any(|effect| effect.starts_with("close")));
     let later = now + Duration::from_secs(15);
     assert_eq!(show(&room.timer(later))[0], "write +0 -1");
@@ -166,7 +166,7 @@ fn a_user_in_grace_keeps_the_room_open() {
 #[test]
 fn a_room_is_opened_once_whoever_waits() {
     let (mut room, now) = (room(), Instant::now());
-    assert_eq!(show(&room.enter(entering(1, None), now)), ["Open"]);
+    assert_eq!(show(&room.enter(attempt(1, None), now)), ["Open"]);
     room.leave(1, Departure::Left, now);
-    assert!(room.enter(entering(2, None), now).is_empty());
+    assert!(room.enter(attempt(2, None), now).is_empty());
 }

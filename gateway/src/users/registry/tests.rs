@@ -70,7 +70,7 @@ fn a_release_that_failed_stays_due_until_the_store_took_it() {
 #[test]
 fn a_grace_that_ended_while_the_store_did_not_answer_is_released_later() {
     let (mut registry, stay, now) = registry();
-    registry.depart(&ann(), stay, Departure::Vanished, now);
+    registry.depart(&ann(), stay, Departure::Dropped, now);
     assert_eq!(sync(&mut registry, &node("a"), Outcome::Failed), Some(Call::Grace(mine())));
     registry.expire(now + GRACE);
     assert_eq!(sync(&mut registry, &node("a"), Outcome::Failed), Some(Call::Release(mine())));
@@ -94,7 +94,7 @@ fn what_is_here_is_claimed_under_every_new_incarnation() {
     assert_eq!(registry.arrive_here(&ann(), &mine(), &node("b")), None, "the store is asked first");
     assert_eq!(sync(&mut registry, &node("b"), Outcome::Done), reclaim(Hold::Live));
     assert_eq!(registry.due(&ann(), &node("b")), None);
-    registry.depart(&ann(), stay, Departure::Vanished, now);
+    registry.depart(&ann(), stay, Departure::Dropped, now);
     assert_eq!(sync(&mut registry, &node("c"), Outcome::Done), reclaim(Hold::Grace));
     registry.expire(now + GRACE);
     assert_eq!(registry.due(&ann(), &node("d")), None, "what the former hold is swept with them");
@@ -107,7 +107,7 @@ fn who_lost_the_name_is_forgotten_and_has_no_grace() {
     let call = registry.due(&ann(), &node("b")).unwrap();
     assert!(registry.done(&ann(), &call, &node("b"), Outcome::Taken), "their connections are to be cut");
     assert!(!registry.is_current(&ann(), stay));
-    registry.depart(&ann(), stay, Departure::Vanished, now);
+    registry.depart(&ann(), stay, Departure::Dropped, now);
     assert_eq!((registry.due(&ann(), &node("b")), registry.deadline()), (None, None));
     assert_eq!(registry.arrive_here(&ann(), &mine(), &node("b")), None);
     // Back again, it is another stay.
@@ -133,7 +133,7 @@ fn a_claim_whose_answer_was_lost_is_released() {
 fn a_rival_whose_answer_was_lost_is_released_and_the_owner_claimed_again() {
     let (mut registry, stay, now) = registry();
     let rival = Secret::chosen("rival");
-    registry.depart(&ann(), stay, Departure::Vanished, now);
+    registry.depart(&ann(), stay, Departure::Dropped, now);
     sync(&mut registry, &node("a"), Outcome::Done);
     claim(&mut registry, &rival, &unknown());
     assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(rival.clone())));
@@ -158,7 +158,7 @@ fn a_rival_who_gets_the_name_of_somebody_connected_is_a_loss() {
 #[test]
 fn only_what_is_no_return_of_a_connection_here_may_be_one_from_elsewhere() {
     let (mut registry, stay, now) = registry();
-    registry.depart(&ann(), stay, Departure::Vanished, now);
+    registry.depart(&ann(), stay, Departure::Dropped, now);
     assert_eq!(registry.begin_claim(&ann(), &mine(), &node("a")), ClaimKind::Return);
     assert_eq!(registry.begin_claim(&ann(), &Secret::chosen("rival"), &node("a")), ClaimKind::Arrival);
     let bob = UserName::parse("bob").unwrap();
@@ -168,7 +168,7 @@ fn only_what_is_no_return_of_a_connection_here_may_be_one_from_elsewhere() {
 #[test]
 fn a_name_in_grace_waits_for_the_store() {
     let (mut registry, stay, now) = registry();
-    registry.depart(&ann(), stay, Departure::Vanished, now);
+    registry.depart(&ann(), stay, Departure::Dropped, now);
     sync(&mut registry, &node("a"), Outcome::Done);
     registry.expire(now + GRACE);
     assert_eq!(sync(&mut registry, &node("a"), Outcome::Failed), Some(Call::Release(mine())));

@@ -11,7 +11,7 @@ use super::super::dialect::{Dialect, EncodedReply};
 use super::super::packet::Payload;
 use crate::chat::{Command, Reply};
 use crate::hub::Event;
-use crate::room::Entered;
+use crate::room::JoinedRoom;
 
 pub(super) struct Native;
 
@@ -34,7 +34,7 @@ impl Dialect for Native {
 
     fn encode_reply(&self, reply: Result<Reply, Refusal>) -> serde_json::Result<EncodedReply> {
         match reply {
-            Ok(Reply::Joined(entered)) => joined(&entered),
+            Ok(Reply::Joined(room)) => encode_joined(&room),
             Ok(Reply::Left(left)) => ok(&left),
             Ok(Reply::Sent(sent)) => ok(&sent),
             Ok(Reply::History(page)) => ok(&page),
@@ -60,15 +60,15 @@ impl Dialect for Native {
 }
 
 /// The acknowledgement of a join, and in the same write who is there.
-fn joined(entered: &Entered) -> serde_json::Result<EncodedReply> {
-    let (room, online) = (entered.room.clone(), entered.online.clone());
+fn encode_joined(joined: &JoinedRoom) -> serde_json::Result<EncodedReply> {
+    let (room, online) = (joined.room.clone(), joined.online.clone());
     let snapshot = Snapshot { room: room.clone(), count: online.count, users: online.users.clone() };
     let reply = ok(&Joined {
         room,
-        epoch: entered.position.epoch.clone(),
-        offset: entered.position.offset,
-        recovered: entered.recovered,
-        messages: entered.messages.iter().map(|message| &message.json).collect(),
+        epoch: joined.position.epoch.clone(),
+        offset: joined.position.offset,
+        recovered: joined.recovered,
+        messages: joined.messages.iter().map(|message| &message.json).collect(),
         online,
     })?;
     Ok(EncodedReply { events: vec![(event::server::ONLINE_USERS, to_raw_value(&snapshot)?)], ..reply })
