@@ -134,7 +134,7 @@ fn a_room_that_cannot_be_opened_refuses_and_is_forgotten() {
 fn an_empty_room_lingers_then_closes_and_may_open_again() {
     let now = Instant::now();
     let mut room = open_room(now);
-    assert_eq!(show(&room.leave(1, Departure::Left, now)), ["Unseat(1)", "write +0 -1", "wake"]);
+    assert_eq!(show(&room.leave(1, Departure::Left, now)), ["RemoveMember(1)", "write +0 -1", "wake"]);
     room.timer(now + LINGER);
     assert_eq!(room.state(), "live", "until the store knows");
     let now = now + LINGER;
@@ -157,7 +157,7 @@ fn the_log_of_a_room_with_members_does_not_expire() {
 fn a_user_in_grace_keeps_the_room_open() {
     let now = Instant::now();
     let mut room = open_room(now);
-    assert_eq!(show(&room.leave(1, Departure::Dropped, now)), ["Unseat(1)", "wake"]);
+    assert_eq!(show(&room.leave(1, Departure::Dropped, now)), ["RemoveMember(1)", "wake"]);
     assert!(!show(&room.timer(now + LINGER)).iter().any(|effect| effect.starts_with("close")));
     let later = now + Duration::from_secs(15);
     assert_eq!(show(&room.timer(later))[0], "write +0 -1");
