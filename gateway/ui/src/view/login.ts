@@ -1,4 +1,4 @@
-// The first page: pick a name. Drawn by main.ts while nobody is signed in; calls Actions.signIn.
+// The sign-in form. Drawn by main.ts while the user is not signed in; calls Actions.signIn.
 
 import type { Actions } from '../session.ts';
 import type { State } from '../state.ts';

@@ -1,5 +1,5 @@
-// The right side: who is online in the room in view. Drawn by view/shell.ts; calls
-// Actions.loadMoreUsers where the list has more pages.
+// The right column: users online in the active room. Drawn by view/shell.ts; calls Actions.loadMoreUsers if the list
+// has more pages.
 
 import { sortedNames } from '../format.ts';
 import type { Actions } from '../session.ts';

@@ -1,5 +1,5 @@
-// The left side: rooms with what is unread in them, other rooms to open, who we are and which node
-// serves us. Drawn by view/shell.ts; calls Actions.openRoom and signOut.
+// The left column: joined rooms with their unread counts, other rooms to open, the user and the node that serves
+// it. Drawn by view/shell.ts; calls Actions.openRoom and signOut.
 
 import { badge, sortedNames } from '../format.ts';
 import type { Actions } from '../session.ts';

@@ -1,5 +1,5 @@
-// The chat itself: rooms, header, banner, log, composer and people, as columns or as drawers where
-// the window is narrow. Drawn by main.ts; hands each view the state.
+// The chat page: rooms, header, banner, log, composer and people, as columns, or as drawers in narrow
+// windows. Drawn by main.ts; passes the state to each view.
 
 import { badge, sortedNames } from '../format.ts';
 import type { Actions } from '../session.ts';
@@ -97,7 +97,7 @@ export function createShell(actions: Actions) {
   );
   const element = el('div', { class: 'shell' }, rooms.element, main, people.element, backdrop);
 
-  /** Drawers exist only where the columns do not fit; a closed one takes no focus. */
+  /** The open drawer. Drawers replace columns in narrow windows; a closed one cannot take the focus. */
   let open: Drawer | null = null;
   const narrow = { rooms: matchMedia('(max-width: 639px)'), people: matchMedia('(max-width: 999px)') };
 
@@ -143,10 +143,10 @@ export function createShell(actions: Actions) {
       who.hidden = !room;
       gap.hidden = !room?.gap;
 
-      const elsewhere = totalUnread(state) - (room?.unread ?? 0);
-      menuBadge.hidden = elsewhere === 0;
-      setText(menuBadge, badge(elsewhere));
-      menu.setAttribute('aria-label', elsewhere ? `Rooms, ${say.unread(elsewhere)}` : 'Rooms');
+      const unreadElsewhere = totalUnread(state) - (room?.unread ?? 0);
+      menuBadge.hidden = unreadElsewhere === 0;
+      setText(menuBadge, badge(unreadElsewhere));
+      menu.setAttribute('aria-label', unreadElsewhere ? `Rooms, ${say.unread(unreadElsewhere)}` : 'Rooms');
 
       setText(bannerText, bannerFor(state.link));
       banner.hidden = bannerFor(state.link) === '';
