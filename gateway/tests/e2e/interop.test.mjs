@@ -1,5 +1,5 @@
 // The official JavaScript client on one gateway and python-socketio on another share a room. Both use
-// the default namespace and their own choice of transports, as a program that knows nothing of us would.
+// the default namespace and their default transports.
 import assert from 'node:assert/strict';
 
 import { PythonClient, cluster, connect, eventually, step, story } from './harness.mjs';
@@ -13,7 +13,7 @@ story('socket.io-client on A and python-socketio on B chat', { timeout: 90_000 }
   const bob = new PythonClient('bob');
   await bob.connect(b);
 
-  await step('each is welcomed by its own node, under its name', async () => {
+  await step('each gets a welcome from its own node, with its name', async () => {
     assert.equal(ann.welcome.user, 'ann');
     assert.equal(ann.welcome.node, 'gw-a');
     const { payload } = await bob.told('welcome', () => true);
@@ -89,8 +89,8 @@ story('socket.io-client on A and python-socketio on B chat', { timeout: 90_000 }
   await step('each sees the other disconnect', async () => {
     const carol = await connect(b, { name: 'carol', ...STOCK });
     await carol.join(ROOM);
-    // python-socketio queues its goodbye and closes the socket from another thread: whichever is first, so
-    // this may be a lost transport, which is a leave after the grace.
+    // python-socketio queues its disconnect packet and closes the socket from another thread. The socket may be closed
+    // first, which is a leave after the grace.
     await bob.disconnect();
     await eventually(() => ann.room(ROOM).told('left', 'bob').length === 2, {
       timeout: 20_000,

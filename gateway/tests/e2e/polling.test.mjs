@@ -1,6 +1,6 @@
 // Long-polling without sticky sessions: three gateways behind a load balancer that spreads the requests
-// of each client over all of them. Stock clients with the transports they come with, and on polling
-// alone, chat, upgrade, and survive the death of a gateway; and strangers get nothing from between them.
+// of each client over all of them. Official clients with their default transports, and with polling
+// only, chat, upgrade, and recover from the loss of a gateway; the peer listener serves gateways only.
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { createConnection } from 'node:net';
@@ -22,7 +22,7 @@ const KINDS = Object.keys(GENERATIONS).flatMap((version) =>
 );
 const range = (from, to) => Array.from({ length: to - from }, (_, i) => from + i);
 
-/** A stock client that joins one room whenever it is connected, from where it was, and judges what it is told. */
+/** An official client that joins one room on every connect, from its position, and checks what it receives. */
 class Guest {
   offsets = [];
   texts = new Map();
@@ -69,7 +69,7 @@ class Guest {
     return this.socket.io.engine?.transport?.name;
   }
 
-  /** Sends, again where the answer was lost with its connection: the id makes it one message. */
+  /** Sends, and repeats with the same id if the acknowledgement was lost with its connection. */
   async say(text) {
     const id = unique('said');
     const attempt = () => new Promise((resolve) => {
@@ -87,7 +87,7 @@ class Guest {
   }
 }
 
-/** `roomcast_forwarded_total` of some gateways, as `{ 'poll ok': 12 }`. */
+/** The sum of `roomcast_forwarded_total` of some gateways, as `{ 'poll ok': 12 }`. */
 async function forwarded(gateways) {
   const sums = {};
   for (const gateway of gateways) {
@@ -108,7 +108,7 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
   await watcher.join(room);
   const guests = KINDS.flatMap((kind) => range(0, 4).map(() => new Guest(door, kind, room)));
 
-  /** Everybody says some words, and everybody hears all of it, once and in order. */
+  /** Every client sends messages, and every client receives all of them, once and in order. */
   const chat = async (words) => {
     const said = guests.flatMap((guest) => range(0, 3).map((n) => [guest, `${words} ${guest.name} ${n}`]));
     await eachBounded(said, 16, ([guest, text]) => guest.say(text));
@@ -127,7 +127,7 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
       await guest.until('has upgraded', () => guest.transport === 'websocket');
     }
     await chat('calm');
-    assert.ok(guests.every(({ connects }) => connects === 1), 'nobody had to come back');
+    assert.ok(guests.every(({ connects }) => connects === 1), 'no client had to reconnect');
     assert.ok(guests.every(({ upgrades, transport }) => upgrades === (transport === 'websocket')));
     const sums = await forwarded(gateways);
     assert.ok(sums['poll ok'] > 50 && sums['upgrade ok'] > 0, JSON.stringify(sums));
@@ -142,12 +142,12 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
       for (const guest of guests) guest.texts.clear();
       const { offset } = await python.ok('send_message', { room, text: 'from Python' });
       await python.told('message', (message) => message.offset === offset);
-      for (const guest of guests) await guest.until('hears it', () => guest.texts.get('from Python') === 1);
+      for (const guest of guests) await guest.until('receives it', () => guest.texts.get('from Python') === 1);
       await python.disconnect();
     }
   });
 
-  await step('they survive the death of a gateway in the middle of a word', async () => {
+  await step('they recover when a gateway is killed during traffic', async () => {
     const talking = chat('storm');
     await eventually(() => watcher.room(room).texts.some((text) => text.startsWith('storm')));
     await b.kill9();
@@ -157,9 +157,9 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
     }
   });
 
-  await step('and one that goes as in a rolling restart', async () => {
+  await step('they recover when a gateway is stopped as in a rolling restart', async () => {
     await b.restart();
-    // So that the load balancer knows of it.
+    // Until the load balancer has noticed it.
     await eventually(async () => {
       const answers = await Promise.all(range(0, 6).map(() => request(pollingUrl(door))));
       return answers.some(({ body }) => answers.every(({ status }) => status === 200) && body);
@@ -172,7 +172,7 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
   });
 });
 
-story('five hundred on polling alone', { timeout: 90_000 }, async () => {
+story('five hundred clients with polling only', { timeout: 90_000 }, async () => {
   const { gateways } = await cluster({ gateways: 3, presence: 1 });
   const door = await balancer(gateways);
   const room = unique('crowd');
@@ -185,10 +185,10 @@ story('five hundred on polling alone', { timeout: 90_000 }, async () => {
     return guest;
   });
   const joined = performance.now();
-  // From here on everybody is told everything: from the last join's position on, all must agree.
+  // From the position of the last join on, all clients must receive the same messages.
   const from = Math.max(...guests.map(({ position }) => position.offset));
-  assert.equal(from, 0, 'nobody spoke yet');
-  // Every second one says something, all within the same seconds.
+  assert.equal(from, 0, 'no message was sent yet');
+  // Every second client sends a message, at about the same time.
   const speakers = guests.filter((_, n) => n % 2);
   const acks = await eachBounded(speakers, 40, (guest) => guest.say(`of ${guest.name}`));
   const last = Math.max(...acks.map(({ offset }) => offset));
@@ -233,7 +233,7 @@ story('between gateways', { timeout: 60_000 }, async () => {
     assert.deepEqual(await forwarded([odd]), { 'poll refused': 1, 'upgrade refused': 1 });
   });
 
-  await step('strange sessions are unknown everywhere, and at once', async () => {
+  await step('invalid session ids are answered as unknown by every gateway, at once', async () => {
     const sid = await open(a);
     const [id, tag] = sid.split('.');
     const strange = ['', '.', '__proto__', `__proto__.${tag}`, `${id}.`, `.${tag}`, `${sid}0`, `${sid}.${tag}`, `${id}.${'f'.repeat(16)}`, `${id}.${tag.toUpperCase()}x`, `${'x'.repeat(16)}.${tag}`, `${id}.${'0'.repeat(8_000)}`, '%F0%9F%A6%80.x', '%00', `..%2f.${tag}`];
@@ -249,10 +249,10 @@ story('between gateways', { timeout: 60_000 }, async () => {
         assert.deepEqual(socket.frames, []);
       }
     }
-    assert.equal((await poll(b, sid)).body, 'ok', 'and the real one goes on');
+    assert.equal((await poll(b, sid)).body, 'ok', 'the valid session still works');
   });
 
-  await step('a page of another site is refused at the gateway that it asks', async () => {
+  await step('another origin is refused by the gateway that receives the request', async () => {
     const sid = await open(a);
     const headers = { origin: 'http://evil.example' };
     assert.equal((await poll(b, sid, { headers })).status, 403);
@@ -261,7 +261,7 @@ story('between gateways', { timeout: 60_000 }, async () => {
     assert.equal(socket.refused, 403);
   });
 
-  await step('a stranger at the inner door gets no answer', async () => {
+  await step('an unauthenticated client of the peer listener gets no answer', async () => {
     const sid = await open(a);
     const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`;
     const greeting = Buffer.concat([Buffer.from('RCP1'), Buffer.alloc(104)]);
@@ -271,20 +271,20 @@ story('between gateways', { timeout: 60_000 }, async () => {
       scope().defer(() => socket.destroy());
       let closed = false;
       socket.on('data', (chunk) => heard.push(chunk)).on('error', () => {}).on('close', () => (closed = true));
-      await eventually(() => closed, { timeout: 4_000, what: 'a stranger is shown out' });
-      // Its nonce, and nothing that was made with the secret.
+      await eventually(() => closed, { timeout: 4_000, what: 'it is disconnected' });
+      // The nonce only, and nothing that was computed with the secret.
       assert.ok(Buffer.concat(heard).length <= 36, Buffer.concat(heard).toString('latin1'));
     }
     assert.equal((await poll(b, sid)).body, 'ok');
   });
 
-  await step('a gateway that hangs is given up quickly', async () => {
+  await step('a gateway that hangs times out quickly', async () => {
     const sid = await open(a);
     await a.process.freeze();
     const { took, ...answer } = await poll(late, sid).finally(() => a.process.signal('SIGCONT'));
-    isUnknown(answer, 'it accepts, and says nothing');
+    isUnknown(answer, 'it accepts, and does not answer');
     assert.ok(took < 4_000, `${took} ms`);
-    assert.equal((await poll(late, sid)).body, 'ok', 'and is trusted again');
+    assert.equal((await poll(late, sid)).body, 'ok', 'and works again');
   });
 
   await step('a gateway whose lease was lost keeps its sessions', async () => {
@@ -294,7 +294,7 @@ story('between gateways', { timeout: 60_000 }, async () => {
     assert.equal((await poll(b, sid)).body, 'ok');
   });
 
-  await step('a gateway that is gone is given up at once', async () => {
+  await step('a gateway that is gone is detected at once', async () => {
     const sid = await open(a);
     assert.equal((await poll(b, sid, { method: 'GET' })).body, '2');
     assert.equal((await poll(b, sid)).body, 'ok');
