@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why a request was refused. The number's thousand says what a client should do:
+/// Why a request was refused. The number's thousands digit tells what a client should do:
 /// 1xxx correct the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
 /// happened), 5xxx try again with the same `id` (it may have happened).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -48,7 +48,7 @@ fn check(name: &str, what: &str, max: usize, code: Code) -> Result<(), Refusal> 
 macro_rules! name {
     ($type:ident, $what:literal, $max:expr, $code:expr) => {
         impl $type {
-            #[doc = concat!("Parses ", $what, "; a refusal says what is wrong with it.")]
+            #[doc = concat!("Parses ", $what, "; the refusal has the reason if it is invalid.")]
             pub fn parse(name: &str) -> Result<Self, Refusal> {
                 check(name, $what, $max, $code)?;
                 Ok(Self(name.into()))

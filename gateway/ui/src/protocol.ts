@@ -3,7 +3,7 @@
 /** An acknowledgement, as encoded on the wire. */
 export type Answer<T> = { "status": "ok" } & T | { "status": "error" } & Failure;
 
-/** Why a request was refused. The number's thousand says what a client should do:
+/** Why a request was refused. The number's thousands digit tells what a client should do:
  * 1xxx correct the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
  * happened), 5xxx try again with the same `id` (it may have happened). */
 export type Code = "bad_request" | "bad_room" | "bad_username" | "bad_text" | "bad_id" | "not_joined" | "unknown_event" | "username_taken" | "id_taken" | "too_many_rooms" | "busy" | "unavailable" | "draining" | "outcome_unknown";

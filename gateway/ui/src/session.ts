@@ -6,7 +6,7 @@ import * as identity from './identity.ts';
 import type { Epoch, RoomCount } from './protocol.ts';
 import * as change from './state.ts';
 import type { Store } from './store.ts';
-import { say } from './strings.ts';
+import { texts } from './strings.ts';
 
 export interface Actions {
   signIn(name: string): void;
@@ -51,9 +51,9 @@ export function createSession(store: Store): Actions {
 
   const connection: Connection = createConnection(() => ({ username: store.state.self, resume: identity.secret() }), {
     refused: (code) =>
-      apply((state) => change.linkChanged(state, { is: 'out', error: say.refusal[code] ?? say.refused(code) })),
+      apply((state) => change.linkChanged(state, { is: 'out', error: texts.refusal[code] ?? texts.refused(code) })),
     waiting: (code) => {
-      apply((state) => change.linkChanged(state, { is: 'waiting', why: say.refusal[code] ?? say.waiting }));
+      apply((state) => change.linkChanged(state, { is: 'waiting', why: texts.refusal[code] ?? texts.waiting }));
     },
     lost: (attempt) => {
       lastTyping = null;
@@ -77,7 +77,7 @@ export function createSession(store: Store): Actions {
     },
     message(message) {
       if (store.state.rooms.has(message.room)) apply((state) => change.received(state, message));
-      else if (message.room.startsWith('@')) showStatus(say.announcement(message.user, message.text ?? ''));
+      else if (message.room.startsWith('@')) showStatus(texts.announcement(message.user, message.text ?? ''));
     },
     presence: (news) => apply((state) => change.presenceChanged(state, news, Date.now())),
     online_users: ({ room, ...online }) => apply((state) => change.onlineReplaced(state, room, online)),
@@ -195,7 +195,7 @@ export function createSession(store: Store): Actions {
       apply((state) => change.closed(state, name));
       if (!connection.connected) return;
       connection.request('leave', { room: name }).then(() => {
-        showStatus(say.leftTheRoom(name));
+        showStatus(texts.leftTheRoom(name));
         return listRooms();
       }, showError);
     },
@@ -261,6 +261,6 @@ function isLost(error: unknown): boolean {
 function reason(error: unknown): string {
   if (!(error instanceof Refusal)) return String(error);
   if (error.code === 'lost') return '';
-  if (error.code === 'no_answer') return say.noAnswer;
-  return say.sentence(error.message || error.code);
+  if (error.code === 'no_answer') return texts.noAnswer;
+  return texts.sentence(error.message || error.code);
 }

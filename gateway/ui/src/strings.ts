@@ -11,7 +11,7 @@ export function people(names: readonly string[], max = 3): string {
   return list.format([...names.slice(0, max), `${names.length - max} others`]);
 }
 
-export const say = {
+export const texts = {
   connecting: 'Connecting…',
   lost: (attempt: number) =>
     attempt > 1 ? `Connection lost. Reconnecting, attempt ${attempt}…` : 'Connection lost. Reconnecting…',

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { dayName, initials, splitLinks, sortedNames, tone } from '../src/format.ts';
-import { people, say } from '../src/strings.ts';
+import { people, texts } from '../src/strings.ts';
 import { rows } from '../src/timeline.ts';
 
 const noon = new Date(2026, 2, 10, 12).getTime();
@@ -91,8 +91,8 @@ test('names', () => {
   assert.deepEqual(sortedNames(['cy', 'Bob', 'ann', 'me'], 'me'), ['me', 'ann', 'Bob', 'cy']);
   assert.equal(people(['a', 'b', 'c', 'd']), 'a, b, c, and d');
   assert.equal(people(['a', 'b', 'c', 'd', 'e']), 'a, b, c, and 2 others');
-  assert.equal(say.typing(['a']), 'a is typing…');
-  assert.equal(say.typing(['a', 'b']), 'a and b are typing…');
+  assert.equal(texts.typing(['a']), 'a is typing…');
+  assert.equal(texts.typing(['a', 'b']), 'a and b are typing…');
 });
 
 test('names of days are relative for today and yesterday', () => {

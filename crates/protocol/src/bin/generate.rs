@@ -126,7 +126,7 @@ fn asyncapi(codes: &[(Code, String)]) -> Outcome<Value> {
         "info": {
             "title": "Roomcast",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Chat over Socket.IO. PROTOCOL.md says what a client may rely on.",
+            "description": "Chat over Socket.IO. PROTOCOL.md describes what a client may rely on.",
             "license": { "name": env!("CARGO_PKG_LICENSE") },
         },
         "defaultContentType": "application/json",

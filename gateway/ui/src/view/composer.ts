@@ -3,7 +3,7 @@
 
 import type { Actions } from '../session.ts';
 import type { State } from '../state.ts';
-import { say } from '../strings.ts';
+import { texts } from '../strings.ts';
 import { el, icon, setText } from './dom.ts';
 
 /** The remaining length is shown once fewer bytes than this are left. */
@@ -33,7 +33,7 @@ export function createComposer(actions: Actions) {
     input.style.height = 'auto';
     input.style.height = `${input.scrollHeight}px`;
     const left = limit - utf8.encode(text()).length;
-    setText(count, left < 0 ? say.tooLong(-left) : left < COUNT_FROM ? say.lengthLeft(left) : '');
+    setText(count, left < 0 ? texts.tooLong(-left) : left < COUNT_FROM ? texts.lengthLeft(left) : '');
     count.classList.toggle('is-over', left < 0);
     button.disabled = text() === '' || left < 0 || room === null;
   }
@@ -73,7 +73,7 @@ export function createComposer(actions: Actions) {
       room = state.active;
       input.value = room === null ? '' : (drafts.get(room) ?? '');
       input.disabled = room === null;
-      input.placeholder = room === null ? '' : say.writeTo(room);
+      input.placeholder = room === null ? '' : texts.writeTo(room);
       input.setAttribute('aria-label', input.placeholder);
       changed();
     },

@@ -4,7 +4,7 @@
 import { clockTime, dayName, fullTime, splitLinks } from '../format.ts';
 import type { Actions } from '../session.ts';
 import { activeRoom, type Room, type State } from '../state.ts';
-import { say } from '../strings.ts';
+import { texts } from '../strings.ts';
 import { rows, type MessageRow, type Row } from '../timeline.ts';
 import { avatar } from './avatar.ts';
 import { arrange, el, icon, Keyed, setText } from './dom.ts';
@@ -23,7 +23,7 @@ export function createLog(actions: Actions) {
   const older = el(
     'button',
     { class: 'link', attrs: { type: 'button' }, on: { click: () => actions.loadOlder() } },
-    say.earlier,
+    texts.earlier,
   );
   top.append(topText, older);
   const list = el('div', { class: 'log-rows' });
@@ -128,19 +128,19 @@ export function createLog(actions: Actions) {
     pill.hidden = state.pinned || !room;
     const count = room?.unread ?? 0;
     pill.classList.toggle('has-new', count > 0);
-    setText(pillText, say.newMessages(count));
+    setText(pillText, texts.newMessages(count));
   }
 
   function drawTop(room: Room): void {
     const empty = room.items.length === 0;
     const text =
       !room.joined && room.position === null
-        ? say.loadingRoom
+        ? texts.loadingRoom
         : room.loading
-          ? say.loadingHistory
+          ? texts.loadingHistory
           : room.more
             ? ''
-            : say.startOfRoom(room.name);
+            : texts.startOfRoom(room.name);
     setText(topText, text);
     top.classList.toggle('is-empty', empty);
     older.hidden = !room.more || room.loading;
@@ -152,10 +152,10 @@ function makeRows(actions: Actions): Keyed<Row, HTMLElement> {
     (row) => {
       if (row.is === 'message') return makeMessage(row);
       if (row.is === 'day') {
-        const words = { today: say.today, yesterday: say.yesterday };
+        const words = { today: texts.today, yesterday: texts.yesterday };
         return el('div', { class: 'day' }, el('span', {}, dayName(row.ts, Date.now(), words)));
       }
-      if (row.is === 'divider') return el('div', { class: 'divider' }, el('span', {}, say.newDivider));
+      if (row.is === 'divider') return el('div', { class: 'divider' }, el('span', {}, texts.newDivider));
       return el('div', { class: 'note', testid: 'presence-note' });
     },
     (element, row) => {
@@ -166,7 +166,7 @@ function makeRows(actions: Actions): Keyed<Row, HTMLElement> {
 }
 
 function presenceText({ joined, left }: { joined: readonly string[]; left: readonly string[] }): string {
-  const parts = [joined.length ? say.joinedRoom(joined) : '', left.length ? say.leftRoom(left) : ''];
+  const parts = [joined.length ? texts.joinedRoom(joined) : '', left.length ? texts.leftRoom(left) : ''];
   return parts.filter(Boolean).join(' · ');
 }
 
@@ -208,7 +208,7 @@ function drawMessage(element: HTMLElement, row: MessageRow, actions: Actions): v
   }
   const delivery = element.querySelector('.delivery');
   if (delivery && row.own) {
-    const label = row.delivery === 'stored' ? say.stored : row.delivery === 'pending' ? say.pending : '';
+    const label = row.delivery === 'stored' ? texts.stored : row.delivery === 'pending' ? texts.pending : '';
     const sign = row.delivery === 'failed' ? 'alert' : row.delivery === 'pending' ? 'clock' : 'check';
     delivery.replaceChildren(icon(sign), el('span', { class: 'sr' }, label));
     delivery.setAttribute('title', label);
@@ -223,9 +223,9 @@ function drawMessage(element: HTMLElement, row: MessageRow, actions: Actions): v
         el(
           'div',
           { class: 'failure' },
-          el('span', {}, say.notSent(row.failure)),
-          act(say.retry, actions.retry),
-          act(say.discard, actions.discard),
+          el('span', {}, texts.notSent(row.failure)),
+          act(texts.retry, actions.retry),
+          act(texts.discard, actions.discard),
         ),
       );
   }
