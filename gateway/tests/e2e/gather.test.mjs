@@ -40,26 +40,26 @@ async function hot({ staying, gather }) {
   await eachBounded(members, 20, (member) => member.join(room));
 
   const end = performance.now() + FOR;
-  let said = 0;
+  let sentCount = 0;
   let turns = 0;
-  const going = () => performance.now() < end || turns <= CHURNING || said <= 20 * BURST;
+  const running = () => performance.now() < end || turns <= CHURNING || sentCount <= 20 * BURST;
   const speaking = speakers.map(async (speaker) => {
-    while (going()) {
-      const burst = Array.from({ length: BURST }, () => speaker.ok('send_message', { room, text: `${said++}` }));
+    while (running()) {
+      const burst = Array.from({ length: BURST }, () => speaker.ok('send_message', { room, text: `${sentCount++}` }));
       const acks = await Promise.all(burst);
       acks.forEach(({ offset }, n) => assert.ok(n === 0 || offset > acks[n - 1].offset, 'a speaker\'s own order'));
     }
   });
   const moving = churning.map(async (member, n) => {
-    for (let turn = n; going(); turn++, turns++) await HABITS[turn % HABITS.length](member, room);
+    for (let turn = n; running(); turn++, turns++) await HABITS[turn % HABITS.length](member, room);
   });
   await Promise.all([...speaking, ...moving]);
 
   const { offset } = await speakers[0].ok('send_message', { room, text: 'the last' });
-  assert.equal(offset, said + 1);
+  assert.equal(offset, sentCount + 1);
   for (const member of members) await member.has(offset);
   const wrong = members.flatMap((member) => member.wrong);
-  assert.equal(wrong.length, 0, `${wrong.length} wrong, ${said} messages, ${turns} turns:\n${wrong.slice(0, 20).join('\n')}`);
+  assert.equal(wrong.length, 0, `${wrong.length} wrong, ${sentCount} messages, ${turns} turns:\n${wrong.slice(0, 20).join('\n')}`);
   for (const member of [...speakers, ...stayers]) assert.equal(member.received, offset, member.name);
 }
 

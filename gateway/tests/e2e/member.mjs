@@ -50,9 +50,9 @@ export class Member {
       if (ack.status !== 'ok') return;
       if (since) {
         const offsets = ack.messages.map(({ offset }) => offset);
-        const whole = Array.from({ length: ack.offset - since.offset }, (_, i) => since.offset + 1 + i);
+        const expected = Array.from({ length: ack.offset - since.offset }, (_, i) => since.offset + 1 + i);
         if (!ack.recovered) this.#wrong(`since ${since.offset} was not recovered at ${ack.offset}`);
-        else if (String(offsets) !== String(whole)) this.#wrong(`since ${since.offset} to ${ack.offset}: ${offsets}`);
+        else if (String(offsets) !== String(expected)) this.#wrong(`since ${since.offset} to ${ack.offset}: ${offsets}`);
       }
       if (this.seated && ack.offset < this.position.offset) this.#wrong(`joined back at ${ack.offset}`);
       this.position = { epoch: ack.epoch, offset: ack.offset };

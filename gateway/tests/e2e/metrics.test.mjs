@@ -48,12 +48,12 @@ story('client activity is counted', { timeout: 90_000 }, async () => {
     for (const [service, binary] of [[a, 'roomcast-gateway'], [presence, 'roomcast-presence']]) {
       const { body } = await scrape(service);
       const there = [...body.matchAll(/^# TYPE (roomcast_\w+) (\w+)$/gm)].map(([, name, kind]) => ({ name, kind }));
-      const told = inventory(binary);
+      const documented = inventory(binary);
       const names = (list) => list.map(({ name, kind }) => `${name} ${kind}`);
-      const extra = names(there).filter((line) => !names(told).includes(line));
+      const extra = names(there).filter((line) => !names(documented).includes(line));
       assert.deepEqual(extra, [], `${binary} has what docs/METRICS.md lacks: make generate`);
       // Metrics by route appear with the first request: their labels are not a closed set.
-      const late = names(told).filter((line) => !names(there).includes(line));
+      const late = names(documented).filter((line) => !names(there).includes(line));
       assert.deepEqual(late.filter((line) => !line.startsWith('roomcast_directory_request')), [], `${binary} lacks at its start`);
       promtool(body);
     }

@@ -27,7 +27,7 @@ const KINDS = Object.keys(GENERATIONS).flatMap((version) =>
 
 /** An official client of any generation that records the arguments of every event, as its listeners got them. */
 class Old {
-  heard = [];
+  received = [];
   offsets = [];
 
   constructor(target, { version, transport }, { name = unique('old'), room, resume = 'a secret of mine' }) {
@@ -51,12 +51,12 @@ class Old {
   #join(room) {
     this.socket.emit('join', { room }, (...args) => {
       this.joined = args;
-      this.heard.length = 0;
+      this.received.length = 0;
     });
   }
 
   #hear(event, args) {
-    this.heard.push([event, ...args]);
+    this.received.push([event, ...args]);
     if (event === 'welcome') this.welcomed = args;
     if (event === 'message') this.offsets.push(args[0].offset);
   }
@@ -71,7 +71,7 @@ class Old {
   }
 
   until(what, condition, timeout = 20_000) {
-    const state = () => `${this.trouble ?? ''} ${this.gone ?? ''} ${this.transport}, heard ${this.heard.length}`;
+    const state = () => `${this.trouble ?? ''} ${this.gone ?? ''} ${this.transport}, received ${this.received.length}`;
     const check = () => {
       assert.ok(!this.gone, `${this.label} is disconnected: ${this.gone}`);
       return condition();
@@ -80,7 +80,7 @@ class Old {
   }
 
   of(event) {
-    return this.heard.filter(([heard]) => heard === event);
+    return this.received.filter(([received]) => received === event);
   }
 }
 
@@ -93,10 +93,10 @@ story('three generations and three transports, across the upgrade while messages
   await speaker.join(room);
 
   let talking = true;
-  const said = [];
+  const sends = [];
   const talk = (async () => {
     for (let n = 0; talking; n++) {
-      said.push(speaker.send(room, `${n} ${UNICODE}`));
+      sends.push(speaker.send(room, `${n} ${UNICODE}`));
       await sleep(3);
     }
   })();
@@ -124,7 +124,7 @@ story('three generations and three transports, across the upgrade while messages
   talking = false;
   await talk;
   const { offset: last } = await speaker.send(room, 'the last');
-  const acks = await Promise.all(said);
+  const acks = await Promise.all(sends);
   await speaker.has(room, last);
 
   await step('each was connected and acknowledged', () => {
@@ -132,18 +132,18 @@ story('three generations and three transports, across the upgrade while messages
     assert.deepEqual(failed, []);
     acks.forEach((ack, n) => assert.ok(n === 0 || ack.offset > acks[n - 1].offset, 'the speaker\'s own order'));
   });
-  const whole = new Map(speaker.room(room).messages.map(({ at, ...message }) => [message.offset, message]));
-  assert.equal(whole.size, last);
+  const expected = new Map(speaker.room(room).messages.map(({ at, ...message }) => [message.offset, message]));
+  assert.equal(expected.size, last);
   // They chose their secrets, so `welcome` carries none.
   const { resume, ...common } = speaker.welcome;
   for (const old of olds) {
     await step(`${old.label} on ${old.node} has everything since its join, once and in order`, async () => {
       await old.until('has the last message', () => old.offsets.at(-1) >= last);
       assert.deepEqual(old.offsets, range(old.joined[0].offset + 1, last + 1));
-      for (const [, ...args] of old.of('message')) assert.deepStrictEqual(args, [whole.get(args[0].offset)]);
+      for (const [, ...args] of old.of('message')) assert.deepStrictEqual(args, [expected.get(args[0].offset)]);
       for (const ack of old.acks) {
         assert.equal(ack.length, 1);
-        const { id, epoch, offset, ts } = whole.get(ack[0].offset);
+        const { id, epoch, offset, ts } = expected.get(ack[0].offset);
         assert.deepStrictEqual(ack[0], { status: 'ok', id, room, epoch, offset, ts });
       }
       assert.deepStrictEqual(old.welcomed, [{ ...common, user: old.name, node: old.node }]);
@@ -167,7 +167,7 @@ story('a WebSocket receives the same events as long-polling', { timeout: 60_000 
   }
   const begin = await ann.send(room, 'from here on');
   for (const old of olds) await old.until('begins', () => old.offsets.at(-1) === begin.offset);
-  olds.forEach((old) => (old.heard.length = 0));
+  olds.forEach((old) => (old.received.length = 0));
 
   await ann.send(room, UNICODE, 'an id of mine');
   await ann.send(room, 'x'.repeat(200));
@@ -183,11 +183,11 @@ story('a WebSocket receives the same events as long-polling', { timeout: 60_000 
     await old.until('has received everything', () => old.offsets.at(-1) === offset && old.of('presence').some(([, news]) => left(news)));
   }
   // Volatile: sent again until everyone has received it.
-  const told = (old) => old.of('typing').length > 0;
-  await eventually(async () => (await ann.ok('typing', { room, typing: true }), olds.every(told)), { every: 50 });
+  const sawTyping = (old) => old.of('typing').length > 0;
+  await eventually(async () => (await ann.ok('typing', { room, typing: true }), olds.every(sawTyping)), { every: 50 });
 
   const [reference] = olds.filter(({ label }) => label === '4.8.4 over polling');
-  const events = (old) => old.heard.filter(([event]) => event !== 'typing');
+  const events = (old) => old.received.filter(([event]) => event !== 'typing');
   assert.equal(reference.of('message').length, 5);
   for (const old of olds) {
     await step(old.label, async () => {

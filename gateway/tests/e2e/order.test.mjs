@@ -26,15 +26,15 @@ story('two senders on two gateways, 1,000 messages at once', { timeout: 120_000 
   );
   const acks = await Promise.all(everything);
 
-  const whole = Array.from({ length: 2 * EACH }, (_, i) => i + 1);
-  assert.deepEqual(acks.map(({ offset }) => offset).sort((x, y) => x - y), whole, 'acknowledged offsets');
+  const expected = Array.from({ length: 2 * EACH }, (_, i) => i + 1);
+  assert.deepEqual(acks.map(({ offset }) => offset).sort((x, y) => x - y), expected, 'acknowledged offsets');
   assert.equal(new Set(acks.map(({ epoch }) => epoch)).size, 1);
   const byOffset = new Map(acks.map((ack) => [ack.offset, ack.id]));
-  const ids = whole.map((offset) => byOffset.get(offset));
+  const ids = expected.map((offset) => byOffset.get(offset));
 
   for (const member of members) {
     await member.has(room, 2 * EACH, 20_000);
-    assert.deepEqual(member.room(room).offsets, whole, `${member.name} of ${member.welcome.node}`);
+    assert.deepEqual(member.room(room).offsets, expected, `${member.name} of ${member.welcome.node}`);
     assert.deepEqual(member.room(room).messages.map(({ id }) => id), ids, `${member.name} of ${member.welcome.node}`);
   }
   for (const sender of [ann, bob]) {

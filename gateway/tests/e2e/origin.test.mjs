@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 
 import { RawSocket, cluster, connect, pollingUrl, request, sidOf, step, story, upgradeUrl } from './harness.mjs';
 
-const STRANGERS = ['http://evil.example', 'https://chat.example', 'http://chat.example:8080', 'http://chat.example.evil.example', 'null', 'http://localhost:1', 'garbage'];
+const OTHER_ORIGINS = ['http://evil.example', 'https://chat.example', 'http://chat.example:8080', 'http://chat.example.evil.example', 'null', 'http://localhost:1', 'garbage'];
 
 const isRefusal = (status) => status >= 400 && status < 500;
 
@@ -31,7 +31,7 @@ story('origins', { timeout: 60_000 }, async () => {
 
   await step('another origin is refused, on polling and on the upgrade', async () => {
     for (const gateway of [same, open]) {
-      for (const origin of [...STRANGERS, ...(gateway === same ? ['http://chat.example'] : [])]) {
+      for (const origin of [...OTHER_ORIGINS, ...(gateway === same ? ['http://chat.example'] : [])]) {
         const { status, headers } = await poll(gateway, origin);
         assert.ok(isRefusal(status), `polling from ${origin}: ${status}`);
         assert.equal(headers['access-control-allow-origin'], undefined);

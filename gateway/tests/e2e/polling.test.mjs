@@ -30,9 +30,9 @@ class Guest {
   connects = 0;
   joins = 0;
 
-  constructor(door, { version, transports }, room, options = {}) {
+  constructor(target, { version, transports }, room, options = {}) {
     Object.assign(this, { room, label: `${version}, ${transports}`, name: unique('guest') });
-    this.socket = GENERATIONS[version](door.url, {
+    this.socket = GENERATIONS[version](target.url, {
       auth: { username: this.name, resume: `the secret of ${this.name}` },
       forceNew: true,
       ...(transports === 'polling' && { transports: ['polling'] }),
@@ -70,8 +70,8 @@ class Guest {
   }
 
   /** Sends, and repeats with the same id if the acknowledgement was lost with its connection. */
-  async say(text) {
-    const id = unique('said');
+  async send(text) {
+    const id = unique('message');
     const attempt = () => new Promise((resolve) => {
       const timer = setTimeout(resolve, 5_000);
       this.socket.emit('send_message', { room: this.room, text, id }, (ack) => (clearTimeout(timer), resolve(ack)));
@@ -79,7 +79,7 @@ class Guest {
     return eventually(async () => {
       const ack = await attempt();
       return ack?.status === 'ok' && ack;
-    }, { timeout: 25_000, what: `${this.name} (${this.label}) said ${text}` });
+    }, { timeout: 25_000, what: `${this.name} (${this.label}) sent ${text}` });
   }
 
   until(what, condition, timeout = 20_000) {
@@ -102,22 +102,22 @@ async function forwarded(gateways) {
 story('stock clients behind a plain round-robin load balancer', { timeout: 90_000 }, async () => {
   const { gateways } = await cluster({ gateways: 3, presence: 1 });
   const [a, b, c] = gateways;
-  const door = await balancer(gateways);
+  const target = await balancer(gateways);
   const room = unique('room');
   const watcher = await connect(a, { name: 'watcher' });
   await watcher.join(room);
-  const guests = KINDS.flatMap((kind) => range(0, 4).map(() => new Guest(door, kind, room)));
+  const guests = KINDS.flatMap((kind) => range(0, 4).map(() => new Guest(target, kind, room)));
 
   /** Every client sends messages, and every client receives all of them, once and in order. */
   const chat = async (words) => {
-    const said = guests.flatMap((guest) => range(0, 3).map((n) => [guest, `${words} ${guest.name} ${n}`]));
-    await eachBounded(said, 16, ([guest, text]) => guest.say(text));
+    const messages = guests.flatMap((guest) => range(0, 3).map((n) => [guest, `${words} ${guest.name} ${n}`]));
+    await eachBounded(messages, 16, ([guest, text]) => guest.send(text));
     const { offset } = await watcher.send(room, `the end of ${words}`);
     await watcher.has(room, offset);
     for (const guest of guests) await guest.until(`has ${offset}`, () => guest.position?.offset >= offset, 25_000);
     for (const guest of guests) {
       assert.deepEqual(guest.wrong, [], `${guest.name} (${guest.label})`);
-      assert.deepEqual(said.filter(([, text]) => guest.texts.get(text) !== 1), [], 'each once');
+      assert.deepEqual(messages.filter(([, text]) => guest.texts.get(text) !== 1), [], 'each once');
     }
   };
 
@@ -137,7 +137,7 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
   await step('python-socketio, which polls first too', async () => {
     for (const transports of [undefined, ['polling']]) {
       const python = new PythonClient(unique('python'));
-      await python.connect(door, transports && { transports });
+      await python.connect(target, transports && { transports });
       await python.ok('join', { room });
       for (const guest of guests) guest.texts.clear();
       const { offset } = await python.ok('send_message', { room, text: 'from Python' });
@@ -161,7 +161,7 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
     await b.restart();
     // Until the load balancer has noticed it.
     await eventually(async () => {
-      const answers = await Promise.all(range(0, 6).map(() => request(pollingUrl(door))));
+      const answers = await Promise.all(range(0, 6).map(() => request(pollingUrl(target))));
       return answers.some(({ body }) => answers.every(({ status }) => status === 200) && body);
     });
     const talking = chat('rollout');
@@ -174,13 +174,13 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
 
 story('five hundred clients with polling only', { timeout: 90_000 }, async () => {
   const { gateways } = await cluster({ gateways: 3, presence: 1 });
-  const door = await balancer(gateways);
+  const target = await balancer(gateways);
   const room = unique('crowd');
   const agent = new http.Agent({ keepAlive: true, maxFreeSockets: 1_000 });
   scope().defer(() => agent.destroy());
   const begin = performance.now();
   const guests = await eachBounded(range(0, 500), 50, async (n) => {
-    const guest = new Guest(door, { version: n % 5 ? '4.8.4' : '2.2.0', transports: 'polling' }, room, { agent, timeout: 60_000 });
+    const guest = new Guest(target, { version: n % 5 ? '4.8.4' : '2.2.0', transports: 'polling' }, room, { agent, timeout: 60_000 });
     await guest.until('has joined', () => guest.joins > 0, 60_000);
     return guest;
   });
@@ -190,7 +190,7 @@ story('five hundred clients with polling only', { timeout: 90_000 }, async () =>
   assert.equal(from, 0, 'no message was sent yet');
   // Every second client sends a message, at about the same time.
   const speakers = guests.filter((_, n) => n % 2);
-  const acks = await eachBounded(speakers, 40, (guest) => guest.say(`of ${guest.name}`));
+  const acks = await eachBounded(speakers, 40, (guest) => guest.send(`of ${guest.name}`));
   const last = Math.max(...acks.map(({ offset }) => offset));
   assert.equal(last, speakers.length, 'each was stored once');
   for (const guest of guests) await guest.until('has everything', () => guest.position.offset === last, 60_000);
@@ -265,15 +265,15 @@ story('between gateways', { timeout: 60_000 }, async () => {
     const sid = await open(a);
     const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`;
     const greeting = Buffer.concat([Buffer.from('RCP1'), Buffer.alloc(104)]);
-    for (const said of [`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`, greeting, Buffer.concat([greeting, Buffer.from(`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`)]), '']) {
-      const heard = [];
-      const socket = createConnection(a.peerPort, '127.0.0.1', () => said && socket.write(said));
+    for (const input of [`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`, greeting, Buffer.concat([greeting, Buffer.from(`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`)]), '']) {
+      const received = [];
+      const socket = createConnection(a.peerPort, '127.0.0.1', () => input && socket.write(input));
       scope().defer(() => socket.destroy());
       let closed = false;
-      socket.on('data', (chunk) => heard.push(chunk)).on('error', () => {}).on('close', () => (closed = true));
+      socket.on('data', (chunk) => received.push(chunk)).on('error', () => {}).on('close', () => (closed = true));
       await eventually(() => closed, { timeout: 4_000, what: 'it is disconnected' });
       // The nonce only, and nothing that was computed with the secret.
-      assert.ok(Buffer.concat(heard).length <= 36, Buffer.concat(heard).toString('latin1'));
+      assert.ok(Buffer.concat(received).length <= 36, Buffer.concat(received).toString('latin1'));
     }
     assert.equal((await poll(b, sid)).body, 'ok');
   });

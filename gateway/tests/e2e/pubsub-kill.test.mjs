@@ -11,15 +11,15 @@ const ORDINARY = 1_000;
 /** Sends to one room after another, at this interval, until stopped; records every acknowledgement with its time. */
 function traffic(senders, every) {
   const acked = [];
-  let going = true;
+  let running = true;
   const loops = senders.map(async ({ client, rooms }) => {
-    for (let n = 0; going; n++) {
+    for (let n = 0; running; n++) {
       const ack = await client.send(rooms[n % rooms.length], `${client.name} ${n}`);
       acked.push({ ...ack, at: performance.now() });
       await quiet(every);
     }
   });
-  return { acked, stop: () => ((going = false), Promise.all(loops)) };
+  return { acked, stop: () => ((running = false), Promise.all(loops)) };
 }
 
 /** Asserts that every member got every message of its rooms once, in order and in time; returns the slowest time. */

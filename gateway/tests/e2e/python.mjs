@@ -60,7 +60,7 @@ export class PythonClient {
   /** Waits for an event whose payload satisfies the condition. */
   told(event, condition) {
     return eventually(() => this.events.find((seen) => seen.event === event && condition(seen.payload)), {
-      what: () => `${this.name} is told ${event} ${condition}; seen: ${JSON.stringify(this.events).slice(-600)}`,
+      what: () => `${this.name} receives ${event} ${condition}; seen: ${JSON.stringify(this.events).slice(-600)}`,
     });
   }
 }

@@ -25,17 +25,17 @@ const stalled = (gateway) => counter(gateway, 'roomcast_disconnects_total', 'sta
  */
 const sizes = (file) => readFileSync(`/proc/sys/net/ipv4/${file}`, 'utf8').trim().split(/\s+/).map(Number);
 const KERNEL = sizes('tcp_wmem')[2] + sizes('tcp_rmem')[1];
-const kernelIsFull = (said) => said * LONG > KERNEL;
+const kernelIsFull = (sentCount) => sentCount * LONG > KERNEL;
 
 /** Sends messages to the room, a few at a time, until the condition holds; returns their number. */
-async function talkUntil(speaker, room, condition, { text = TEXT, most = 5_000 } = {}) {
-  let said = 0;
-  for (; said < most; said += 4) {
-    if (said % 16 === 0 && (await condition(said))) return said;
-    const say = () => speaker.ok('send_message', { room, text: 'x'.repeat(text) });
-    await Promise.all([say(), say(), say(), say()]);
+async function sendUntil(speaker, room, condition, { text = TEXT, most = 5_000 } = {}) {
+  let sentCount = 0;
+  for (; sentCount < most; sentCount += 4) {
+    if (sentCount % 16 === 0 && (await condition(sentCount))) return sentCount;
+    const send = () => speaker.ok('send_message', { room, text: 'x'.repeat(text) });
+    await Promise.all([send(), send(), send(), send()]);
   }
-  assert.fail(`${most} messages of ${text} bytes were said, and it did not come to that`);
+  assert.fail(`${most} messages of ${text} bytes were sent, and the condition did not become true`);
 }
 
 story('a slow reader in a room of 200', { timeout: 90_000 }, async () => {
@@ -50,7 +50,7 @@ story('a slow reader in a room of 200', { timeout: 90_000 }, async () => {
 
   await step('is disconnected at the bound, and only it', async () => {
     slow.raw.ws.pause();
-    await talkUntil(speaker, room, async () => (await slowReaders(gateway)) > 0);
+    await sendUntil(speaker, room, async () => (await slowReaders(gateway)) > 0);
     assert.equal(await slowReaders(gateway), 1);
     assert.equal(await stalled(gateway), 0);
   });
@@ -85,9 +85,9 @@ story('an official client that was disconnected reconnects by itself', { timeout
   for (const member of [speaker, watcher, slow]) await member.join(room);
 
   slow.socket.io.engine.transport.ws.pause();
-  const said = await talkUntil(speaker, room, async () => (await slowReaders(gateway)) > 0);
+  const sentCount = await sendUntil(speaker, room, async () => (await slowReaders(gateway)) > 0);
   // It misses more than it was sent, and not more than is replayed.
-  assert.ok(said < 900, `${said} messages`);
+  assert.ok(sentCount < 900, `${sentCount} messages`);
   const first = slow.welcome;
   slow.socket.io.engine.transport.ws.resume();
   await eventually(() => slow.joins.length === 2, { timeout: 12_000, what: () => `it joins again: ${slow.joins.length}` });
@@ -99,9 +99,9 @@ story('an official client that was disconnected reconnects by itself', { timeout
   const { offset } = await speaker.ok('send_message', { room, text: 'the last' });
   await slow.has(room, offset);
   await watcher.has(room, offset);
-  const whole = Array.from({ length: offset }, (_, n) => n + 1);
-  assert.deepEqual(slow.room(room).offsets, whole, 'each message once');
-  assert.deepEqual(watcher.room(room).offsets, whole);
+  const expected = Array.from({ length: offset }, (_, n) => n + 1);
+  assert.deepEqual(slow.room(room).offsets, expected, 'each message once');
+  assert.deepEqual(watcher.room(room).offsets, expected);
   assert.deepEqual(watcher.room(room).told('left', 'slow'), [], 'it never left');
   assert.equal(await slowReaders(gateway), 1);
 });
@@ -116,13 +116,13 @@ story('a peer that reads nothing is disconnected at the deadline', { timeout: 60
   for (const member of [speaker, watcher, slow]) await member.join(room);
   slow.raw.ws.pause();
   // Nothing more is sent, so only the deadline can end the connection.
-  const said = await talkUntil(speaker, room, kernelIsFull, { text: LONG });
+  const sentCount = await sendUntil(speaker, room, kernelIsFull, { text: LONG });
   await eventually(async () => (await stalled(gateway)) > 0, { timeout: 10_000, every: 50, what: 'the stalled peer is disconnected' });
   await watcher.seesLeave(room, slow.name);
   assert.equal(await stalled(gateway), 1);
   assert.equal(await slowReaders(gateway), 0);
-  await speaker.has(said);
-  await watcher.has(room, said);
+  await speaker.has(sentCount);
+  await watcher.has(room, sentCount);
   assert.deepEqual(speaker.wrong, []);
 });
 
@@ -133,7 +133,7 @@ story('a gateway stops while a peer reads nothing', { timeout: 60_000 }, async (
   const [speaker, slow] = [await Member.connect(gateway), await Member.connect(gateway)];
   for (const member of [speaker, slow]) await member.join(room);
   slow.raw.ws.pause();
-  await talkUntil(speaker, room, kernelIsFull, { text: LONG });
+  await sendUntil(speaker, room, kernelIsFull, { text: LONG });
   const begin = performance.now();
   await gateway.stop(); // and with exit code 0
   const took = performance.now() - begin;

@@ -57,7 +57,7 @@ story('one message is one trace, on every gateway', { timeout: 60_000 }, async (
   const [a, b, c] = gateways;
   const [ann] = members;
   const room = unique('room');
-  const secret = 'nobody-reads-this';
+  const secret = 'a-secret-text';
   const more = await eachBounded([a, b, c, a, b, c], 6, (gateway) => connect(gateway, { resume: secret }));
   for (const member of [...members, ...more]) await member.join(room);
 
@@ -140,13 +140,13 @@ story('batched messages each have a trace, and each trace ends', { timeout: 60_0
   const { members } = await three(traced(receiver, 1, '--gather', '100ms'));
   const room = unique('hot');
   for (const member of members) await member.join(room);
-  const said = Array.from({ length: 40 }, (_, n) => `${n}`);
-  await Promise.all(said.map((text) => members[0].send(room, text)));
-  await eventually(() => receiver.spans().filter(root('send_message', room)).length === said.length, {
+  const texts = Array.from({ length: 40 }, (_, n) => `${n}`);
+  await Promise.all(texts.map((text) => members[0].send(room, text)));
+  await eventually(() => receiver.spans().filter(root('send_message', room)).length === texts.length, {
     what: 'every send is traced',
   });
   const fanOuts = () => named(receiver.spans(), 'fan-out');
-  await eventually(() => fanOuts().length >= 3 * said.length, { what: () => `every fan-out ends: ${fanOuts().length}` });
+  await eventually(() => fanOuts().length >= 3 * texts.length, { what: () => `every fan-out ends: ${fanOuts().length}` });
   for (const send of receiver.spans().filter(root('send_message', room))) {
     assertOneMessage(receiver.spans().filter((span) => span.traceId === send.traceId), 1);
   }
@@ -194,7 +194,7 @@ story('a missing collector has no effect on clients, and spans are sent once it 
       },
       { timeout: 20_000, what: 'traces arrive' },
     );
-    assert.equal(complaints().length, 3, 'said once');
+    assert.equal(complaints().length, 3, 'logged once');
     await back.stop();
   });
 
