@@ -99,7 +99,7 @@ async function forwarded(gateways) {
   return sums;
 }
 
-story('stock clients behind a plain round-robin load balancer', { timeout: 90_000 }, async () => {
+story('official clients behind a round-robin load balancer without sticky sessions', { timeout: 90_000 }, async () => {
   const { gateways } = await cluster({ gateways: 3, presence: 1 });
   const [a, b, c] = gateways;
   const target = await balancer(gateways);
