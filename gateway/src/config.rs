@@ -1,4 +1,4 @@
-//! What a person can set, as flags or environment, and what it is checked against. Called by `main.rs`.
+//! Settings from flags and environment, and their validation. Called by `main.rs`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,10 +29,10 @@ pub struct Args {
     /// needs no sticky load balancer; without it nothing is passed on. Needs --redis and --peer-secret
     #[arg(long, env = "ROOMCAST_PEER_LISTEN", value_parser = parse_listen)]
     peer_listen: Option<SocketAddr>,
-    /// How other gateways reach that: host:port [default: what it is bound to]
+    /// Address under which other gateways reach --peer-listen: host:port [default: the bound address]
     #[arg(long, env = "ROOMCAST_PEER_ADDRESS")]
     peer_address: Option<String>,
-    /// What all gateways know and nobody else: 32 characters or more, random
+    /// Secret that all gateways share, and nothing else knows: 32 random characters or more
     #[arg(long, env = "ROOMCAST_PEER_SECRET", hide_env_values = true)]
     peer_secret: Option<String>,
     /// Redis that the nodes share: redis://… or redis-cluster://…; without it everything stays in this process
@@ -44,28 +44,28 @@ pub struct Args {
     /// This node's name, as clients see it [default: a random one]
     #[arg(long, env = "ROOMCAST_NODE")]
     node: Option<String>,
-    /// A page of this origin may connect too: scheme://host[:port], or * for any (repeatable)
+    /// Another origin whose pages may connect: scheme://host[:port], or * for any (repeatable)
     #[arg(long, env = "ROOMCAST_ALLOW_ORIGIN", value_delimiter = ',', value_parser = parse_allowed_origin)]
     allow_origin: Vec<String>,
     /// Rooms that are always listed (repeatable)
     #[arg(long, env = "ROOMCAST_ROOM", value_delimiter = ',', default_value = "general,help,random", value_parser = parse_room)]
     room: Vec<RoomName>,
-    /// Messages of a room that are kept however old they are
+    /// Newest messages of a room that are kept whatever their age
     #[arg(long, env = "ROOMCAST_HISTORY_LEN", default_value_t = 1_000)]
     history_len: usize,
-    /// Messages this young are kept however many they are, up to --history-cap
+    /// Messages younger than this are kept, up to --history-cap of them
     #[arg(long, env = "ROOMCAST_HISTORY_TTL", default_value = "10m", value_parser = parse_duration)]
     history_ttl: Duration,
-    /// Messages of a room that are ever kept
+    /// Maximum number of messages kept of a room
     #[arg(long, env = "ROOMCAST_HISTORY_CAP", default_value_t = 10_000)]
     history_cap: usize,
-    /// A room that nobody uses for so long is forgotten whole
+    /// A room that has not been used for this time is deleted with its log
     #[arg(long, env = "ROOMCAST_ROOM_TTL", default_value = "7d", value_parser = parse_duration)]
     room_ttl: Duration,
-    /// How often a connection is asked whether it is alive
+    /// Interval of the pings to a connection
     #[arg(long, env = "ROOMCAST_PING_INTERVAL", default_value = "25s", value_parser = parse_duration)]
     ping_interval: Duration,
-    /// How long its answer may take
+    /// Time allowed for the answer to a ping
     #[arg(long, env = "ROOMCAST_PING_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
     ping_timeout: Duration,
     /// How long after its last sign of life a node's users are taken for gone; the same for all nodes
@@ -74,16 +74,16 @@ pub struct Args {
     /// How long a user whose connection was lost stays online
     #[arg(long, env = "ROOMCAST_GRACE", default_value = "15s", value_parser = parse_duration)]
     grace: Duration,
-    /// Bytes that may wait for a client that reads slowly, before it is cut
+    /// Maximum number of bytes queued for a client; a slower reader is disconnected
     #[arg(long, env = "ROOMCAST_CLIENT_BUFFER", default_value_t = 1024 * 1024)]
     client_buffer: usize,
-    /// How long a client may read nothing of what waits for it, before it is cut
+    /// Time for which a client may read nothing of what is queued for it, before it is disconnected
     #[arg(long, env = "ROOMCAST_CLIENT_STALL", default_value = "10s", value_parser = parse_duration)]
     client_stall: Duration,
-    /// How long messages of a busy room are gathered into one write, and a busy node's into one request to Redis; what is quiet goes at once
+    /// Batch window: messages of a busy room are batched into one write, and those of a busy node into one request to Redis; without load they are sent at once
     #[arg(long, env = "ROOMCAST_GATHER", default_value = "5ms", value_parser = parse_duration)]
     gather: Duration,
-    /// How long closing the connections may take at the end
+    /// Time over which connections are closed when the process stops
     #[arg(long, env = "ROOMCAST_DRAIN", default_value = "5s", value_parser = parse_duration)]
     drain: Duration,
     /// Threads that serve [default: half of the cores, at least one]
@@ -99,49 +99,53 @@ pub struct Args {
     traces: TraceArgs,
 }
 
-/// Settings that can work.
+/// Validated settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where clients connect.
     pub listen: SocketAddr,
     /// Where operators connect.
     pub admin: SocketAddr,
-    /// How gateways pass requests to each other, where they do.
+    /// Forwarding between gateways, if it is configured.
     pub(crate) peering: Option<Peering>,
-    /// The Redis that nodes share.
+    /// The URL of the Redis that nodes share.
     pub redis: Option<String>,
-    /// What the store is told.
+    /// Settings of the store.
     pub store: Settings,
     /// This node's name.
     pub node: String,
-    /// Origins allowed beside the gateway's own.
+    /// Origins that are allowed besides the gateway's own.
     pub allow_origin: Vec<String>,
     /// Rooms that are always listed.
     pub rooms: Vec<RoomName>,
-    /// How often a connection is asked whether it is alive.
+    /// Interval of the pings to a connection.
     pub ping_interval: Duration,
-    /// How long its answer may take.
+    /// Time allowed for the answer to a ping.
     pub ping_timeout: Duration,
-    /// The node's lease.
+    /// Duration of the node's lease.
     pub lease: Duration,
     /// How long a user whose connection was lost stays online.
     pub grace: Duration,
-    /// How much a slow reader may cost.
+    /// Limits of what a slow reader may queue.
     pub(crate) bounds: Bounds,
-    /// How long messages of a busy room are gathered.
+    /// Batch window of messages of a busy room.
     pub gather: Duration,
-    /// How long closing the connections may take.
+    /// Time over which connections are closed when the process stops.
     pub drain: Duration,
 }
 
 impl Args {
-    /// Checks what the settings must be beyond what each flag parses. `problems` are the mistakes of parsing.
+    /// Validates the settings beyond the parsing of each flag. `problems` are the errors found by parsing.
     ///
     /// # Errors
-    /// Every mistake there is, those included.
+    /// All errors, including those found by parsing.
     pub fn check(self, mut problems: Problems) -> Result<(Process, Config), Problems> {
         let peering = self.peer_listen.and_then(|listen| {
-            problems.check(self.redis.is_some(), "--peer-listen", "needs --redis: alone there are no others");
+            problems.check(
+                self.redis.is_some(),
+                "--peer-listen",
+                "needs --redis: without it there are no other gateways",
+            );
             peering(&mut problems, listen, self.peer_address, self.peer_secret.as_deref())
         });
         let config = Config {
@@ -171,8 +175,8 @@ impl Args {
             gather: self.gather,
             drain: self.drain,
         };
-        let braces = config.store.prefix.contains(['{', '}', ':']) || config.store.prefix.is_empty();
-        problems.check(!braces, "--prefix", "must be a word without braces and colons");
+        let invalid = config.store.prefix.contains(['{', '}', ':']) || config.store.prefix.is_empty();
+        problems.check(!invalid, "--prefix", "must not be empty or contain braces or colons");
         problems.at_least("--workers", self.workers.unwrap_or(1), 1);
         problems.at_least("--history-len", config.store.retention.len, 1);
         problems.relate(
@@ -212,11 +216,11 @@ fn peering(
         });
         problems.check(reachable, "--peer-address", "must be host:port, such as 10.0.0.7:3002");
     } else {
-        let somewhere = !listen.ip().is_unspecified();
-        problems.check(somewhere, "--peer-address", "is needed where --peer-listen is every address");
+        let specified = !listen.ip().is_unspecified();
+        problems.check(specified, "--peer-address", "is needed where --peer-listen is every address");
     }
     let Some(secret) = secret.and_then(Secret::new) else {
-        let why = format!("must have at least {} characters, with --peer-listen", Secret::LEAST);
+        let why = format!("must have at least {} characters, with --peer-listen", Secret::MIN_CHARS);
         problems.add("--peer-secret", why);
         return None;
     };
@@ -229,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    fn complaints(args: &[&str]) -> String {
+    fn errors(args: &[&str]) -> String {
         let args = std::iter::once("roomcast-gateway").chain(args.iter().copied());
         let (args, problems) = parse_from::<Args>(args).unwrap();
         let checked = args.check(problems);
@@ -237,31 +241,31 @@ mod tests {
     }
 
     #[test]
-    fn gateways_that_reach_each_other_need_a_way_a_secret_and_a_store() {
+    fn peering_needs_an_address_a_secret_and_redis() {
         let secret = "0123456789abcdef0123456789abcdef";
         let redis = "--redis=redis://127.0.0.1";
-        let inside = "--peer-listen=127.0.0.1:3002";
-        assert_eq!(complaints(&[redis, inside, "--peer-secret", secret]), "");
-        let everywhere = [redis, "--peer-listen=[::]:3002", "--peer-secret", secret];
-        assert!(complaints(&everywhere).starts_with("--peer-address is needed"));
+        let peer_listen = "--peer-listen=127.0.0.1:3002";
+        assert_eq!(errors(&[redis, peer_listen, "--peer-secret", secret]), "");
+        let unspecified = [redis, "--peer-listen=[::]:3002", "--peer-secret", secret];
+        assert!(errors(&unspecified).starts_with("--peer-address is needed"));
         for address in ["10.0.0.7:3002", "[fd00::7]:3002", "gateway-0.gateway:3002"] {
             let address = format!("--peer-address={address}");
-            assert_eq!(complaints(&[&everywhere[..], &[address.as_str()]].concat()), "");
+            assert_eq!(errors(&[&unspecified[..], &[address.as_str()]].concat()), "");
         }
         for address in ["10.0.0.7", ":3002", "http://gateway:3002", "gateway:0", "gateway:http"] {
             let address = format!("--peer-address={address}");
-            let said = complaints(&[&everywhere[..], &[address.as_str()]].concat());
-            assert!(said.starts_with("--peer-address must be host:port"), "{said}");
+            let text = errors(&[&unspecified[..], &[address.as_str()]].concat());
+            assert!(text.starts_with("--peer-address must be host:port"), "{text}");
         }
-        let said = complaints(&[inside, "--peer-secret=short"]);
-        assert_eq!(said.lines().count(), 2, "{said}");
-        assert!(said.contains("--peer-listen needs --redis") && said.contains("at least 32"), "{said}");
-        assert!(!said.contains("short"), "it is a secret");
+        let text = errors(&[peer_listen, "--peer-secret=short"]);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("--peer-listen needs --redis") && text.contains("at least 32"), "{text}");
+        assert!(!text.contains("short"), "the secret is not shown");
     }
 
     #[test]
-    fn every_mistake_is_reported_at_once() {
-        let said = complaints(&[
+    fn all_errors_are_reported_at_once() {
+        let text = errors(&[
             "--lease=15",
             "--gather",
             "1s",
@@ -273,7 +277,7 @@ mod tests {
             "--history-cap=0",
             "--client-buffer=1",
         ]);
-        let mut lines: Vec<&str> = said.lines().collect();
+        let mut lines: Vec<&str> = text.lines().collect();
         lines.sort_unstable();
         let expected = [
             "--allow-origin (or ROOMCAST_ALLOW_ORIGIN): must end after the host",
@@ -284,10 +288,10 @@ mod tests {
             "--redis (or ROOMCAST_REDIS): must start with redis:// or redis-cluster://",
             "--room (or ROOMCAST_ROOM): ",
         ];
-        assert_eq!(lines.len(), expected.len(), "{said}");
+        assert_eq!(lines.len(), expected.len(), "{text}");
         for (line, begin) in lines.iter().zip(expected) {
             assert!(line.starts_with(begin), "{line} does not start with {begin}");
         }
-        assert!(!said.contains("secret"), "{said}");
+        assert!(!text.contains("secret"), "{text}");
     }
 }

@@ -1,5 +1,5 @@
-//! The edge of Roomcast: Socket.IO and HTTP in, room events out. `main.rs` builds an [`App`] and runs
-//! it; tests do the same on port 0.
+//! The gateway of Roomcast: accepts Socket.IO and HTTP, and sends room events to clients. `main.rs` builds an [`App`]
+//! and runs it; tests do the same on port 0.
 
 mod app;
 mod chat;

@@ -1,4 +1,4 @@
-//! The gateway's process: settings, telemetry, build, run. The parts are in the library; `ops` frames it.
+//! The gateway's process: builds an [`App`] from the settings and runs it, with the process lifecycle of `ops`.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-//! What acknowledgements carry. Each is `{status: "ok", …}` or `{status: "error", code, …}`; the types
-//! here are the fields beside `status`, and [`Answer`] puts the two together. `M` is a message: the type
-//! [`Message`] for readers, its bytes already encoded for the gateway.
+//! The payloads of acknowledgements. Each is `{status: "ok", …}` or `{status: "error", code, …}`; the types here are
+//! the fields besides `status`, which [`Answer`] adds. `M` is a message: the type [`Message`] for readers, its encoded
+//! bytes for the gateway.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,14 +9,14 @@ use crate::message::Message;
 use crate::name::{RoomName, UserName};
 use crate::position::Epoch;
 
-/// An acknowledgement, as it stands on the wire.
+/// An acknowledgement, as encoded on the wire.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS), schemars(rename = "{T}Answer"))]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Answer<T> {
-    /// It was done.
+    /// The request succeeded.
     Ok(T),
-    /// It was refused.
+    /// The request was refused.
     Error(Failure),
 }
 
@@ -26,11 +26,11 @@ pub enum Answer<T> {
 pub struct Failure {
     /// For programs.
     pub code: Code,
-    /// The code's number, whose thousand says what to do.
+    /// The code's number; its thousands digit is the class of the error.
     pub number: u16,
     /// For people.
     pub message: String,
-    /// When the same request makes sense again; absent where it never will.
+    /// When to repeat the same request; absent if repeating it cannot succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub retry_after_ms: Option<u32>,
@@ -65,18 +65,18 @@ pub struct Joined<M = Message> {
     pub room: RoomName,
     /// The epoch of the room's log.
     pub epoch: Epoch,
-    /// The last message before the stream that now begins; 0 where there is none.
+    /// The offset of the last message before the first `message` event; 0 if there is none.
     #[cfg_attr(feature = "generate", ts(type = "number"))]
     pub offset: u64,
-    /// True where `messages` is exactly what came after `since`. False without `since`.
+    /// True if `messages` are exactly the messages after `since`. False without `since`.
     pub recovered: bool,
     /// Oldest first, the last one at `offset`.
     pub messages: Vec<M>,
-    /// Who is there.
+    /// The users in the room.
     pub online: Online,
 }
 
-/// Who is in a room: the number is exact, the list is left out of large rooms.
+/// The users in a room: the count is exact, the list is left out for large rooms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Online {
@@ -112,7 +112,7 @@ pub struct Sent {
     pub ts: u64,
 }
 
-/// Of `typing`, which has nothing to say.
+/// Of `typing`, which has no result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS), ts(type = "object"))]
 pub struct Done {}
@@ -124,11 +124,11 @@ pub struct Done {}
 pub struct HistoryPage<M = Message> {
     /// Oldest first.
     pub messages: Vec<M>,
-    /// True where older ones are kept.
+    /// True if the log has older messages.
     pub more: bool,
 }
 
-/// A room and how many are in it.
+/// A room and its number of users.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct RoomCount {
@@ -142,9 +142,9 @@ pub struct RoomCount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct RoomsPage {
-    /// Rooms that somebody used, each once, in no promised order.
+    /// Rooms that have been used, each once, in no guaranteed order.
     pub rooms: Vec<RoomCount>,
-    /// Ask with it for the next page; absent after the last.
+    /// Cursor of the next page; absent after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub cursor: Option<String>,
@@ -154,11 +154,11 @@ pub struct RoomsPage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct UsersPage {
-    /// Users in the room in all.
+    /// Total number of users in the room.
     pub count: usize,
-    /// This page of them.
+    /// This page of their names.
     pub users: Vec<UserName>,
-    /// Ask with it for the next page; absent after the last.
+    /// Cursor of the next page; absent after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub cursor: Option<String>,

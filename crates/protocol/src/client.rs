@@ -1,4 +1,4 @@
-//! What clients send. Unknown fields are ignored, so that newer clients work with older servers; a
+//! The payloads of client events. Unknown fields are ignored, so that newer clients work with older servers; a
 //! missing or mistyped field is a refusal. Decoded by the gateway's files of the same names.
 
 use serde::{Deserialize, Serialize};
@@ -10,10 +10,10 @@ use crate::position::Position;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ConnectAuth {
-    /// The name the person wants.
+    /// The user's name.
     pub username: UserName,
-    /// A secret, ≤ 128 bytes, which makes this connection the same user as others with it. Where absent,
-    /// the server makes one and says it in `welcome`.
+    /// A secret, ≤ 128 bytes, which makes this connection the same user as others with it. If absent,
+    /// the server generates one and returns it in `welcome`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub resume: Option<String>,
@@ -25,11 +25,11 @@ pub struct ConnectAuth {
 pub struct Join {
     /// The room to enter.
     pub room: RoomName,
-    /// The position of the last message the client has: it gets what came after.
+    /// The position of the last message that the client has; the messages after it are returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub since: Option<Position>,
-    /// Most messages to be given without `since`: 0 to 200, 50 if absent.
+    /// Maximum number of messages returned without `since`: 0 to 200, 50 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub limit: Option<usize>,
@@ -49,9 +49,9 @@ pub struct Leave {
 pub struct SendMessage {
     /// A room that the connection has joined.
     pub room: RoomName,
-    /// What to say: not empty, at most 16 KiB of UTF-8.
+    /// The text: not empty, at most 16 KiB of UTF-8.
     pub text: String,
-    /// The message's identity in its room, 1 to 64 characters; the server makes one if absent.
+    /// The message's identity in its room, 1 to 64 characters; the server generates one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub id: Option<String>,
@@ -63,11 +63,11 @@ pub struct SendMessage {
 pub struct Typing {
     /// A room that the connection has joined.
     pub room: RoomName,
-    /// True while the person types.
+    /// True while the user types.
     pub typing: bool,
 }
 
-/// `history`: newest first in time, answered oldest first in the list.
+/// `history`: pages go back in time; each page is sorted oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct History {
@@ -77,7 +77,7 @@ pub struct History {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional, type = "number"))]
     pub before: Option<u64>,
-    /// Most messages of the page: 1 to 200, 50 if absent.
+    /// Maximum number of messages of the page: 1 to 200, 50 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub limit: Option<usize>,
@@ -87,11 +87,11 @@ pub struct History {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Rooms {
-    /// Where the last page ended.
+    /// The cursor that the previous page returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub cursor: Option<String>,
-    /// Most rooms of the page: 1 to 200, 50 if absent.
+    /// Maximum number of rooms of the page: 1 to 200, 50 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub limit: Option<usize>,
@@ -103,11 +103,11 @@ pub struct Rooms {
 pub struct OnlineUsers {
     /// A room that the connection has joined.
     pub room: RoomName,
-    /// Where the last page ended.
+    /// The cursor that the previous page returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub cursor: Option<String>,
-    /// Most users of the page: 1 to 200, 50 if absent.
+    /// Maximum number of users of the page: 1 to 200, 50 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub limit: Option<usize>,

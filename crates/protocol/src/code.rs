@@ -1,8 +1,9 @@
-//! The one table of error codes: why a request was refused, and whether repeating it makes sense. Used wherever the gateway answers `{status: "error"}` or `connect_error`.
+//! The table of error codes: why a request was refused, and when to repeat it. Used wherever the gateway answers
+//! `{status: "error"}` or `connect_error`.
 
 use serde::{Deserialize, Serialize};
 
-/// Why a request was refused. The number's thousand says what a client should do:
+/// Why a request was refused. The number's thousands digit tells what a client should do:
 /// 1xxx correct the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
 /// happened), 5xxx try again with the same `id` (it may have happened).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,24 +24,24 @@ pub enum Code {
     NotJoined,
     /// No event of that name exists.
     UnknownEvent,
-    /// The name belongs to somebody else who is online.
+    /// The name belongs to another user who is online.
     UsernameTaken,
     /// Another user's message in that room has that id.
     IdTaken,
-    /// The connection is in as many rooms as it may be.
+    /// The connection is in the maximum number of rooms.
     TooManyRooms,
     /// Too many events of this connection are waiting, or came too fast.
     Busy,
-    /// What the cluster remembers cannot be reached; nothing happened.
+    /// The store cannot be reached; nothing happened.
     Unavailable,
-    /// The node is going away; nothing happened.
+    /// The node is draining; nothing happened.
     Draining,
-    /// The answer was lost: it may have happened or not.
+    /// The store's answer was lost: the request may or may not have been executed.
     OutcomeUnknown,
 }
 
 impl Code {
-    /// Every code, in the order of the table.
+    /// All codes, in the order of the table.
     pub const ALL: [Self; 14] = [
         Self::BadRequest,
         Self::BadRoom,
@@ -58,7 +59,7 @@ impl Code {
         Self::OutcomeUnknown,
     ];
 
-    /// The stable number, whose thousand says what to do.
+    /// The stable number; its thousands digit is the class of the error.
     pub const fn number(self) -> u16 {
         match self {
             Self::BadRequest => 1000,
@@ -98,8 +99,8 @@ impl Code {
         }
     }
 
-    /// How long a client should wait before the same request makes sense again, in milliseconds;
-    /// absent where repeating it unchanged never will.
+    /// How long a client should wait before it repeats the same request, in milliseconds; absent if repeating it
+    /// unchanged cannot succeed.
     pub const fn retry_after_ms(self) -> Option<u32> {
         match self {
             Self::Busy => Some(250),
@@ -116,12 +117,12 @@ impl Code {
 pub struct Refusal {
     /// For programs.
     pub code: Code,
-    /// For people; holds nothing secret.
+    /// For people; contains no secrets.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal with its sentence.
+    /// A refusal with this message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }

@@ -1,6 +1,5 @@
-//! The one table of events: their names, what they carry and what answers them. The names are a public
-//! interface: one here never changes its meaning. The gateway calls the constants; the table drives
-//! `bin/generate.rs` (AsyncAPI, TypeScript, PROTOCOL.md) and the golden frames of `tests/it`. It calls [`Shape`].
+//! The table of events: their names, payloads and acknowledgements. The names are a public interface, whose meaning
+//! never changes. The gateway uses the constants; the table drives `bin/generate.rs` (AsyncAPI, TypeScript, PROTOCOL.md) and the golden frames of `tests/it`. It calls [`Shape`].
 
 use crate::ack::{Answer, Done, HistoryPage, Joined, Left, RoomsPage, Sent, UsersPage};
 use crate::client::{ConnectAuth, History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
@@ -10,7 +9,7 @@ use crate::server::{
 };
 use crate::shape::Shape;
 
-/// Namespace that always exists; `/` may be given to a dialect by configuration, this one never.
+/// The namespace of the native dialect. `/` may be configured to use another dialect, this one never.
 pub const NATIVE_NAMESPACE: &str = "/native";
 
 /// Who sends an event.
@@ -29,9 +28,9 @@ pub struct Event {
     pub name: &'static str,
     /// Who sends it.
     pub from: Side,
-    /// What it is for, in one sentence.
+    /// A description in one sentence.
     pub summary: &'static str,
-    /// True where it may be lost, and a client need not ask for an answer.
+    /// True if it may be lost, and a client need not request an acknowledgement.
     pub volatile: bool,
     /// The one object it carries.
     pub payload: Shape,
@@ -73,15 +72,15 @@ events! {
         JOIN = "join": Join => Joined;
         /// Leave a room.
         LEAVE = "leave": Leave => Left;
-        /// Say something in a room.
+        /// Send a message to a room.
         SEND_MESSAGE = "send_message": SendMessage => Sent;
-        /// Begin or stop typing.
+        /// Start or stop typing.
         TYPING = "typing" (volatile): Typing => Done;
         /// Read a page of a room's log.
         HISTORY = "history": History => HistoryPage;
-        /// List the rooms there are.
+        /// List rooms.
         ROOMS = "rooms": Rooms => RoomsPage;
-        /// List who is in a room.
+        /// List the users in a room.
         ONLINE_USERS = "online_users": OnlineUsers => UsersPage;
     }
 
@@ -91,20 +90,20 @@ events! {
         WELCOME = "welcome": Welcome;
         /// A message of a room.
         MESSAGE = "message": Message;
-        /// Who joined and left.
+        /// Users joined and left a room.
         PRESENCE = "presence": Presence;
-        /// Who is in a room: replaces what the client knew.
+        /// The users in a room; replaces the list that the client has.
         ONLINE_USERS = "online_users": Snapshot;
-        /// Somebody began or stopped typing.
+        /// A user started or stopped typing.
         TYPING = "typing" (volatile): TypingChanged;
         /// The log cannot fill the client's gap.
         RESYNC = "resync": Resync;
-        /// This node is going away.
+        /// This node is draining; the connection will be closed.
         RESTARTING = "restarting": Restarting;
     }
 }
 
-/// The packets that open a connection: the client's, and the two that may answer it. Socket.IO
+/// The packets that open a connection: the client's, and its two possible answers. Socket.IO
 /// reserves these names.
 pub mod connection {
     use super::{ConnectAuth, ConnectError, Connected, Event, Shape, Side};
@@ -112,14 +111,14 @@ pub mod connection {
     /// The connect packet, whose payload is the client's `auth`.
     pub const CONNECT: Event =
         packet("connect", Side::Client, "Ask to connect as a user.", Shape::of::<ConnectAuth>());
-    /// The connect packet's answer where the client is accepted.
+    /// The answer to a connect packet that is accepted.
     pub const CONNECTED: Event = packet(
         "connected",
         Side::Server,
         "The client is connected; `welcome` follows.",
         Shape::of::<Connected>(),
     );
-    /// The connect packet's answer where it is refused.
+    /// The answer to a connect packet that is refused.
     pub const CONNECT_ERROR: Event =
         packet("connect_error", Side::Server, "The client is refused.", Shape::of::<ConnectError>());
     /// All of them.

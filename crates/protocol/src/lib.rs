@@ -1,5 +1,5 @@
-//! The wire of Roomcast: every event, payload, code and limit as a type. Called by the gateway (which
-//! speaks it) and the store (which needs its names and positions); calls nothing, does no I/O.
+//! The wire protocol of Roomcast: every event, payload, code and limit as a type. Used by the gateway and by the store
+//! (names and positions); does no I/O.
 
 pub mod ack;
 pub mod client;

@@ -1,5 +1,4 @@
-//! Every limit of the wire in one place; `welcome` carries those that clients should know. Read by the parsers beside
-//! it, by the gateway's listeners and by the documentation generator.
+//! All limits of the protocol; `welcome` carries those that clients need. Used by the parsers of this crate, by the gateway's listeners and by the documentation generator.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,23 +23,23 @@ limits! {
     MAX_ID_CHARS = 64;
     /// Longest resume secret, in bytes.
     MAX_RESUME_BYTES = 128;
-    /// Most rooms that one connection may be in at once.
+    /// Maximum number of rooms of one connection.
     MAX_ROOMS = 256;
-    /// Most entries of one page: of history, of rooms, of users.
+    /// Maximum number of entries of one page: of history, of rooms, of users.
     MAX_PAGE = 200;
-    /// Entries of a page where the client does not say.
+    /// Entries of a page if the client requests no limit.
     DEFAULT_PAGE = 50;
-    /// Most messages that a return with `since` replays; a longer gap answers `recovered: false`.
+    /// Maximum number of messages that a join with `since` replays; a longer gap is answered `recovered: false`.
     MAX_REPLAY = 1_000;
-    /// Longest packet of a client, in bytes: a text of the greatest length, escaped, with room around it.
+    /// Longest packet of a client, in bytes: a text of maximum length, escaped, plus the rest of the packet.
     MAX_PACKET_BYTES = 128 * 1024;
-    /// Events of one connection that may wait for their turn before the next is answered `busy`.
+    /// Queued events of one connection above which the next one is answered `busy`.
     MAX_QUEUED_EVENTS = 1_024;
-    /// Users up to which a room's joins, leaves and lists carry names; above it, only counts travel.
+    /// Number of users up to which a room's joins, leaves and lists carry names; above it, they carry only counts.
     MAX_LISTED_USERS = 500;
 }
 
-/// The bounds a client should know, as `welcome` carries them.
+/// The limits that a client needs, as carried by `welcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Limits {
@@ -50,14 +49,14 @@ pub struct Limits {
     pub max_name: usize,
     /// Longest room name, in characters.
     pub max_room: usize,
-    /// Most rooms that one connection may be in at once.
+    /// Maximum number of rooms of one connection.
     pub max_rooms: usize,
-    /// Most entries of one page.
+    /// Maximum number of entries of one page.
     pub max_page: usize,
 }
 
 impl Limits {
-    /// The bounds in force.
+    /// The limits in force.
     pub const IN_FORCE: Self = Self {
         max_text: MAX_TEXT_BYTES,
         max_name: MAX_NAME_CHARS,

@@ -1,7 +1,7 @@
-//! A message: its body, which the sender decides and the store keeps, and the message as clients receive
-//! it. The sender's gateway encodes the body once; every node puts the position in front of the stored
-//! bytes ([`compose`]), so that nobody encodes a text twice. Called by the store, which keeps bodies, and
-//! by the gateway, which composes them for native clients and decodes them for everybody else.
+//! A message: its body, which the sender determines and the store keeps, and the message as clients receive it. The
+//! sender's gateway encodes the body once; every node prepends the position to the stored bytes ([`compose`]), so that
+//! no text is encoded twice. Used by the store, which keeps bodies, and by the gateway, which composes messages for
+//! native clients and decodes them for other dialects.
 
 use serde::de::{self, DeserializeOwned};
 use serde::ser::SerializeMap;
@@ -12,20 +12,20 @@ use serde_json::{Map, Value};
 use crate::name::{RoomName, UserName};
 use crate::position::Epoch;
 
-/// Makes [`Kind`] and [`Content`] out of one list. A new kind of message is one entry of it; what clients
-/// may rely on is then documented in [`Message`].
+/// Makes [`Kind`] and [`Content`] from one list. A new kind of message is one entry of it, and is documented
+/// for clients in [`Message`].
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal {
         $($(#[doc = $about:literal])+ $field:ident: $type:ty,)*
     })+) => {
-        /// What a message is.
+        /// The kind of a message.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
         pub enum Kind {
             $($(#[doc = $doc])+ #[serde(rename = $name)] $kind,)+
         }
 
-        /// What a message holds besides its id and its sender, by kind.
+        /// The content of a message besides its id and its sender, by kind.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Content {
             $($(#[doc = $doc])+ $kind { $($(#[doc = $about])+ $field: $type,)* },)+
@@ -72,15 +72,15 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Somebody said something.
+    /// A text message.
     Text = "text" {
-        /// What was said.
+        /// The text.
         text: String,
     }
 }
 
 impl Content {
-    /// Whether those who have not seen the message have one more unread.
+    /// Whether it counts as unread for users who have not seen it.
     pub fn counts_as_unread(&self) -> bool {
         matches!(self, Self::Text { .. })
     }
@@ -92,23 +92,23 @@ fn take<T: DeserializeOwned, E: de::Error>(members: &mut Map<String, Value>, nam
         .map_err(|error| E::custom(format_args!("{name}: {error}")))
 }
 
-/// The part of a message that its sender decides: what the store keeps, as one JSON object
-/// `{"v":1,"id":…,"kind":…,"user":…,…}` with the content's members behind these.
+/// The part of a message that its sender determines: the store keeps it as one JSON object
+/// `{"v":1,"id":…,"kind":…,"user":…,…}`, with the content's members after these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
     /// The message's identity in its room.
     pub id: String,
     /// Who sent it.
     pub user: UserName,
-    /// What it holds.
+    /// Its content.
     pub content: Content,
 }
 
 /// The version of a body's layout: `v` of the stored object. A new kind or member needs no new version; a
-/// change that this release would misread does.
+/// change that this release would misread needs one.
 pub const BODY_VERSION: u32 = 1;
 
-/// How every stored body begins. Clients receive the members behind it.
+/// The first bytes of every stored body. Clients receive the members after it.
 pub const BODY_OPENING: &str = r#"{"v":1,"#;
 
 impl Body {
@@ -163,7 +163,7 @@ impl<'de> Deserialize<'de> for Body {
     }
 }
 
-/// `message`, as readers see it.
+/// `message`, as clients receive it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Message {
@@ -179,18 +179,17 @@ pub struct Message {
     pub ts: u64,
     /// The message's identity in its room.
     pub id: String,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Who sent it.
     pub user: UserName,
-    /// What was said, for `kind: "text"`.
+    /// The text, for `kind: "text"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub text: Option<String>,
 }
 
-/// Puts a position in front of a stored body: the JSON of a [`Message`]. The body's members are copied as
-/// they are, kinds and members of a newer release included; its `v` is left out.
+/// Prepends a position to a stored body: the JSON of a [`Message`]. The body's members are copied unchanged, kinds and members of a newer release included; its `v` is left out.
 ///
 /// # Errors
 /// The body is not one JSON object of this version: another release or a foreign program wrote it.
@@ -203,7 +202,7 @@ pub fn compose(
 ) -> Result<Box<RawValue>, serde_json::Error> {
     let members =
         body.strip_prefix(BODY_OPENING).ok_or_else(|| de::Error::custom("a body of another version"))?;
-    // Into one buffer that has room for it: every node does this for every message.
+    // One allocation of sufficient size, because every node does this for every message.
     let mut json = Vec::with_capacity(128 + room.as_str().len() + members.len());
     json.extend_from_slice(br#"{"room":"#);
     serde_json::to_writer(&mut json, room)?;

@@ -1,4 +1,4 @@
-//! Names of rooms and users, parsed once at the edge so that everything behind it may trust them.
+//! Names of rooms and users, parsed once at the edge, so that all other code can rely on them.
 //! Nothing is folded or trimmed: a name that would be ambiguous on a screen is refused instead.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::code::{Code, Refusal};
 use crate::limits::{MAX_NAME_CHARS, MAX_ROOM_CHARS};
 
 /// The name of a room: 1 to 128 characters, no control characters, no white space at either end, not
-/// beginning with `@` (reserved for rooms of the server's own).
+/// beginning with `@` (reserved for rooms of the server).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 #[cfg_attr(feature = "generate", schemars(extend("minLength" = 1, "maxLength" = MAX_ROOM_CHARS)))]
@@ -48,13 +48,13 @@ fn check(name: &str, what: &str, max: usize, code: Code) -> Result<(), Refusal> 
 macro_rules! name {
     ($type:ident, $what:literal, $max:expr, $code:expr) => {
         impl $type {
-            #[doc = concat!("Parses ", $what, "; a refusal says what is wrong with it.")]
+            #[doc = concat!("Parses ", $what, "; the refusal has the reason if it is invalid.")]
             pub fn parse(name: &str) -> Result<Self, Refusal> {
                 check(name, $what, $max, $code)?;
                 Ok(Self(name.into()))
             }
 
-            /// The name as it was given.
+            /// The name as a string.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

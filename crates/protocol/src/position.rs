@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct Epoch(#[cfg_attr(feature = "generate", schemars(with = "String"), ts(type = "string"))] Arc<str>);
 
 impl Epoch {
-    /// Takes a string as an epoch.
+    /// An epoch from its string.
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
@@ -37,13 +37,13 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// The last message a reader has: offset 0 before the first.
+/// The position of the last message that a reader has; offset 0 before the first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Position {
-    /// The epoch that the offset counts in.
+    /// The epoch of the offset.
     pub epoch: Epoch,
-    /// Messages are numbered 1, 2, 3 … without a hole.
+    /// The message's number; messages are numbered 1, 2, 3 … without gaps.
     #[cfg_attr(feature = "generate", ts(type = "number"))]
     pub offset: u64,
 }

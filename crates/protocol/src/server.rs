@@ -1,4 +1,4 @@
-//! What the server sends on its own account (messages are in `message.rs`). Encoded by the gateway's fan-out.
+//! The payloads of server events, except messages (`message.rs`). Encoded by the gateway's dialects.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::limits::Limits;
 use crate::name::{RoomName, UserName};
 use crate::position::Epoch;
 
-/// What answers the connect packet of a client that is accepted.
+/// The answer to the connect packet of a client that is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Connected {
@@ -15,11 +15,11 @@ pub struct Connected {
     pub sid: String,
 }
 
-/// `connect_error`: what answers the connect packet of a client that is refused.
+/// `connect_error`: the answer to the connect packet of a client that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ConnectError {
-    /// Why, for programs.
+    /// The code of the refusal.
     pub message: Code,
 }
 
@@ -27,19 +27,19 @@ pub struct ConnectError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Welcome {
-    /// Who the connection is.
+    /// The user of the connection.
     pub user: UserName,
     /// The node that serves it.
     pub node: String,
-    /// The secret that makes a later connection the same user; only where the client chose none.
+    /// The secret that makes a later connection the same user; only if the client chose none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub resume: Option<String>,
-    /// The bounds in force.
+    /// The limits in force.
     pub limits: Limits,
 }
 
-/// `presence`: differences since the last one, at most about one a second a room.
+/// `presence`: changes since the last one, at most about one per second and room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Presence {
@@ -53,7 +53,7 @@ pub struct Presence {
     pub count: usize,
 }
 
-/// `online_users`: replaces what the client knew of a room.
+/// `online_users`: the users in a room; replaces the list that the client has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Snapshot {
@@ -72,13 +72,13 @@ pub struct Snapshot {
 pub struct TypingChanged {
     /// The room.
     pub room: RoomName,
-    /// Who types, or stopped.
+    /// The user who started or stopped.
     pub user: UserName,
-    /// True while the person types.
+    /// True while the user types.
     pub typing: bool,
 }
 
-/// `resync`: what was missed is gone from the log; read the room again.
+/// `resync`: missed messages are no longer in the log; the client must read the room again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Resync {
@@ -88,10 +88,10 @@ pub struct Resync {
     pub epoch: Epoch,
 }
 
-/// `restarting`: the connection will be closed; the stock client comes back by itself.
+/// `restarting`: the connection will be closed; official clients reconnect by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Restarting {
-    /// When to come back, in milliseconds.
+    /// When to reconnect, in milliseconds.
     pub reconnect_in_ms: u32,
 }

@@ -1,18 +1,18 @@
-//! What a payload looks like, for those who go through the table of events and know no type by name:
-//! the golden frames' test and `bin/generate.rs`. Calls serde, schemars and ts-rs.
+//! The type of a payload as a value, for code that iterates over the table of events: the golden frames' test and
+//! `bin/generate.rs`. Calls serde, schemars and ts-rs.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A type of the wire, as a value.
+/// A payload type, as a value.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// Decodes a payload and encodes what was understood.
+    /// Decodes a payload and encodes the result.
     pub recode: fn(&str) -> serde_json::Result<String>,
-    /// Its JSON Schema: a reference to what it adds to the generator's definitions.
+    /// Its JSON Schema: a reference to the definition that it adds to the generator.
     #[cfg(feature = "generate")]
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
-    /// Its name in TypeScript, declared in the list together with all that it is made of.
+    /// Its name in TypeScript, declared in the list together with the types that it depends on.
     #[cfg(feature = "generate")]
     pub typescript: fn(&mut typescript::Declarations) -> String,
 }
@@ -39,7 +39,7 @@ fn recode<T: Serialize + DeserializeOwned>(json: &str) -> serde_json::Result<Str
     serde_json::to_string(&serde_json::from_str::<T>(json)?)
 }
 
-/// Collecting TypeScript declarations.
+/// Collects TypeScript declarations.
 #[cfg(feature = "generate")]
 pub mod typescript {
     use std::collections::BTreeMap;
@@ -47,12 +47,12 @@ pub mod typescript {
     use ts_rs::{TS, TypeVisitor};
 
     /// Each type's name and its declaration with its comment. Sorted, because the order in which ts-rs
-    /// tells what a type is made of changes from build to build.
+    /// reports dependencies changes from build to build.
     #[derive(Debug, Default)]
     pub struct Declarations(pub BTreeMap<String, String>);
 
     impl Declarations {
-        /// Declares a type and all that it is made of; answers its name.
+        /// Declares a type and its dependencies; returns its name.
         pub fn declare<T: TS + 'static + ?Sized>(&mut self) -> String {
             T::visit_generics(self);
             self.visit::<T>();
@@ -62,7 +62,7 @@ pub mod typescript {
 
     impl TypeVisitor for Declarations {
         fn visit<T: TS + 'static + ?Sized>(&mut self) {
-            // Built-in types stand in no file.
+            // Built-in types have no file.
             if T::output_path().is_none() || self.0.contains_key(&T::ident()) {
                 return;
             }

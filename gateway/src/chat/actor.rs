@@ -1,4 +1,4 @@
-//! Who gives a command. Made by the edge for somebody who signed in; each command asks it what it may do.
+//! The actor of a command. Created by the edge for a user who has signed in; every command checks its permissions here.
 
 use std::sync::Arc;
 
@@ -9,16 +9,15 @@ use crate::hub::Connection;
 /// What an actor may do beyond what every user may.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Rights {
-    /// Send to and read rooms that the actor's device has not joined.
+    /// May send to and read rooms that the actor's device has not joined.
     pub(crate) any_room: bool,
 }
 
-/// A user, their rights, and the device that they act from. Every command asks here, so that rights of another kind
-/// are decided in this file.
+/// A user, their rights, and the device that they act from. All permission checks are methods of this type.
 pub(crate) struct Actor {
     user: UserName,
     rights: Rights,
-    /// Where they are sent what happens in the rooms that they join; none for those who only act.
+    /// The connection that receives the events of joined rooms; none for an actor that only sends commands.
     device: Option<Arc<Connection>>,
 }
 
@@ -35,28 +34,28 @@ impl Actor {
         self.device.as_ref()
     }
 
-    /// Whether the actor may send to a room, read it, or ask who is in it.
+    /// Checks that the actor may send to a room, read it, or list its users.
     ///
     /// # Errors
-    /// Their device has not joined the room, and their rights do not make up for it.
-    pub(super) fn must_reach(&self, room: &RoomName) -> Result<(), Refusal> {
-        if self.rights.any_room { Ok(()) } else { self.must_be_in(room).map(drop) }
+    /// The device has not joined the room, and the actor's rights do not cover other rooms.
+    pub(super) fn check_access(&self, room: &RoomName) -> Result<(), Refusal> {
+        if self.rights.any_room { Ok(()) } else { self.joined_device(room).map(drop) }
     }
 
-    /// The device, where it has joined a room.
+    /// The device, which must have joined a room.
     ///
     /// # Errors
-    /// It has not.
-    pub(super) fn must_be_in(&self, room: &RoomName) -> Result<&Arc<Connection>, Refusal> {
+    /// It has not joined the room, or there is no device.
+    pub(super) fn joined_device(&self, room: &RoomName) -> Result<&Arc<Connection>, Refusal> {
         let joined = self.device().filter(|device| device.is_in(room));
         joined.ok_or_else(|| Refusal::new(Code::NotJoined, format!("you have not joined {room}")))
     }
 
-    /// The device.
+    /// The device, which must exist.
     ///
     /// # Errors
     /// There is none.
-    pub(super) fn must_have_device(&self) -> Result<&Arc<Connection>, Refusal> {
+    pub(super) fn required_device(&self) -> Result<&Arc<Connection>, Refusal> {
         self.device().ok_or_else(|| Refusal::new(Code::BadRequest, "only a connection can join a room"))
     }
 }

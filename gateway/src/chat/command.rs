@@ -1,9 +1,9 @@
-//! What an actor can ask for: one variant a command, whose payload is that of the native event of the same name.
-//! Decoded by the dialects of the edge, carried out by the file of that name.
+//! The commands: one variant each, with the payload of the native event of the same name. Decoded by the dialects of
+//! the edge, executed by the file of the same name.
 
 use roomcast_protocol::client::{History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
 
-/// A command, decoded and not yet checked.
+/// A command, decoded and not yet validated.
 #[derive(Debug)]
 pub(crate) enum Command {
     Join(Join),

@@ -1,4 +1,4 @@
-//! `join`: into a room, with what was missed, or with the newest messages.
+//! `join`: makes a connection a member of a room, and returns the messages that it missed or the newest ones.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::hub::Connection;
 use crate::room::JoinRequest;
 
 impl Chat {
-    /// Answers by `respond`, which the room calls itself; returns once it has.
+    /// Joins a room. The room itself calls `respond`; this returns after that.
     pub(super) async fn join<R>(&self, actor: &Actor, join: Join, respond: R)
     where
         R: FnOnce(Result<Reply, Refusal>) + Send + 'static,
     {
-        let (connection, limit) = match may_join(actor, &join) {
+        let (connection, limit) = match check_join(actor, &join) {
             Ok((connection, limit)) => (Arc::clone(connection), limit),
             Err(refusal) => return respond(Err(refusal)),
         };
@@ -29,20 +29,20 @@ impl Chat {
         let respond = Box::new(move |joined: Result<_, Refusal>| {
             let refused = joined.is_err();
             respond(joined.map(Reply::Joined));
-            // The connection's own task may have ended.
+            // The task that waits for it may have ended.
             done.send(refused).unwrap_or_default();
         });
         self.rooms.join(JoinRequest { room, connection, since, limit, respond }).await;
-        // An error means that the connection left while it was joining, or that the process ends.
+        // An error means that the connection ended during the join, or that the process is shutting down.
         if answered.await.unwrap_or(true) {
             trace::fail("refused");
         }
     }
 }
 
-/// Whether one more room may be joined: by which device, and with how many messages to begin.
-fn may_join<'a>(actor: &'a Actor, join: &Join) -> Result<(&'a Arc<Connection>, usize), Refusal> {
-    let device = actor.must_have_device()?;
+/// Validates a join; returns the device that joins and the number of messages to return.
+fn check_join<'a>(actor: &'a Actor, join: &Join) -> Result<(&'a Arc<Connection>, usize), Refusal> {
+    let device = actor.required_device()?;
     if device.room_count() >= MAX_ROOMS && !device.is_in(&join.room) {
         let why = format!("a connection may be in {MAX_ROOMS} rooms at once");
         return Err(Refusal::new(Code::TooManyRooms, why));

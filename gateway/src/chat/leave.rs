@@ -1,4 +1,4 @@
-//! `leave`: out of a room, at once and for everyone to see.
+//! `leave`: ends a membership at once, without grace.
 
 use roomcast_protocol::Refusal;
 use roomcast_protocol::ack::Left;
@@ -11,12 +11,12 @@ use crate::room::Departure;
 impl Chat {
     pub(super) async fn leave(&self, actor: &Actor, leave: Leave) -> Result<Left, Refusal> {
         let Leave { room } = leave;
-        let device = actor.must_be_in(&room)?;
+        let device = actor.joined_device(&room)?;
         self.rooms.leave(&room, device.id(), Departure::Left).await;
         Ok(Left { room })
     }
 
-    /// A connection ended: it leaves every room that it is in.
+    /// Ends all memberships of a connection that has disconnected.
     pub(crate) async fn leave_all(&self, device: &Connection, how: Departure) {
         for room in device.rooms() {
             self.rooms.leave(&room, device.id(), how).await;

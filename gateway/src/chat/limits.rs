@@ -1,18 +1,18 @@
-//! Bounds of what actors may say and ask for. Pure. Called by the commands' files.
+//! Validation of command fields. Pure. Called by the commands' files.
 
 use roomcast_protocol::limits::{DEFAULT_PAGE, MAX_ID_CHARS, MAX_PAGE, MAX_RESUME_BYTES, MAX_TEXT_BYTES};
 use roomcast_protocol::{Code, Refusal};
 
-/// The size of a page that was asked for: `least` to [`MAX_PAGE`].
-pub(super) fn page(limit: Option<usize>, least: usize) -> Result<usize, Refusal> {
+/// Validates the requested size of a page: `min` to [`MAX_PAGE`], or the default.
+pub(super) fn page(limit: Option<usize>, min: usize) -> Result<usize, Refusal> {
     match limit {
         None => Ok(DEFAULT_PAGE),
-        Some(limit) if (least..=MAX_PAGE).contains(&limit) => Ok(limit),
-        Some(_) => Err(Refusal::new(Code::BadRequest, format!("limit must be {least} to {MAX_PAGE}"))),
+        Some(limit) if (min..=MAX_PAGE).contains(&limit) => Ok(limit),
+        Some(_) => Err(Refusal::new(Code::BadRequest, format!("limit must be {min} to {MAX_PAGE}"))),
     }
 }
 
-/// What somebody says.
+/// Validates the text of a message.
 pub(super) fn check_text(text: &str) -> Result<(), Refusal> {
     if text.trim().is_empty() {
         return Err(Refusal::new(Code::BadText, "the text is empty"));
@@ -23,18 +23,18 @@ pub(super) fn check_text(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A message's id: the client's, or a fresh one where it gave none.
+/// The id of a message: the client's, validated, or a random one if it sent none.
 pub(super) fn message_id(id: Option<String>) -> Result<String, Refusal> {
     match id {
         Some(id) if id.is_empty() || id.chars().count() > MAX_ID_CHARS => {
             Err(Refusal::new(Code::BadId, format!("an id has 1 to {MAX_ID_CHARS} characters")))
         }
         Some(id) => Ok(id),
-        None => Ok(random_word()),
+        None => Ok(random_hex()),
     }
 }
 
-/// A secret that a client chose.
+/// Validates a secret that a client chose.
 pub(super) fn check_resume(resume: &str) -> Result<(), Refusal> {
     if resume.is_empty() || resume.len() > MAX_RESUME_BYTES {
         return Err(Refusal::new(Code::BadRequest, format!("resume has 1 to {MAX_RESUME_BYTES} bytes")));
@@ -43,7 +43,7 @@ pub(super) fn check_resume(resume: &str) -> Result<(), Refusal> {
 }
 
 /// 128 random bits, in hexadecimal.
-pub(super) fn random_word() -> String {
+pub(super) fn random_hex() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 

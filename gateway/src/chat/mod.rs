@@ -1,7 +1,6 @@
-//! What a person can do, whatever edge they come by: an [`Actor`] gives a [`Command`] and gets a [`Reply`] or a
-//! refusal. No socket and no Redis client is known here. Every edge calls [`Chat::sign_in`] and
-//! [`Chat::execute`]; they call `room/`, `users/` and the store's traits. What actors are sent unasked are the
-//! events of the hub.
+//! The commands of the chat, independent of the edge: an [`Actor`] gives a [`Command`] and gets a [`Reply`] or a
+//! refusal. This folder has no sockets and no Redis client. Every edge calls [`Chat::sign_in`] and [`Chat::execute`];
+//! they call `room/`, `users/` and the store's traits. Events pushed to connections are defined in `hub/`.
 
 mod actor;
 mod command;
@@ -31,7 +30,7 @@ use crate::room::Rooms;
 use crate::telemetry::Telemetry;
 use crate::users::Users;
 
-/// What commands are carried out with. Clones share it.
+/// Dependencies of the commands. A handle; clones share them.
 #[derive(Clone)]
 pub(crate) struct Chat {
     pub(crate) store: Store,
@@ -39,14 +38,14 @@ pub(crate) struct Chat {
     pub(crate) rooms: Rooms,
     pub(crate) users: Users,
     pub(crate) telemetry: Telemetry,
-    /// Rooms that are listed even when nobody ever used them.
+    /// Configured rooms, which are listed even if they have never been used.
     pub(crate) listed: Arc<[RoomName]>,
 }
 
-/// One command of one actor, and where its reply goes.
+/// A command of an actor, and the receiver of its reply.
 pub(crate) struct Request<R> {
     pub(crate) command: Command,
-    /// The actor has sent more that waits for this: it is not held back to be batched with others' commands.
+    /// Later commands of the actor are waiting for this one: it is not delayed to be batched.
     pub(crate) urgent: bool,
     /// Called exactly once. For a join it is called in the step that makes the connection a member, so that no
     /// event of the room overtakes the reply.
@@ -54,14 +53,14 @@ pub(crate) struct Request<R> {
 }
 
 impl Chat {
-    /// Carries out a command, to its reply. One actor's commands are given one after the other: their order is
-    /// the order of the calls.
+    /// Executes a command and calls `respond` with its reply. The caller passes one actor's commands one after the
+    /// other, which defines their order.
     pub(crate) async fn execute<R>(&self, actor: &Actor, request: Request<R>)
     where
         R: FnOnce(Result<Reply, Refusal>) + Send + 'static,
     {
         let Request { command, urgent, respond } = request;
-        // All but sending a message are boxed: they are rarer, and whoever calls has room for each of them.
+        // All futures but the most frequent one are boxed, to keep the caller's future small.
         let reply = match command {
             Command::SendMessage(message) => self.send_message(actor, message, urgent).await.map(Reply::Sent),
             Command::Join(join) => return Box::pin(self.join(actor, join, respond)).await,

@@ -1,5 +1,4 @@
-//! `online_users`: who is in a room, from what this node knows where that is all, page by page from the store where
-//! it is not.
+//! `online_users`: a page of the users in a room, from this node's state if that has all of them, else from the store.
 
 use roomcast_protocol::Refusal;
 use roomcast_protocol::ack::UsersPage;
@@ -15,7 +14,7 @@ impl Chat {
         online_users: OnlineUsers,
     ) -> Result<UsersPage, Refusal> {
         let OnlineUsers { room, cursor, limit } = online_users;
-        actor.must_reach(&room)?;
+        actor.check_access(&room)?;
         let limit = page(limit, 1)?;
         if cursor.is_none()
             && let Some(online) = self.rooms.online(&room).await

@@ -1,11 +1,11 @@
-//! What answers a command: one variant a kind of answer. Made by the commands' files, encoded by the dialects.
+//! The replies: one variant for each kind. Created by the commands' files, encoded by the dialects.
 
 use roomcast_protocol::ack::{HistoryPage, Left, RoomsPage, Sent, UsersPage};
 use serde_json::value::RawValue;
 
 use crate::room::JoinedRoom;
 
-/// A reply to a command that was carried out.
+/// The reply to a command that succeeded.
 pub(crate) enum Reply {
     Joined(JoinedRoom),
     Left(Left),
@@ -13,6 +13,6 @@ pub(crate) enum Reply {
     History(HistoryPage<Box<RawValue>>),
     Rooms(RoomsPage),
     OnlineUsers(UsersPage),
-    /// There is nothing to say but that it was done.
+    /// Success without a result.
     Done,
 }

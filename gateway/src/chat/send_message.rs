@@ -1,4 +1,4 @@
-//! `send_message`: into the room's log, from where the bus takes it to every member. Answered once the log has it.
+//! `send_message`: appends a message to the room's log, which publishes it on the bus. Answered once it is stored.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use roomcast_store::{PublishRequest, Published, StoreError};
 use super::limits::{check_text, message_id};
 use super::{Actor, Chat};
 
-/// How long a send whose answer was lost waits for the store before it is repeated.
+/// How long a publication of unknown outcome waits for the store before it is repeated.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Chat {
@@ -24,7 +24,7 @@ impl Chat {
         let SendMessage { room, text, id } = message;
         check_text(&text)?;
         let id = message_id(id)?;
-        actor.must_reach(&room)?;
+        actor.check_access(&room)?;
         trace::note("roomcast.room", || room.to_string());
         let body = Body { id, user: actor.user().clone(), content: Content::Text { text } };
         let request = PublishRequest { room: &room, body: &body, urgent };
@@ -35,8 +35,8 @@ impl Chat {
         Ok(Sent { id: body.id, room, epoch: position.epoch, offset: position.offset, ts })
     }
 
-    /// Publishes; where the answer was lost, once more with the same id, so that a short interruption is
-    /// nobody's concern. What then is still unknown, the client is told.
+    /// Publishes a message. If the store's answer is lost, it is repeated once with the same id, so that clients do not
+    /// notice a short interruption. If the outcome is then still unknown, the client gets `outcome_unknown`.
     async fn publish(&self, request: PublishRequest<'_>) -> Result<Published, StoreError> {
         let first = self.store.log.publish(request).await;
         let Err(StoreError::Unknown(why)) = first else { return first };
@@ -45,7 +45,7 @@ impl Chat {
             return Err(StoreError::Unknown(why));
         }
         self.store.log.publish(request).await.map_err(|error| match error {
-            // The first attempt may have been done all the same.
+            // The first attempt may have succeeded.
             StoreError::Unavailable(why) => StoreError::Unknown(why),
             other => other,
         })

@@ -1,5 +1,5 @@
-//! Taking a name: who somebody says they are, and the secret that proves it. Called by the edge when a client
-//! connects; the name is held for as long as the [`SignedIn`] is.
+//! Sign-in: claims a user name with the secret that proves it. Called by the edge when a client connects; the name is
+//! claimed for as long as [`SignedIn::name`] is held.
 
 use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::limits::Limits;
@@ -7,23 +7,23 @@ use roomcast_protocol::server::Welcome;
 use roomcast_store::Secret;
 
 use super::Chat;
-use super::limits::{check_resume, random_word};
+use super::limits::{check_resume, random_hex};
 use crate::hub::Event;
 use crate::users::{ClaimError, NameHold};
 
-/// Somebody who has a name.
+/// A user who has signed in.
 pub(crate) struct SignedIn {
-    /// The hold on the name, for one connection.
+    /// The claim on the name, for one connection.
     pub(crate) name: NameHold,
     /// The first event of the connection.
     pub(crate) welcome: Event,
 }
 
 impl Chat {
-    /// Takes a name for one more connection of whoever has the secret.
+    /// Claims a name for one more connection of the user with this secret.
     ///
     /// # Errors
-    /// The name is somebody else's, a field is wrong, or the answer must wait.
+    /// The name belongs to another user, a field is invalid, or the claim cannot be decided now.
     pub(crate) async fn sign_in(&self, auth: ConnectAuth) -> Result<SignedIn, ClaimError> {
         let ConnectAuth { username, resume } = auth;
         let (secret, resume) = match resume {
@@ -32,7 +32,7 @@ impl Chat {
                 (Secret::chosen(&resume), None)
             }
             None => {
-                let resume = random_word();
+                let resume = random_hex();
                 (Secret::given(&resume), Some(resume))
             }
         };

@@ -1,5 +1,5 @@
-//! Tests of the chat layer in process: real rooms, users and hub on the memory store, devices that keep what they
-//! are sent. No socket, no port, no clock but the runtime's.
+//! Tests of the chat layer in process: real rooms, users and hub on the memory store, with devices that record the
+//! events they receive. No sockets or ports; the only clock is the runtime's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::room::{Departure, RoomDeps, RoomTiming};
 use crate::telemetry::{TransportKind, Written};
 use crate::users::{ClaimError, NameHold};
 
-/// A node with nothing on it.
+/// A node without Redis and without an edge.
 struct Node {
     chat: Chat,
     registry: Registry,
-    /// NameHold until the test ends.
+    /// Held until the test ends.
     names: Mutex<Vec<NameHold>>,
 }
 
-/// What a device was sent, in order: events as short words.
+/// The events that a device received, in order, as short strings.
 #[derive(Default)]
 struct Received {
     events: Mutex<Vec<String>>,
@@ -39,7 +39,7 @@ struct Device {
     received: Arc<Received>,
 }
 
-/// Somebody with a device.
+/// A user with a device.
 struct Person {
     connection: Arc<Connection>,
     actor: Actor,
@@ -105,7 +105,7 @@ impl Node {
         let join = Join { room: room(name), since, limit: None };
         match self.execute(person, Command::Join(join)).await? {
             Reply::Joined(joined) => Ok(joined),
-            _ => panic!("a join has another answer"),
+            _ => panic!("unexpected reply to a join"),
         }
     }
 
@@ -113,19 +113,19 @@ impl Node {
         let message = SendMessage { room: room("r"), text: text.into(), id: id.map(str::to_owned) };
         match self.execute(person, Command::SendMessage(message)).await? {
             Reply::Sent(sent) => Ok(sent.offset),
-            _ => panic!("a message has another answer"),
+            _ => panic!("unexpected reply to a message"),
         }
     }
 
     async fn code(&self, person: &Person, command: Command) -> Code {
-        self.execute(person, command).await.err().expect("it was not refused").code
+        self.execute(person, command).await.err().expect("the command was not refused").code
     }
 }
 
 use crate::room::JoinedRoom;
 
 impl Received {
-    /// Waits until the last events are these.
+    /// Waits until these are the last events.
     async fn ends_with(&self, expected: &[&str]) {
         let arrived = async {
             loop {
@@ -149,7 +149,7 @@ impl Outbound for Device {
     }
 
     fn send_own(&self, event: &Event) -> Result<Written, SendError> {
-        let word = match event {
+        let summary = match event {
             Event::Welcome(welcome) => format!("welcome {}", welcome.user),
             Event::Message(message) => format!("message {}", message.offset),
             Event::Presence(presence) => format!("presence {}", presence.count),
@@ -158,7 +158,7 @@ impl Outbound for Device {
             Event::Resync(_) => "resync".into(),
             Event::Restarting(_) => "restarting".into(),
         };
-        self.received.events.lock().push(word);
+        self.received.events.lock().push(summary);
         self.received.changed.notify_waiters();
         Ok(Written::default())
     }
@@ -175,7 +175,7 @@ impl Outbound for Device {
         false
     }
 
-    fn carried(&self) -> Option<(usize, u64)> {
+    fn queued_and_sent(&self) -> Option<(usize, u64)> {
         None
     }
 
@@ -212,7 +212,7 @@ async fn a_message_is_acknowledged_and_reaches_every_member_once_in_order() {
 }
 
 #[tokio::test]
-async fn who_returns_gets_what_they_missed_and_who_left_gets_nothing() {
+async fn a_member_that_returns_gets_what_it_missed_and_one_that_left_gets_nothing() {
     let node = Node::start().await;
     let (ann, ben) = (node.person("ann").await, node.person("ben").await);
     node.join(&ann, "r", None).await.unwrap();
@@ -229,7 +229,7 @@ async fn who_returns_gets_what_they_missed_and_who_left_gets_nothing() {
 }
 
 #[tokio::test]
-async fn commands_are_for_members() {
+async fn commands_require_membership() {
     let node = Node::start().await;
     let (ann, ben) = (node.person("ann").await, node.person("ben").await);
     node.join(&ann, "r", None).await.unwrap();
@@ -245,7 +245,7 @@ async fn commands_are_for_members() {
         assert_eq!(node.code(&ben, command).await, Code::NotJoined);
     }
     let listed = node.execute(&ben, Command::Rooms(ListRooms::default())).await.unwrap();
-    let Reply::Rooms(page) = listed else { panic!("rooms have another answer") };
+    let Reply::Rooms(page) = listed else { panic!("unexpected reply to rooms") };
     let rooms: Vec<_> = page.rooms.iter().map(|row| (row.room.as_str(), row.count)).collect();
     assert_eq!(rooms, [("general", 0), ("r", 1)]);
 }
@@ -278,7 +278,7 @@ async fn rooms_and_texts_are_bounded() {
 }
 
 #[tokio::test]
-async fn an_id_belongs_to_whoever_used_it() {
+async fn a_message_id_belongs_to_the_user_who_used_it() {
     let node = Node::start().await;
     let (ann, ben) = (node.person("ann").await, node.person("ben").await);
     node.join(&ann, "r", None).await.unwrap();
@@ -288,12 +288,12 @@ async fn an_id_belongs_to_whoever_used_it() {
 }
 
 #[tokio::test]
-async fn a_name_is_for_whoever_has_its_secret() {
+async fn a_name_requires_its_secret() {
     let node = Node::start().await;
     let (ann, _name) = node.sign_in("ann", "secret").await.unwrap();
     assert!(node.sign_in("ann", "secret").await.is_ok(), "another device");
     let Err(ClaimError::Refused(refusal)) = node.sign_in("ann", "guess").await else {
-        panic!("a stranger has the name");
+        panic!("the name was claimed with a wrong secret");
     };
     assert_eq!(refusal.code, Code::UsernameTaken);
     assert_eq!(node.registry.of_user(&user("ann")).len(), 2);
@@ -303,7 +303,7 @@ async fn a_name_is_for_whoever_has_its_secret() {
 }
 
 #[tokio::test]
-async fn whoever_disconnects_leaves_every_room() {
+async fn a_connection_that_ends_leaves_every_room() {
     let node = Node::start().await;
     let ((ann, name), ben) = (node.sign_in("ann", "ann").await.unwrap(), node.person("ben").await);
     for room in ["r", "s"] {
@@ -318,7 +318,7 @@ async fn whoever_disconnects_leaves_every_room() {
 }
 
 #[tokio::test]
-async fn an_actor_without_a_device_may_do_what_its_rights_say() {
+async fn an_actor_without_a_device_may_do_what_its_rights_allow() {
     let node = Node::start().await;
     let ann = node.person("ann").await;
     node.join(&ann, "r", None).await.unwrap();

@@ -1,5 +1,4 @@
-//! `typing`: published to the room and kept nowhere. Where the bus cannot carry it, this node's members hear of it
-//! all the same.
+//! `typing`: published to the room and not stored. If the bus is down, it is still sent to this node's members.
 
 use roomcast_protocol::Refusal;
 use roomcast_protocol::client::Typing;
@@ -9,7 +8,7 @@ use super::{Actor, Chat};
 impl Chat {
     pub(super) async fn typing(&self, actor: &Actor, typing: Typing) -> Result<(), Refusal> {
         let Typing { room, typing } = typing;
-        actor.must_reach(&room)?;
+        actor.check_access(&room)?;
         if self.store.bus.publish_ephemeral(&room, actor.user(), typing).await.is_err() {
             self.rooms.typing_here(&room, actor.user().clone(), typing).await;
         }

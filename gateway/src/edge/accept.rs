@@ -1,5 +1,5 @@
-//! The one accept loop, of the public listener and of the one for other gateways, with the limits on request
-//! heads that axum's own does not expose. Called by `app.rs` and by `peer/listener.rs`.
+//! The accept loop of the public listener and of the peer listener, with limits on request heads that `axum::serve`
+//! does not expose. Called by `app.rs` and by `peer/listener.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::handshake_stream::HandshakeStream;
 
-/// How long a client may take to send the head of a request.
+/// Time allowed for a client to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of a request's head, at most.
+/// Maximum size of a request's head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
-/// How long the last request of a connection may take once the node goes away.
+/// Time allowed for the last request of a connection once the node drains.
 const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause after the process could not accept, so that it does not spin while it has no files left.
+/// Pause after a failed accept, so that the loop does not spin while the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves the public listener until the soft token is pulled.
+/// Serves the public listener until the soft token is cancelled.
 pub(crate) async fn serve(listener: TcpListener, routes: Router, lifecycle: Lifecycle) {
     let soft = lifecycle.soft();
     accept(listener, &soft, None, |stream, _| {
@@ -34,42 +34,42 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, lifecycle: Life
     .await;
 }
 
-/// Accepts until `stop`. With `places`, each connection is given one of them, and none is accepted while there
-/// is none.
+/// Accepts connections until `stop`. With `permits`, each connection takes one, and none is accepted while no
+/// permit is available.
 pub(super) async fn accept(
     listener: TcpListener,
     stop: &CancellationToken,
-    places: Option<&Arc<Semaphore>>,
+    permits: Option<&Arc<Semaphore>>,
     mut serve: impl FnMut(TcpStream, Option<OwnedSemaphorePermit>),
 ) {
-    // Small packets do not wait for others. A connection has it from its listener, for no call of its own.
+    // Accepted sockets inherit it from the listener, which saves a system call for each connection.
     if let Err(error) = socket2::SockRef::from(&listener).set_tcp_nodelay(true) {
-        tracing::warn!(%error, "TCP_NODELAY could not be set: small packets will be delayed");
+        tracing::warn!(%error, "failed to set TCP_NODELAY; small packets will be delayed");
     }
     loop {
         let accepted = async {
-            let place = match places {
-                // Never closed.
-                Some(places) => Arc::clone(places).acquire_owned().await.ok(),
+            let permit = match permits {
+                // The semaphore is never closed.
+                Some(permits) => Arc::clone(permits).acquire_owned().await.ok(),
                 None => None,
             };
-            listener.accept().await.map(|(stream, _)| (stream, place))
+            listener.accept().await.map(|(stream, _)| (stream, permit))
         };
         let accepted = tokio::select! {
             accepted = accepted => accepted,
             () = stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, place)) => serve(stream, place),
+            Ok((stream, permit)) => serve(stream, permit),
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "accept failed");
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
     }
 }
 
-/// One connection, until it ends or, some time after `stop`, must.
+/// Serves one connection until it ends, or until its deadline after `stop`.
 pub(super) async fn serve_connection(
     stream: TcpStream,
     routes: Router,
@@ -87,17 +87,17 @@ pub(super) async fn serve_connection(
         ended = &mut serving => ended,
         () = hard.cancelled() => return,
         () = stop.cancelled() => {
-            // Finish the request under way, and say `Connection: close`.
+            // Finishes the request under way and sends `Connection: close`.
             serving.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = &mut serving => ended,
                 () = hard.cancelled() => return,
-                // hyper waits for a client that never sent a request, or only half of one.
+                // hyper would wait for a client that has sent no request, or only a part of one.
                 () = tokio::time::sleep(LAST_REQUEST_TIMEOUT) => return,
             }
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended with an error");
+        tracing::debug!(%error, "connection ended with an error");
     }
 }

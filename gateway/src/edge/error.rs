@@ -1,17 +1,17 @@
-//! The one shape of an HTTP error on the public listener and between gateways: `{code, message}`, which Engine.IO
-//! clients know. Called by all of the edge.
+//! The HTTP error body of the public and the peer listener: `{code, message}`, as Engine.IO defines it. Called by the
+//! whole edge.
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
-/// A refusal. `code` is Engine.IO's number: 0 unknown transport, 1 unknown session, 3 bad request, 4 forbidden,
-/// 5 unsupported protocol version.
+/// An error response. `code` is Engine.IO's error number: 0 unknown transport, 1 unknown session, 3 bad request, 4
+/// forbidden, 5 unsupported protocol version.
 pub(super) fn refuse(status: StatusCode, code: u8, message: &str) -> Response {
     (status, Json(serde_json::json!({ "code": code, "message": message }))).into_response()
 }
 
-/// The session is not known here: stock clients begin another.
+/// The session is unknown to this node; official clients then start a new one.
 pub(super) fn unknown_session() -> Response {
     refuse(StatusCode::BAD_REQUEST, 1, "Session ID unknown")
 }

@@ -1,6 +1,6 @@
-//! The TCP stream under hyper. What it is told it writes at once, but for the answer that switches to a
-//! WebSocket: that is held back, so that it leaves in one write with the first packets behind it. Made by
-//! `accept.rs`; taken apart by whoever goes on with the connection, `socketio/upgrade.rs` and `peer/tunnel.rs`.
+//! The TCP stream under hyper. It writes through, except for the `101 Switching Protocols` response of a WebSocket
+//! upgrade: that is buffered, so that it leaves in one write with the first packets after it. Created by `accept.rs`;
+//! taken apart after the upgrade by `socketio/upgrade.rs` and `peer/tunnel.rs`.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,34 +14,35 @@ use tokio::net::TcpStream;
 
 pub(crate) struct HandshakeStream {
     stream: TcpStream,
-    held: BytesMut,
+    /// The upgrade response, not yet written.
+    buffered: BytesMut,
 }
 
-/// A connection that hyper is done with.
-pub(crate) struct Switched {
+/// A connection after its upgrade, taken back from hyper.
+pub(crate) struct UpgradedStream {
     pub(crate) stream: TcpStream,
-    /// The answer, which the client has not been sent yet.
-    pub(crate) answer: Bytes,
-    /// What the client said behind its request.
-    pub(crate) early: Bytes,
+    /// The upgrade response, still to be written.
+    pub(crate) response: Bytes,
+    /// Bytes that the client sent after its request and that hyper has already read.
+    pub(crate) read_ahead: Bytes,
 }
 
 impl HandshakeStream {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, held: BytesMut::new() }
+        Self { stream, buffered: BytesMut::new() }
     }
 
-    /// None where the connection is not one of the listeners'.
-    pub(crate) fn leave(upgraded: Upgraded) -> Option<Switched> {
+    /// Takes the connection back from hyper. None if it was not accepted by `accept.rs`.
+    pub(crate) fn from_upgraded(upgraded: Upgraded) -> Option<UpgradedStream> {
         let parts = upgraded.downcast::<TokioIo<Self>>().ok()?;
-        let Self { stream, held } = parts.io.into_inner();
-        Some(Switched { stream, answer: held.freeze(), early: parts.read_buf })
+        let Self { stream, buffered } = parts.io.into_inner();
+        Some(UpgradedStream { stream, response: buffered.freeze(), read_ahead: parts.read_buf })
     }
 
-    /// Whether to hold this back. hyper writes such an answer whole, and a body that begins like one does
-    /// not end like one: what clients say stands in JSON there.
-    fn holds_back(&self, bytes: &[u8]) -> bool {
-        !self.held.is_empty() || bytes.starts_with(b"HTTP/1.1 101 ") && bytes.ends_with(b"\r\n\r\n")
+    /// Whether these bytes are an upgrade response. hyper writes such a response whole, and a body that begins like
+    /// one does not end like one: user text is JSON there.
+    fn must_buffer(&self, bytes: &[u8]) -> bool {
+        !self.buffered.is_empty() || bytes.starts_with(b"HTTP/1.1 101 ") && bytes.ends_with(b"\r\n\r\n")
     }
 }
 
@@ -57,8 +58,8 @@ impl AsyncRead for HandshakeStream {
 
 impl AsyncWrite for HandshakeStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.holds_back(bytes) {
-            self.held.extend_from_slice(bytes);
+        if self.must_buffer(bytes) {
+            self.buffered.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_an_answer_that_switches_is_held_back() {
+    async fn only_an_upgrade_response_is_buffered() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut edge = HandshakeStream::new(listener.accept().await.unwrap().0);
@@ -110,7 +111,7 @@ mod tests {
         let switching = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n";
         assert_eq!(edge.write_vectored(&[IoSlice::new(switching)]).await.unwrap(), switching.len());
         edge.flush().await.unwrap();
-        assert_eq!(edge.held, switching[..]);
+        assert_eq!(edge.buffered, switching[..]);
         assert_eq!(far.try_read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -1,5 +1,6 @@
-//! How people and other nodes reach this one: Socket.IO (`socketio/`), the web UI and operators' pages (`http/`),
-//! and other gateways (`peer/`). What comes in is decoded here and decided in `chat/`. Built by `app.rs`.
+//! Everything that clients, operators and other gateways connect to: Socket.IO (`socketio/`), the web UI and debug
+//! pages (`http/`), and the peer listener (`peer/`). Requests are decoded here and decided in `chat/`. Built by
+//! `app.rs`.
 
 pub(crate) mod accept;
 mod error;
@@ -20,14 +21,14 @@ use crate::hub::Registry;
 use peer::Peers;
 use socketio::{Bounds, ClientContext, Heartbeat, Origins, RequestContext, Sessions, forwarded, socket_io};
 
-/// What the edge stands on and is set up with.
+/// Dependencies and settings of the edge.
 pub(crate) struct EdgeConfig {
     pub(crate) chat: Chat,
     pub(crate) registry: Registry,
-    /// The gateways that hold other sessions, where there may be any.
+    /// Forwarding to other gateways, if it is configured.
     pub(crate) peers: Option<Peers>,
     pub(crate) origins: Origins,
-    /// How much a slow reader may cost.
+    /// Limits of what a slow reader may queue.
     pub(crate) bounds: Bounds,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) lifecycle: Lifecycle,
@@ -39,7 +40,7 @@ pub(crate) struct Routes {
     pub(crate) peer: Router,
 }
 
-/// Every way in, ready to be served.
+/// Builds the routes of the public and the peer listener.
 pub(crate) fn routes(config: EdgeConfig) -> Routes {
     let EdgeConfig { chat, registry, peers, origins, bounds, heartbeat, lifecycle } = config;
     let (sessions, telemetry) = (Sessions::default(), chat.telemetry.clone());
@@ -55,12 +56,12 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
         lifecycle,
         peers,
     });
-    let nothing = async || error::refuse(StatusCode::NOT_FOUND, 0, "there is nothing here");
+    let not_found = async || error::refuse(StatusCode::NOT_FOUND, 0, "not found");
     let public = Router::new()
         .route("/socket.io/", any(socket_io))
         .with_state(Arc::clone(&requests))
         .merge(plain)
-        .fallback(nothing);
-    let peer = Router::new().route("/socket.io/", any(forwarded)).with_state(requests).fallback(nothing);
+        .fallback(not_found);
+    let peer = Router::new().route("/socket.io/", any(forwarded)).with_state(requests).fallback(not_found);
     Routes { public, peer }
 }

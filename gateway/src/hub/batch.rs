@@ -1,5 +1,5 @@
-//! Events that leave together, with their bytes: encoded once per namespace, when the first member of it is
-//! reached. Filled by `room/worker.rs`, read by each member's transport.
+//! Events that are sent together, and their encoded bytes: encoded once per namespace, for the first member that is
+//! connected to it. Filled by `room/worker.rs`, read by each member's transport.
 
 use std::sync::OnceLock;
 
@@ -9,15 +9,15 @@ use roomcast_protocol::UserName;
 use super::event::Event;
 use super::trace::FanoutSpans;
 
-/// A way to encode events, which is a namespace of the edge: its number in the edge's table.
+/// An encoding of events: the index of a namespace in the edge's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Encoding(u8);
 
 impl Encoding {
-    /// Namespaces that there may be.
+    /// Maximum number of namespaces.
     pub(crate) const MAX: usize = 16;
 
-    /// Of a place in the table, which is shorter than [`Encoding::MAX`].
+    /// The encoding with this index, which must be below [`Encoding::MAX`].
     pub(crate) const fn new(index: u8) -> Self {
         Self(index)
     }
@@ -27,20 +27,20 @@ impl Encoding {
     }
 }
 
-/// Frames that carry a batch in one encoding.
+/// The frames of a batch in one encoding.
 #[derive(Debug, Clone)]
 pub(crate) struct Frames {
     pub(crate) bytes: Bytes,
     pub(crate) count: usize,
 }
 
-/// Events that leave together, in this order.
+/// Events that are sent together, in this order.
 #[derive(Default)]
 pub(crate) struct Batch {
     events: Vec<Event>,
-    /// The user who caused it, who knows already; connections of theirs get none of it.
+    /// The user who caused the event; their connections are skipped.
     except: Option<UserName>,
-    /// Dropped where the client has not yet taken what came before: it is not worth waiting for.
+    /// Dropped for a client that has not yet read what was sent before.
     volatile: bool,
     encoded: [OnceLock<Frames>; Encoding::MAX],
     spans: FanoutSpans,
@@ -54,7 +54,7 @@ impl Batch {
         self.events.push(event);
     }
 
-    /// One passing event that everybody but its user gets.
+    /// A batch of one volatile event for everyone except its user.
     pub(crate) fn volatile(event: Event, except: UserName) -> Self {
         let mut batch = Self { except: Some(except), volatile: true, ..Self::default() };
         batch.push(event);
@@ -77,23 +77,23 @@ impl Batch {
         self.volatile
     }
 
-    /// Whether a user's connections get it.
+    /// Whether it is sent to a user's connections.
     pub(crate) fn is_for(&self, user: &UserName) -> bool {
         self.except.as_ref().is_none_or(|except| except != user)
     }
 
-    /// Its frames in an encoding, made by the first who asks.
+    /// Its frames in an encoding, which the first caller encodes.
     pub(crate) fn frames(&self, encoding: Encoding, encode: impl FnOnce() -> Frames) -> &Frames {
         #[expect(clippy::indexing_slicing, reason = "an encoding is below the maximum")]
         self.encoded[encoding.index()].get_or_init(encode)
     }
 
-    /// How many of its events are messages.
+    /// Number of events that are messages.
     pub(crate) fn messages(&self) -> usize {
         self.events.iter().filter(|event| matches!(event, Event::Message(_))).count()
     }
 
-    /// When the first of its messages was stored, in milliseconds since 1970.
+    /// When its first message was stored, in milliseconds since 1970.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.events.iter().find_map(|event| match event {
             Event::Message(message) => Some(message.ts),
@@ -101,7 +101,7 @@ impl Batch {
         })
     }
 
-    /// It is about to be sent to so many members.
+    /// Marks the start of sending to this number of members.
     pub(super) fn begin_write(&mut self, members: usize) {
         self.spans.begin_write(self.events.len(), members);
     }

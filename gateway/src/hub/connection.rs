@@ -1,5 +1,5 @@
-//! One connection: whose it is, the transport that reaches it, and its memberships. That it is in a room stands once,
-//! in a [`Membership`] that it shares with the room's members. Made and kept by `registry.rs`.
+//! One connection: its user, its transport and its memberships. Each membership is one [`Membership`], shared with the
+//! room's list of members. Created and kept by `registry.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,51 +13,51 @@ use super::batch::Batch;
 use super::event::Event;
 use crate::telemetry::{Telemetry, TransportKind, Written};
 
-/// A connection of this node, for as long as the process lives.
+/// Identifies a connection on this node; never reused within a process.
 pub(crate) type ConnectionId = u64;
 
-/// Why a transport did not take what it was given.
+/// Why a transport did not accept what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendError {
-    /// The events are volatile, and the peer has not yet taken what came before.
+    /// The events are volatile, and the client has not yet read what was sent before.
     Skipped,
-    /// More waits for the peer than may.
+    /// The queue would exceed its bound.
     SlowReader,
-    /// The transport is gone already: the connection's end is on its way.
+    /// The transport is closed; the connection is about to be removed.
     Gone,
 }
 
-/// A transport, as the hub sees it. Nothing here blocks, and everything sent arrives in the order of the calls.
-/// What was written at once is answered; what waits is counted when it leaves.
+/// The hub's interface to a transport. No method blocks, and everything sent arrives in the order of the calls. The
+/// methods return what was written at once; the transport itself counts what it queued when that is written.
 pub(crate) trait Outbound: Send + Sync {
-    /// Sends what all members of a room get: the bytes come from the batch's cache wherever they can.
+    /// Sends a batch that all members of a room receive, with the bytes from the batch's cache if possible.
     ///
     /// # Errors
-    /// It was not taken.
+    /// It was not accepted.
     fn send(&self, batch: &Batch) -> Result<Written, SendError>;
 
-    /// Sends an event that only this connection gets.
+    /// Sends an event to this connection only.
     ///
     /// # Errors
-    /// It was not taken.
+    /// It was not accepted.
     fn send_own(&self, event: &Event) -> Result<Written, SendError>;
 
-    /// Closes the transport, without taking leave: stock clients come back by themselves.
+    /// Closes the transport without a disconnect packet, so that official clients reconnect.
     fn close(&self);
 
-    /// Stops or resumes reading from the client, where that can be done.
+    /// Stops or resumes reading from the client; does nothing for long-polling.
     fn pause(&self, paused: bool);
 
-    /// How the client is connected now: long-polling may become a WebSocket.
+    /// The client's current transport: long-polling may have upgraded to a WebSocket.
     fn kind(&self) -> TransportKind;
 
-    /// Whether the peer took nothing for so long that the transport was closed.
+    /// Whether the transport was closed because the client read nothing for too long.
     fn stalled(&self) -> bool;
 
-    /// Bytes that wait for the peer, and bytes written to it ever; none where that is not known.
-    fn carried(&self) -> Option<(usize, u64)>;
+    /// Queued bytes, and the total of written bytes; none if they are not known.
+    fn queued_and_sent(&self) -> Option<(usize, u64)>;
 
-    /// The vocabulary's mount point, for operators.
+    /// The path of the namespace, for operators.
     fn namespace(&self) -> &str;
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Connection {
     memberships: Mutex<HashMap<RoomName, Arc<Membership>>>,
     telemetry: Telemetry,
     connected_at: Instant,
-    cut: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl Connection {
@@ -79,8 +79,8 @@ impl Connection {
         outbound: Box<dyn Outbound>,
         telemetry: Telemetry,
     ) -> Arc<Self> {
-        let (memberships, cut) = (Mutex::default(), AtomicBool::new(false));
-        Arc::new(Self { id, user, outbound, memberships, telemetry, connected_at: Instant::now(), cut })
+        let (memberships, closed) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { id, user, outbound, memberships, telemetry, connected_at: Instant::now(), closed })
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
@@ -114,27 +114,27 @@ impl Connection {
         self.memberships.lock().len()
     }
 
-    /// Sends what all members of a room get; says what was written.
+    /// Sends a batch that all members of a room receive; returns what was written at once.
     pub(crate) fn send(&self, batch: &Batch) -> Option<Written> {
         self.on_sent(self.outbound.send(batch))
     }
 
-    /// Sends an event that only this connection gets.
+    /// Sends an event to this connection only.
     pub(crate) fn send_own(&self, event: &Event) {
         if let Some(sent) = self.on_sent(self.outbound.send_own(event)) {
             self.telemetry.wire.written(&sent);
         }
     }
 
-    /// Closes the transport: the stock client comes back by itself.
+    /// Closes the transport, once; official clients reconnect.
     pub(crate) fn close(&self, reason: &'static str) {
-        if !self.cut.swap(true, Ordering::AcqRel) {
+        if !self.closed.swap(true, Ordering::AcqRel) {
             self.telemetry.connections.cut(reason);
             self.outbound.close();
         }
     }
 
-    /// A reader that is too slow is closed, and recovers by `since`: nothing is dropped silently.
+    /// Handles the result of sending: a slow reader is closed, and recovers by `since`. Nothing is dropped silently.
     pub(crate) fn on_sent<T>(&self, sent: Result<T, SendError>) -> Option<T> {
         match sent {
             Ok(sent) => Some(sent),
@@ -151,8 +151,8 @@ impl Connection {
 pub(crate) struct Membership {
     room: RoomName,
     connection: Arc<Connection>,
-    /// Held while something is sent, so that nothing of the room is once the connection left it, even by a
-    /// fan-out over an earlier list of members.
+    /// Locked while something is sent, so that nothing is sent once the connection has left the room, even by a fan-out
+    /// over an earlier list of members.
     ended: Mutex<bool>,
 }
 
@@ -164,7 +164,7 @@ impl Membership {
         membership
     }
 
-    /// From now on nothing of the room reaches the connection.
+    /// Ends it: from now on no event of the room is sent to the connection.
     pub(super) fn end(&self) {
         *self.ended.lock() = true;
         self.connection.memberships.lock().remove(&self.room);
@@ -174,7 +174,7 @@ impl Membership {
         &self.connection
     }
 
-    /// Whether it has ended, held still for as long as the answer is kept.
+    /// Whether it has ended; it cannot end while the guard is held.
     pub(super) fn ended(&self) -> MutexGuard<'_, bool> {
         self.ended.lock()
     }

@@ -1,5 +1,5 @@
-//! What connections are sent unasked. Made by `room/` and `chat/`, carried by the hub, and encoded by each
-//! dialect of the edge in its own vocabulary.
+//! Events that the server pushes to connections. Created by `room/` and `chat/`, sent by the hub, and encoded by the
+//! dialects of the edge.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ pub(crate) enum Event {
     Welcome(Box<Welcome>),
     /// A message of a room.
     Message(Arc<Message>),
-    /// Who came and who left.
+    /// Users that joined and left a room.
     Presence(Presence),
-    /// Who is in a room: replaces what the client knew.
+    /// The users of a room; replaces what the client knew.
     OnlineUsers(Snapshot),
-    /// Somebody began or stopped typing.
+    /// A user started or stopped typing.
     Typing(TypingChanged),
     /// The log cannot fill the client's gap.
     Resync(Resync),
-    /// This node is going away.
+    /// This node is draining.
     Restarting(Restarting),
 }
 
@@ -34,6 +34,6 @@ pub(crate) struct Message {
     pub(crate) ts: u64,
     /// The JSON of `protocol::message::Message`. A dialect that needs its parts decodes it once per batch.
     pub(crate) json: Box<RawValue>,
-    /// The traced request that stored it; only where it came by the bus.
+    /// The traced request that stored it; only if it was received from the bus.
     pub(crate) trace: Option<Box<Origin>>,
 }

@@ -1,6 +1,6 @@
-//! The one place where something is sent to all members of a room. Called by `room/worker.rs`, which hands a batch
-//! over and goes on. Small rooms are served at once; a large room's fan-out runs in a task of its own over the
-//! members as they were, so that joins and leaves never wait for it.
+//! The fan-out: sends a batch to all members of a room. Called by `room/worker.rs`, which does not wait for it. Small
+//! rooms are served inline; a large room's fan-out runs in the shard's fan-out task, over a snapshot of the members, so
+//! that joins and leaves never wait for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,14 +13,14 @@ use super::connection::Membership;
 use super::membership::Members;
 use crate::telemetry::{FanoutTotals, Telemetry};
 
-/// Members up to which a room is served at once.
-const INLINE: usize = 128;
+/// Number of members up to which a room is served inline.
+const INLINE_MEMBERS: usize = 128;
 /// Members served between two yields.
-const STRIDE: usize = 128;
-/// Fan-outs that may wait for a shard's task; more are handed back.
+const MEMBERS_PER_YIELD: usize = 128;
+/// Fan-outs that may be queued for a shard's task; more are returned to the caller.
 const QUEUE: usize = 256;
-/// Places beyond those, for what must leave before a join is answered. A worker that was handed something back
-/// takes no more joins, so that few are ever needed.
+/// Additional places for events that must be sent before a join is answered. A worker to which a batch was returned
+/// accepts no more joins, so few are needed.
 const RESERVED: usize = 16;
 
 struct Job {
@@ -29,7 +29,7 @@ struct Job {
     batch: Batch,
 }
 
-/// A shard's way to its members.
+/// Sends batches to the members of a shard's rooms.
 pub(crate) struct Fanout {
     jobs: mpsc::Sender<Job>,
     telemetry: Telemetry,
@@ -41,15 +41,15 @@ pub(crate) struct FanoutTask {
     telemetry: Telemetry,
 }
 
-/// Too many fan-outs wait: the batch is the caller's again, to be sent with what comes behind it.
+/// The queue is full: the batch is returned, to be sent later together with the events that follow.
 pub(crate) struct Full(pub(crate) Box<Batch>);
 
-/// Which places of the queue may be taken.
+/// Which places of the queue a batch may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Places {
-    /// Those open to all.
+    /// The regular ones.
     Open,
-    /// The reserved ones, too.
+    /// Also the reserved ones.
     Reserved,
 }
 
@@ -62,16 +62,16 @@ impl Fanout {
         )
     }
 
-    /// Sends a batch to every member there is now, behind what was sent to them before.
+    /// Sends a batch to every current member, after everything that was sent to them before.
     ///
     /// # Errors
-    /// Too many fan-outs of large rooms wait: nothing was sent.
+    /// The queue of fan-outs to large rooms is full; nothing was sent.
     pub(crate) fn send(&self, members: &Members, mut batch: Batch, places: Places) -> Result<(), Full> {
-        if members.len() <= INLINE && members.is_quiet() {
+        if members.len() <= INLINE_MEMBERS && members.is_quiet() {
             batch.begin_write(members.len());
-            let (mut totals, begun) = (FanoutTotals::default(), Instant::now());
+            let (mut totals, started) = (FanoutTotals::default(), Instant::now());
             members.list().iter().for_each(|member| send(&batch, member, &mut totals));
-            fanned_out(&self.telemetry, &batch, &totals, begun);
+            report(&self.telemetry, &batch, &totals, started);
             return Ok(());
         }
         if places == Places::Open && self.jobs.capacity() <= RESERVED {
@@ -80,7 +80,7 @@ impl Fanout {
         let permit = match self.jobs.try_reserve() {
             Ok(permit) => permit,
             Err(mpsc::error::TrySendError::Full(())) => return Err(Full(Box::new(batch))),
-            // The process is ending, and so are its connections.
+            // The process is shutting down.
             Err(mpsc::error::TrySendError::Closed(())) => return Ok(()),
         };
         batch.begin_write(members.len());
@@ -92,12 +92,12 @@ impl Fanout {
 }
 
 impl FanoutTask {
-    /// Runs until the shard's worker is gone.
+    /// Runs until the shard's worker has ended.
     pub(crate) async fn run(mut self) {
         while let Some(Job { members, under_way, batch }) = self.jobs.recv().await {
-            let (mut totals, begun) = (FanoutTotals::default(), Instant::now());
-            for stride in members.chunks(STRIDE) {
-                for member in stride {
+            let (mut totals, started) = (FanoutTotals::default(), Instant::now());
+            for chunk in members.chunks(MEMBERS_PER_YIELD) {
+                for member in chunk {
                     let ended = member.ended();
                     if !*ended {
                         send(&batch, member, &mut totals);
@@ -106,17 +106,17 @@ impl FanoutTask {
                 tokio::task::yield_now().await;
             }
             under_way.fetch_sub(1, Ordering::AcqRel);
-            fanned_out(&self.telemetry, &batch, &totals, begun);
+            report(&self.telemetry, &batch, &totals, started);
         }
     }
 }
 
-fn fanned_out(telemetry: &Telemetry, batch: &Batch, totals: &FanoutTotals, begun: Instant) {
-    telemetry.rooms.fanned_out(batch.len(), batch.oldest(), totals, begun.elapsed());
+fn report(telemetry: &Telemetry, batch: &Batch, totals: &FanoutTotals, started: Instant) {
+    telemetry.rooms.fanned_out(batch.len(), batch.oldest(), totals, started.elapsed());
     telemetry.wire.written(&totals.written);
 }
 
-/// To one member. Counts into `totals`, which cost nothing from member to member.
+/// Sends to one member. Counts into `totals`, so that metrics are updated once per fan-out.
 fn send(batch: &Batch, member: &Membership, totals: &mut FanoutTotals) {
     let connection = member.connection();
     if batch.is_for(connection.user())

@@ -1,4 +1,4 @@
-//! The members of one room on this node. Called by `room/worker.rs`, which adds and removes; read by `fanout.rs`.
+//! The members of one room on this node. Changed by `room/worker.rs`, read by `fanout.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use roomcast_protocol::RoomName;
 
 use super::connection::{Connection, ConnectionId, Membership};
 
-/// The members of one room, shared with fan-outs under way and copied only when it changes meanwhile.
+/// The members of one room. The list is shared with running fan-outs and copied only if it changes during one.
 #[derive(Default)]
 pub(crate) struct Members {
     list: Arc<Vec<Arc<Membership>>>,
-    at: HashMap<ConnectionId, usize>,
+    index: HashMap<ConnectionId, usize>,
     under_way: Arc<AtomicUsize>,
 }
 
@@ -21,24 +21,24 @@ impl Members {
         self.list.len()
     }
 
-    /// Makes a connection a member of this room, which is `room`. Does nothing where it is one.
+    /// Makes a connection a member of this room, whose name is `room`. Does nothing if it is a member already.
     pub(crate) fn add(&mut self, room: &RoomName, connection: &Arc<Connection>) {
-        if self.at.contains_key(&connection.id()) {
+        if self.index.contains_key(&connection.id()) {
             return;
         }
         let membership = Membership::begin(room, connection);
-        self.at.insert(connection.id(), self.list.len());
+        self.index.insert(connection.id(), self.list.len());
         Arc::make_mut(&mut self.list).push(membership);
     }
 
-    /// Ends a membership, if there is one. Nothing of the room reaches the connection any more, whatever is
-    /// under way.
+    /// Ends a membership, if there is one. No event of the room is sent to the connection any more, not even by a
+    /// running fan-out.
     pub(crate) fn remove(&mut self, id: ConnectionId) {
-        let Some(at) = self.at.remove(&id) else { return };
+        let Some(at) = self.index.remove(&id) else { return };
         let list = Arc::make_mut(&mut self.list);
         list.swap_remove(at).end();
         if let Some(moved) = list.get(at) {
-            self.at.insert(moved.connection().id(), at);
+            self.index.insert(moved.connection().id(), at);
         }
     }
 
@@ -46,7 +46,7 @@ impl Members {
         &self.list
     }
 
-    /// Fan-outs of the room that the shard's task has not finished: none may overtake them.
+    /// Number of the room's fan-outs that the shard's task has not finished; later ones must not overtake them.
     pub(super) fn under_way(&self) -> &Arc<AtomicUsize> {
         &self.under_way
     }

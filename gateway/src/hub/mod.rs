@@ -1,7 +1,7 @@
 //! The hub: who is connected to this node, which rooms each connection is a member of, and the fan-out of a
 //! room's events to its members. Rooms call it; it calls each connection's transport through [`Outbound`], which
-//! the edge implements. A fan-out is handed over and never awaited, and nothing outside this folder holds a lock
-//! of it, so that the hub can become one data plane per core without a change above it.
+//! the edge implements. The caller never awaits a fan-out, and nothing outside this folder holds one of its
+//! locks, so that the hub can become one data plane per core without a change in its callers.
 
 mod batch;
 mod connection;

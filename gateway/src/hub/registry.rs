@@ -1,5 +1,5 @@
 //! Every connection of this node, by id and by user. Called by the edge (which adds and removes), by `app.rs`
-//! (drain), by `users/` (whose name was lost) and by `/debug/connections`.
+//! (drain), by `users/` (names that were lost) and by `/debug/connections`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ struct Inner {
 struct Index {
     by_id: HashMap<ConnectionId, Arc<Connection>>,
     by_user: HashMap<UserName, Vec<ConnectionId>>,
-    /// Those that are counted as polling: nobody says when they upgrade.
+    /// Connections counted as long-polling: socketioxide does not report upgrades, so they are checked at each scrape.
     polling: HashMap<ConnectionId, Arc<Connection>>,
 }
 
@@ -34,7 +34,7 @@ impl Registry {
         Self(Arc::new(Inner { next: AtomicU64::new(0), index: Mutex::default(), telemetry }))
     }
 
-    /// Adds a connection of a user; answers as which kind it is counted, too.
+    /// Adds a connection of a user; also returns the transport kind under which it is counted.
     pub(crate) fn add(
         &self,
         user: UserName,
@@ -52,7 +52,7 @@ impl Registry {
         (connection, kind)
     }
 
-    /// Removes a connection; answers as which kind it was counted.
+    /// Removes a connection; returns the transport kind under which it was counted.
     pub(crate) fn remove(&self, connection: &Connection) -> TransportKind {
         let (id, user) = (connection.id(), connection.user());
         let mut index = self.0.index.lock();
@@ -66,12 +66,12 @@ impl Registry {
         if index.polling.remove(&id).is_some() { TransportKind::Polling } else { TransportKind::WebSocket }
     }
 
-    /// All connections, as of now.
+    /// A snapshot of all connections.
     pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
         self.0.index.lock().by_id.values().cloned().collect()
     }
 
-    /// All connections of a user, as of now.
+    /// A snapshot of a user's connections.
     pub(crate) fn of_user(&self, user: &UserName) -> Vec<Arc<Connection>> {
         let index = self.0.index.lock();
         let ids = index.by_user.get(user).into_iter().flatten();
@@ -83,12 +83,12 @@ impl Registry {
         self.of_user(user).iter().for_each(|connection| connection.close(reason));
     }
 
-    /// How many connections there are.
+    /// Number of connections.
     pub(crate) fn count(&self) -> usize {
         self.0.index.lock().by_id.len()
     }
 
-    /// Counts those that began with long-polling and have upgraded since.
+    /// Counts the connections that have upgraded from long-polling to a WebSocket since the last call.
     pub(crate) fn count_upgrades(&self) {
         self.0.index.lock().polling.retain(|_, connection| {
             let polls = connection.outbound().kind() == TransportKind::Polling;

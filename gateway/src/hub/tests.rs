@@ -1,4 +1,4 @@
-//! Tests of the hub: one encode per namespace, one membership, order across large and small fan-outs.
+//! Tests of the hub: one encoding per namespace, one membership, order across inline and queued fan-outs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,7 +58,7 @@ impl Outbound for Transport {
         false
     }
 
-    fn carried(&self) -> Option<(usize, u64)> {
+    fn queued_and_sent(&self) -> Option<(usize, u64)> {
         None
     }
 
@@ -121,7 +121,7 @@ fn a_batch_is_encoded_once_for_each_namespace() {
 }
 
 #[test]
-fn a_membership_stands_once() {
+fn joining_twice_is_one_membership() {
     let hub = Hub::new();
     let (connection, _) = hub.connect("ann", 0, None);
     let mut members = Members::default();
@@ -133,7 +133,7 @@ fn a_membership_stands_once() {
 }
 
 #[tokio::test]
-async fn order_holds_when_a_room_grows_and_shrinks_across_the_bound() {
+async fn order_is_kept_when_a_room_grows_and_shrinks_across_the_inline_limit() {
     let hub = Hub::new();
     let (fanout, task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
@@ -144,7 +144,7 @@ async fn order_holds_when_a_room_grows_and_shrinks_across_the_bound() {
     others.iter().for_each(|other| members.add(&room(), other));
     assert!(fanout.send(&members, batch([1]), Places::Open).is_ok());
     others.iter().for_each(|other| members.remove(other.id()));
-    // Small again, but what is under way must not be overtaken.
+    // Small again, but the queued fan-out must not be overtaken.
     assert!(fanout.send(&members, batch([2, 3]), Places::Open).is_ok());
     drop(fanout);
     task.run().await;
@@ -152,7 +152,7 @@ async fn order_holds_when_a_room_grows_and_shrinks_across_the_bound() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_room_reaches_whoever_left_it_even_from_a_fan_out_under_way() {
+async fn a_connection_that_left_receives_nothing_even_from_a_running_fan_out() {
     let hub = Hub::new();
     let (fanout, task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
@@ -168,34 +168,34 @@ async fn nothing_of_a_room_reaches_whoever_left_it_even_from_a_fan_out_under_way
 }
 
 #[test]
-fn a_full_queue_hands_the_batch_back_and_keeps_places_for_joins() {
+fn a_full_queue_returns_the_batch_and_reserves_places_for_joins() {
     let hub = Hub::new();
     let (fanout, _task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
     for n in 0..200 {
         members.add(&room(), &hub.connect(&format!("u{n}"), 0, None).0);
     }
-    let mut taken = 0;
+    let mut queued = 0;
     let full = loop {
-        match fanout.send(&members, batch([taken, taken]), Places::Open) {
-            Ok(()) => taken += 1,
+        match fanout.send(&members, batch([queued, queued]), Places::Open) {
+            Ok(()) => queued += 1,
             Err(Full(batch)) => break batch,
         }
     };
-    assert_eq!((full.len(), taken), (2, 256));
+    assert_eq!((full.len(), queued), (2, 256));
     assert!(fanout.send(&members, *full, Places::Reserved).is_ok());
     assert!(fanout.send(&members, batch([0]), Places::Open).is_err());
 }
 
 #[test]
-fn a_slow_reader_is_closed_once_and_others_are_not() {
+fn a_slow_reader_is_closed_once_and_others_stay_connected() {
     let hub = Hub::new();
     let (fanout, _task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
     let (slow, _) = hub.connect("slow", 0, Some(SendError::SlowReader));
     let (skipped, _) = hub.connect("skipped", 0, Some(SendError::Skipped));
-    let (well, log) = hub.connect("well", 0, None);
-    [&slow, &skipped, &well].iter().for_each(|connection| members.add(&room(), connection));
+    let (healthy, log) = hub.connect("healthy", 0, None);
+    [&slow, &skipped, &healthy].iter().for_each(|connection| members.add(&room(), connection));
     for n in 0..3 {
         assert!(fanout.send(&members, batch([n]), Places::Open).is_ok());
     }

@@ -5,8 +5,8 @@ use roomcast_ops::trace::Span;
 
 use super::event::Message;
 
-/// The fan-outs of the traced messages that leave in one write: begun when the bus brought the message, ended when
-/// this is dropped, which is after the last member was sent it.
+/// The spans of the traced messages of one batch: started when the message was received from the bus, ended when this
+/// is dropped, after the last send.
 #[derive(Default)]
 pub(super) struct FanoutSpans(Vec<Span>);
 
@@ -20,7 +20,7 @@ impl FanoutSpans {
         }
     }
 
-    /// So many events are about to be sent to so many members.
+    /// Marks the start of sending this number of events to this number of members.
     pub(super) fn begin_write(&mut self, events: usize, members: usize) {
         for span in &mut self.0 {
             span.set("roomcast.gathered", number(events));

@@ -1,5 +1,5 @@
-//! What the node stands on: Redis, the bus, its lease. Called by the store as its observer, by those whose
-//! request to it failed, and by `app.rs` at each scrape.
+//! Redis, the bus and the node's lease. Called by the store as its observer, by callers of the store whose request
+//! failed, and by `app.rs` at each scrape.
 
 use std::time::Duration;
 
@@ -47,20 +47,20 @@ impl Cluster {
 }
 
 impl Cluster {
-    /// Looked up at each scrape.
+    /// Sets the gauges; called at each scrape.
     pub(crate) fn cluster_seen(&self, redis_up: bool, lease_held: bool) {
         self.redis_up.set(i64::from(redis_up));
         self.lease_held.set(i64::from(lease_held));
     }
 
-    /// There is no Redis, so no bus that could be lost.
+    /// The node runs without Redis: the bus is always up.
     pub(crate) fn alone(&self) {
         self.bus_up.set(1);
     }
 
-    /// A part of the gateway did not get what it asked of the store, which has counted that itself.
+    /// Logs a failed request to the store, which the store itself has counted.
     pub(crate) fn store_failed(&self, what: &'static str, error: &StoreError) {
-        tracing::warn!(what, %error, "the store did not do it");
+        tracing::warn!(what, %error, "store request failed");
     }
 }
 
@@ -81,7 +81,7 @@ impl Observer for Cluster {
     }
 
     fn resubscribed(&self, took: Duration) {
-        tracing::info!(?took, "every room is subscribed again");
+        tracing::info!(?took, "all rooms resubscribed");
         self.resubscribe_seconds.observe(took.as_secs_f64());
     }
 }

@@ -1,4 +1,4 @@
-//! Clients: how they come, what they ask, how they go. Called by the edge, `hub/` and `app.rs`.
+//! Connects, events and disconnects of clients. Called by the edge, `hub/` and `app.rs`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use roomcast_protocol::{Code, event};
 
 use super::numbers::gauge;
 
-/// How a client is connected.
+/// The transport of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TransportKind {
     WebSocket,
@@ -25,7 +25,7 @@ impl TransportKind {
     }
 }
 
-/// What is passed to the owner of a session.
+/// The kind of a request forwarded to the owner of its session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Forward {
     Poll,
@@ -43,16 +43,16 @@ impl Forward {
     }
 }
 
-/// What came of it.
+/// The outcome of forwarding a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Forwarded {
     /// The owner answered.
     Ok,
-    /// Nobody knows the session's owner.
+    /// The session's owner is unknown.
     Unknown,
     /// The owner cannot be reached.
     Unreachable,
-    /// The owner does not take it.
+    /// Too many forwarded requests, or authentication failed.
     Refused,
 }
 
@@ -160,21 +160,21 @@ impl Connections {
 }
 
 impl Connections {
-    /// A connect packet was answered with yes.
+    /// A connect packet was answered with success.
     pub(crate) fn connected(&self, transport: TransportKind, took: Duration) {
         self.connections.add(transport.name(), 1);
         self.connects.inc("ok");
         self.connect_seconds.observe(took.as_secs_f64());
     }
 
-    /// A connect packet was answered with no, or its transport was closed because it could not be answered.
+    /// A connect packet was refused, or its transport was closed because it could not be answered.
     pub(crate) fn connect_refused(&self, code: Code, took: Duration) {
         self.connects.inc(code.name());
         self.connect_seconds.observe(took.as_secs_f64());
         self.refused(code);
     }
 
-    /// A client that began with long-polling goes on by WebSocket.
+    /// A client upgraded from long-polling to a WebSocket.
     pub(crate) fn upgraded(&self) {
         self.connections.add(TransportKind::Polling.name(), -1);
         self.connections.add(TransportKind::WebSocket.name(), 1);
@@ -186,7 +186,7 @@ impl Connections {
     }
 
     pub(crate) fn cut(&self, reason: &'static str) {
-        tracing::info!(reason, "a transport was closed");
+        tracing::info!(reason, "transport closed by the gateway");
         self.cuts.inc(reason);
     }
 
@@ -194,17 +194,17 @@ impl Connections {
         self.refusals.inc(code.name());
     }
 
-    /// A client sent an event, whatever comes of it.
+    /// A client sent an event.
     pub(crate) fn received(&self, event: &str) {
         self.received.inc(event);
     }
 
-    /// A request was passed to the gateway that owns its session.
+    /// A request was forwarded to the gateway that owns its session.
     pub(crate) fn forwarded(&self, kind: Forward, outcome: Forwarded) {
         self.forwarded.with_label_values(&[kind.name(), outcome.name()]).inc();
     }
 
-    /// Looked up at each scrape: whether the node is draining, and how many clients it has left.
+    /// Sets whether the node is draining and how many clients it has left; called at each scrape.
     pub(crate) fn drain_seen(&self, draining: bool, clients: usize) {
         self.draining.set(i64::from(draining));
         self.drain_remaining.set(if draining { gauge(clients) } else { 0 });

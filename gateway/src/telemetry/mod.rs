@@ -1,7 +1,6 @@
-//! What the gateway says about itself: one function per happening, which counts it and, where a person
-//! would want to read it, logs it. Names and labels of metrics stand in this folder and nowhere else:
-//! clients in `connections.rs`, rooms and their messages in `rooms.rs`, bytes in `wire.rs`, Redis and the
-//! bus in `cluster.rs`. docs/METRICS.md is made of them.
+//! Metrics and log lines of the gateway: one function per event, which counts it and, if operators need it, logs it.
+//! Names and labels of metrics are defined in this folder only: clients in `connections.rs`, rooms and messages in
+//! `rooms.rs`, bytes in `wire.rs`, Redis and the bus in `cluster.rs`. docs/METRICS.md is generated from them.
 
 mod cluster;
 mod connections;
@@ -17,7 +16,7 @@ pub(crate) use connections::{Forward, Forwarded, TransportKind};
 pub(crate) use rooms::{FanoutTotals, HealOutcome};
 pub(crate) use wire::Written;
 
-/// Every metric of this process, registered; called on the runtime that serves.
+/// Registers all metrics of this process; must be called on its tokio runtime.
 pub(crate) fn register() -> Result<(Metrics, Telemetry, Readiness), MetricsError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
     metrics.publish_runtime(&tokio::runtime::Handle::current())?;
@@ -27,7 +26,7 @@ pub(crate) fn register() -> Result<(Metrics, Telemetry, Readiness), MetricsError
     Ok((metrics, telemetry, readiness))
 }
 
-/// What docs/METRICS.md says of this process; called on a runtime.
+/// The section of docs/METRICS.md about this process; must be called on a tokio runtime.
 ///
 /// # Errors
 /// A metric's name breaks a rule.
@@ -39,7 +38,7 @@ pub fn inventory() -> Result<String, MetricsError> {
 #[derive(Clone)]
 pub(crate) struct Telemetry(Arc<Groups>);
 
-/// What is counted, by what it is about.
+/// The metrics, by subject.
 pub(crate) struct Groups {
     pub(crate) connections: connections::Connections,
     pub(crate) rooms: rooms::Rooms,

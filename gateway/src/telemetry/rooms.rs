@@ -1,5 +1,5 @@
-//! Rooms on this node: who is in them, what is said, how it reaches the members, and what had to be mended.
-//! Called by `room/`, `hub/fanout.rs` and `chat/send_message.rs`; nothing here runs once per recipient.
+//! Rooms on this node: members, messages, fan-outs, and recovery from gaps. Called by `room/`,
+//! `hub/fanout.rs` and `chat/send_message.rs`; nothing here runs once per recipient.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -74,7 +74,7 @@ impl Rooms {
     }
 }
 
-/// How reading a room again after a gap ended.
+/// The outcome of reading a room again after a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HealOutcome {
     Whole,
@@ -94,17 +94,17 @@ impl HealOutcome {
     }
 }
 
-/// What one fan-out sent, summed up on its way from member to member.
+/// Totals of one fan-out, summed up over its members.
 #[derive(Debug, Default)]
 pub(crate) struct FanoutTotals {
-    /// Members that it was sent to.
+    /// Number of members that it was sent to.
     pub(crate) members: usize,
-    /// What was written at once; what waits is counted when it leaves.
+    /// What was written at once; what was queued is counted when it is written.
     pub(crate) written: Written,
 }
 
 impl Rooms {
-    /// A room had so many members on this node, and has so many now.
+    /// The number of a room's members on this node changed from `before` to `after`.
     pub(crate) fn members_changed(&self, before: usize, after: usize) {
         self.members.add(gauge(after) - gauge(before));
         self.rooms.add(i64::from(after > 0) - i64::from(before > 0));
@@ -118,8 +118,8 @@ impl Rooms {
         self.stored.inc();
     }
 
-    /// A batch of so many events left for the members of a room; `oldest` is when its first message was
-    /// stored, in milliseconds since 1970, where it has one.
+    /// A batch of `events` events was sent to the members of a room; `oldest` is when its first message was stored, in
+    /// milliseconds since 1970, if it has one.
     pub(crate) fn fanned_out(
         &self,
         events: usize,
@@ -149,7 +149,7 @@ impl Rooms {
     }
 
     pub(crate) fn resync(&self) {
-        tracing::warn!("the log of a room cannot fill a gap: its members read it anew");
+        tracing::warn!("a room's log cannot fill a gap; its members must resync");
         self.resyncs.inc();
     }
 }

@@ -32,7 +32,7 @@ impl Measured {
 
 /// A rate over a series that appears with its first event misses that event: an alert on it would, too.
 #[tokio::test]
-async fn every_series_of_a_closed_set_is_there_from_the_start() {
+async fn every_series_of_a_closed_set_exists_from_the_start() {
     let measured = Measured::new();
     let text = measured.metrics.encode();
     for metric in measured.metrics.inventory() {
@@ -64,7 +64,7 @@ async fn every_series_of_a_closed_set_is_there_from_the_start() {
 }
 
 #[tokio::test]
-async fn a_fan_out_is_counted_once_with_its_sums() {
+async fn a_fan_out_is_counted_once_with_its_totals() {
     let measured = Measured::new();
     let telemetry = &measured.telemetry;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -88,7 +88,7 @@ async fn a_fan_out_is_counted_once_with_its_sums() {
     telemetry.rooms.fanned_out(1, Some(milliseconds(now) + 60_000), &totals, Duration::ZERO);
     measured.has(&[
         ("roomcast_delivery_lag_seconds_count", 2.0),
-        ("roomcast_delivery_lag_seconds_sum", before), // a clock that is ahead of ours is no lag
+        ("roomcast_delivery_lag_seconds_sum", before), // a store clock ahead of the local clock is no lag
     ]);
     telemetry.rooms.fanned_out(1, None, &totals, Duration::ZERO);
     telemetry.rooms.fanned_out(1, Some(stored), &FanoutTotals::default(), Duration::ZERO);
@@ -100,7 +100,7 @@ async fn a_fan_out_is_counted_once_with_its_sums() {
 }
 
 #[tokio::test]
-async fn gauges_follow_what_comes_and_goes() {
+async fn gauges_follow_connects_and_disconnects() {
     let measured = Measured::new();
     let telemetry = &measured.telemetry;
     telemetry.connections.connected(TransportKind::Polling, Duration::from_millis(3));
@@ -114,7 +114,7 @@ async fn gauges_follow_what_comes_and_goes() {
     telemetry.wire.queued(0, 700);
     telemetry.wire.queued(700, 200);
     telemetry.connections.received("join");
-    telemetry.connections.received("a name that a client made up");
+    telemetry.connections.received("an unknown event");
     measured.has(&[
         ("roomcast_connections{transport=\"polling\"}", 0.0),
         ("roomcast_connections{transport=\"websocket\"}", 1.0),
@@ -134,7 +134,7 @@ async fn gauges_follow_what_comes_and_goes() {
 }
 
 #[tokio::test]
-async fn the_store_is_observed() {
+async fn store_requests_are_counted() {
     let measured = Measured::new();
     let telemetry = &measured.telemetry;
     telemetry.cluster.request("publish", Some(Duration::from_millis(2)), None);

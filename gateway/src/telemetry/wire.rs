@@ -1,5 +1,5 @@
-//! Bytes of WebSockets. Called by the transports of `edge/socketio`; by `hub/fanout.rs` with what a whole fan-out
-//! wrote.
+//! Bytes read from and written to WebSockets. Called by the transports of `edge/socketio`, and by `hub/fanout.rs` with
+//! the totals of a fan-out.
 
 use prometheus::{IntCounter, IntGauge};
 use roomcast_ops::{Metrics, MetricsError};
@@ -34,7 +34,7 @@ impl Wire {
     }
 }
 
-/// What was given to the system.
+/// Writes that the operating system accepted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) writes: usize,
@@ -61,7 +61,7 @@ impl Wire {
         self.sent_bytes.inc_by(count(written.bytes));
     }
 
-    /// So many bytes waited for a client, and so many do now.
+    /// The number of bytes queued for a client changed from `before` to `after`.
     pub(crate) fn queued(&self, before: usize, after: usize) {
         self.queue_bytes.add(gauge(after) - gauge(before));
     }

@@ -1,11 +1,11 @@
-// Mistakes that a person or a program can make: each is answered with a code, and the connection goes on.
+// Invalid requests: each is answered with a code, and the connection stays open.
 import assert from 'node:assert/strict';
 
 import { assertRefusal, cluster, connect, refusedConnect, step, story, unique } from './harness.mjs';
 
 const bytes = Buffer.from([0, 1, 2, 255]);
 const KIB16 = 16 * 1024;
-/** What never is a payload: each event must say so. */
+/** Invalid payloads, which every event must refuse. */
 const NO_OBJECTS = [['nothing', []], ['null', [null]], ['a string', ['general']], ['a number', [7]], ['a list', [[]]], ['bytes', [bytes]]];
 
 /** [what is wrong, event, payload, code]; `room` is joined, `other` is not. */
@@ -57,7 +57,7 @@ function mistakes(room, other) {
   ];
 }
 
-story('mistakes are answered and the connection stays up', { timeout: 90_000 }, async () => {
+story('invalid requests are refused and the connection stays open', { timeout: 90_000 }, async () => {
   const { gateways: [gateway] } = await cluster({ gateways: 1, presence: 1 });
   const { pid } = gateway;
   const [room, other] = [unique('room'), unique('elsewhere')];
@@ -81,7 +81,7 @@ story('mistakes are answered and the connection stays up', { timeout: 90_000 }, 
           await stillUp(`${event} with ${what}`);
         }
       }
-      // The same without asking for an answer: nobody is told, nothing breaks.
+      // The same without an acknowledgement: they are ignored.
       for (const [what, event, payload] of mistakes(room, other)) {
         ann.socket.emit(event, payload);
         if (event === 'join') await stillUp(`${what}, unacknowledged`);
@@ -92,7 +92,7 @@ story('mistakes are answered and the connection stays up', { timeout: 90_000 }, 
     });
   }
 
-  await step('what is just within the limits is accepted', async () => {
+  await step('requests exactly at the limits are accepted', async () => {
     const ann = await connect(gateway, { name: 'é'.repeat(64), reconnection: false });
     const { limits } = ann.welcome;
     assert.deepEqual(limits, { max_text: KIB16, max_name: 64, max_room: 128, max_rooms: 256, max_page: 200 });
@@ -117,7 +117,7 @@ story('mistakes are answered and the connection stays up', { timeout: 90_000 }, 
     await ann.ok('rooms', extra);
   });
 
-  await step('a 257th room is refused, the others stay', async () => {
+  await step('a 257th room is refused, the other memberships remain', async () => {
     const ann = await connect(gateway);
     const rooms = Array.from({ length: 256 }, (_, n) => `${other}-${n}`);
     await Promise.all(rooms.map((name) => ann.join(name, { limit: 0 })));
@@ -127,7 +127,7 @@ story('mistakes are answered and the connection stays up', { timeout: 90_000 }, 
     await ann.join(`${other}-256`);
   });
 
-  await step('a refused connection is told the code', async () => {
+  await step('a refused connect gets the code', async () => {
     for (const [auth, code] of [
       [{}, 'bad_request'],
       [{ username: null }, 'bad_request'],

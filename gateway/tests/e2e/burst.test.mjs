@@ -1,5 +1,5 @@
-// 1,000 clients whose first event travels in the same write as their connect packet: every one of them is
-// joined and acknowledged. Handlers that are registered a moment too late would lose a few.
+// 1,000 clients that send their first event in the same write as their connect packet: each join is handled and
+// acknowledged. Handlers that are registered too late would lose some.
 import assert from 'node:assert/strict';
 
 import { cluster, connect, eachBounded, eventually, hopeless, pollingUrl, rawSocket, request, sidOf, story, unique } from './harness.mjs';
@@ -36,12 +36,12 @@ story('connect and join in one write', { timeout: 120_000 }, async () => {
     const [ack] = JSON.parse(frame.slice(`43${prefix(n)}7`.length));
     assert.equal(ack.status, 'ok', `client ${n}: ${frame}`);
     assert.equal(ack.room, room);
-    // The answer to the connect packet stands before everything else.
+    // The answer to the connect packet precedes everything else.
     const connected = sockets[n].frames.findIndex((sent) => sent.startsWith(`40${prefix(n)}`));
     assert.ok(connected >= 0 && connected < sockets[n].frames.indexOf(frame), `client ${n}: connected first`);
   });
 
-  // They are members in truth: counted, once the last of the flock are in the store, and reached by what is said next.
+  // They are members: counted once the last join is in the store, and reached by the next message.
   const olga = await connect(gateways[0], { name: 'olga' });
   await olga.join(room);
   let counted;

@@ -1,4 +1,4 @@
-// A stock socket.io-client that remembers what it saw: messages in order, who is online, what was told.
+// An official socket.io-client that records what it receives: messages in order, online users, presence events.
 import assert from 'node:assert/strict';
 import { io } from 'socket.io-client';
 
@@ -7,7 +7,7 @@ import { eventually, unique } from './wait.mjs';
 
 const ACK_TIMEOUT = 15_000;
 
-/** What a client knows of one room, from its join acknowledgements and from events, in their order. */
+/** A client's state of one room, from join acknowledgements and events in their order. */
 class Room {
   messages = [];
   online = new Set();
@@ -42,7 +42,7 @@ class Room {
     this.news.push(...left.map((user) => ({ kind: 'left', user, at })));
   }
 
-  /** The times at which a user was told to have joined or left. */
+  /** The times of `presence` events that a user joined or left. */
   told(kind, user) {
     return this.news.filter((item) => item.kind === kind && item.user === user).map((item) => item.at);
   }
@@ -65,7 +65,7 @@ export class Client {
     this.socket.onAny((event, payload) => this.#event(event, payload));
     this.socket.on('connect', () => {
       if (!rejoin) return;
-      // Where the connection is lost again before the answer, the next `connect` asks again.
+      // If the connection is lost again before the answer, the next `connect` joins again.
       for (const [room, { position }] of this.#rooms) this.join(room, { since: position }).catch(() => {});
     });
     this.socket.on('connect_error', (error) => {
@@ -87,7 +87,7 @@ export class Client {
     return this.#rooms.get(name);
   }
 
-  /** Emits exactly these arguments and gives back the acknowledgement; `seen` has it in packet order. */
+  /** Emits exactly these arguments and returns the acknowledgement; `seen` gets it in packet order. */
   call(event, args, { timeout = ACK_TIMEOUT, seen } = {}) {
     return new Promise((resolve, reject) => {
       this.socket.timeout(timeout).emit(event, ...args, (error, ack) => {
@@ -108,7 +108,7 @@ export class Client {
     return ack;
   }
 
-  /** The request must be refused with this code, in the shape that every refusal has. */
+  /** The request must be refused with this code, in the common form of refusals. */
   async refused(event, payload, code) {
     const ack = await this.ask(event, payload);
     assertRefusal(ack, code, event);
@@ -138,7 +138,7 @@ export class Client {
     });
   }
 
-  /** Waits until this client was told that the user left. */
+  /** Waits for the `presence` event that the user left. */
   seesLeave(room, user, timeout = 10_000) {
     return eventually(() => this.room(room).told('left', user)[0], {
       timeout,
@@ -154,12 +154,12 @@ export class Client {
     });
   }
 
-  /** The transport is gone from one instant to the next: no packet, no closing handshake. */
+  /** Drops the transport: no packet, no closing handshake. */
   cut() {
     this.socket.io.engine.transport.ws.terminate();
   }
 
-  /** Says goodbye with a Socket.IO disconnect packet. */
+  /** Sends a Socket.IO disconnect packet. */
   disconnect() {
     this.socket.disconnect();
   }
@@ -172,7 +172,7 @@ export class Client {
 /** A connected client. The first event of a connection is `welcome`. */
 export async function connect(target, options = {}) {
   const client = new Client(target, options);
-  await eventually(() => client.welcome ?? client.refusal, { timeout: 20_000, what: `${client.name} is welcomed` });
+  await eventually(() => client.welcome ?? client.refusal, { timeout: 20_000, what: `${client.name} gets a welcome` });
   assert.ok(!client.refusal, `${client.name} was refused: ${client.refusal?.message}`);
   assert.equal(client.events[0].event, 'welcome', 'the first event of a connection');
   return client;
@@ -183,7 +183,7 @@ export async function refusedConnect(target, options = {}) {
   const client = new Client(target, { reconnection: false, ...options });
   await eventually(() => client.welcome ?? client.refusal, { timeout: 15_000, what: `${client.name} is refused` });
   client.close();
-  assert.ok(client.refusal, `${client.name} was let in`);
+  assert.ok(client.refusal, `${client.name} was connected`);
   return client.refusal;
 }
 

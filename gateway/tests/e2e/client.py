@@ -1,9 +1,9 @@
-"""A stock python-socketio client, driven by lines of JSON: requests on stdin, answers and events on stdout.
+"""An official python-socketio client, driven by lines of JSON: requests on stdin, answers and events on stdout.
 
 {"op": "connect", "url", "auth", "namespace", "transports"}   -> {"re": n, "ok": true} or {"re": n, "error"}
 {"op": "emit", "event", "data"}                               -> {"re": n, "ok": acknowledgement}
 {"op": "disconnect"}                                          -> {"re": n, "ok": true}
-Every request carries {"re": n}; every server event is told as {"event", "payload"}.
+Every request carries {"re": n}; every server event is written as {"event", "payload"}.
 """
 
 import json
@@ -16,8 +16,8 @@ ACK_TIMEOUT = 15
 _out = threading.Lock()
 
 
-def tell(line):
-    """One line of JSON at a time: the client calls back on threads of its own."""
+def write(line):
+    """Writes one line of JSON at a time: the client's callbacks run on its own threads."""
     with _out:
         print(json.dumps(line), flush=True)
 
@@ -32,9 +32,9 @@ def serve():
         try:
             if op == "connect":
                 namespace = request.get("namespace") or "/"
-                client.on("*", lambda event, *data: tell({"event": event, "payload": next(iter(data), None)}),
+                client.on("*", lambda event, *data: write({"event": event, "payload": next(iter(data), None)}),
                           namespace=namespace)
-                client.on("connect_error", lambda data=None: tell({"event": "connect_error", "payload": data}),
+                client.on("connect_error", lambda data=None: write({"event": "connect_error", "payload": data}),
                           namespace=namespace)
                 client.connect(request["url"], auth=request["auth"], namespaces=[namespace],
                                transports=request.get("transports"), wait_timeout=ACK_TIMEOUT)
@@ -46,9 +46,9 @@ def serve():
                 answer = True
             else:
                 raise ValueError(f"no such op: {op}")
-            tell({"re": re, "ok": answer})
-        except Exception as error:  # whatever went wrong is the test's to judge
-            tell({"re": re, "error": f"{type(error).__name__}: {error}"})
+            write({"re": re, "ok": answer})
+        except Exception as error:  # the test decides whether the error is expected
+            write({"re": re, "error": f"{type(error).__name__}: {error}"})
     if client.connected:
         client.disconnect()
 

@@ -1,5 +1,5 @@
-// Gateways, presence services and their Redis as real processes, and what stands in front of them: a
-// forwarder, or a real load balancer.
+// Gateways, presence services and their Redis as real processes, with a forwarder or a real load balancer in front of
+// them.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { request } from './raw.mjs';
 const BIN_DIR =
   process.env.ROOMCAST_BIN_DIR ?? fileURLToPath(new URL('../../../target/debug', import.meta.url));
 
-/** A gateway or a presence service: an address that survives restarts, the process behind it does not. */
+/** A gateway or a presence service: keeps its address across restarts of its process. */
 class Service {
   constructor(binary, label, args) {
     Object.assign(this, { binary, label, args });
@@ -45,12 +45,12 @@ class Service {
     return this.process.running;
   }
 
-  /** Dies at once, as a crashed machine. */
+  /** Kills the process, like a crash. */
   kill9() {
     return this.process.kill9();
   }
 
-  /** Goes as in a rolling restart; fails where it does not end with exit code 0. */
+  /** Stops it as in a rolling restart; fails if it does not exit with code 0. */
   stop() {
     return this.process.stop();
   }
@@ -67,7 +67,7 @@ class Service {
  * @param {number} options.gateways how many
  * @param {number} options.presence how many; they need Redis
  * @param {boolean} options.redis false: one gateway alone on its memory twins
- * @param {string[]} options.secrets what each gateway proves to the others; one that all know if unset
+ * @param {string[]} options.secrets the peer secret of each gateway; one shared secret if unset
  * @param {string[]} options.args more flags for every gateway
  * @param {string[]} options.presenceArgs more flags for every presence service
  */
@@ -90,8 +90,8 @@ export async function cluster({ gateways = 3, presence = 2, redis = true, secret
 }
 
 /**
- * One address in front of several: each connection goes to the first that accepts it. For clients that
- * come back by themselves, which a stock client does to the address it knows.
+ * One address in front of several: each connection goes to the first backend that accepts it. For official clients,
+ * which reconnect to the same address.
  */
 export async function proxy(backends) {
   const open = new Set();
@@ -124,7 +124,7 @@ export async function proxy(backends) {
   return { port, url: `http://127.0.0.1:${port}`, close };
 }
 
-/** haproxy with the configuration of `make cluster`, which knows nothing of sessions, before three gateways. */
+/** haproxy with the configuration of `make cluster`, without sticky sessions, in front of three gateways. */
 export async function balancer(gateways) {
   const config = fileURLToPath(new URL('../../../deploy/haproxy/haproxy.cfg', import.meta.url));
   const env = { PATH: `${process.env.PATH}:/usr/sbin:/sbin` };

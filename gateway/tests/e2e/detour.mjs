@@ -1,10 +1,10 @@
-// A way to a gateway on which WebSockets are slow: they are held until they are let through, and every
-// byte of theirs takes its time. A client that polls first stays between its two transports for that long.
+// A proxy to a gateway that delays WebSockets: they are held until `release` is called, and then every byte is delayed.
+// A client that begins with polling stays between its two transports for that long.
 import { createConnection, createServer } from 'node:net';
 
 import { scope } from './scope.mjs';
 
-/** Passes bytes on in order, each chunk `delay` ms after it came. */
+/** Forwards bytes in order, each chunk `delay` ms after it arrived. */
 function lag(from, to, delay) {
   from.on('data', (chunk) => setTimeout(() => to.writable && to.write(chunk), delay));
   from.on('close', () => setTimeout(() => to.destroy(), delay));

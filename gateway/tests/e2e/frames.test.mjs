@@ -1,5 +1,5 @@
-// Golden frames against the official JavaScript parser: what it reads from them, and that it writes the
-// same bytes. crates/protocol/tests/it holds the Rust types to the same file. Run by `node --test`; the
+// Golden frames against the official JavaScript parser: it must decode them as expected and encode the same
+// bytes. crates/protocol/tests/it holds the Rust types to the same file. Run by `node --test`; the
 // parsers come with socket.io-client.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -33,7 +33,7 @@ function encode(packet) {
   return frame;
 }
 
-/** What a packet should hold: the payload alone, or after the event's name, or as an acknowledgement. */
+/** The expected data of a packet: the payload alone, after the event's name, or as an acknowledgement. */
 function expected({ event, ack, payload }) {
   if (ack) return { type: PacketType.ACK, data: [payload] };
   if (event in PACKETS) return { type: PACKETS[event], data: payload };
@@ -48,7 +48,7 @@ for (const fixture of frames) {
     assert.equal(packet.nsp, '/native');
     assert.equal(packet.type, type);
     assert.deepEqual(packet.data, data);
-    // A frame of another encoder means the same and need not look the same.
+    // Frames of another encoder may differ in form.
     if (!foreign) assert.equal(encode({ type, nsp: '/native', id: packet.id, data }), frame);
   });
 }

@@ -1,5 +1,5 @@
-// A hot room, whose messages leave in gathered writes, while members come and go in its middle: nobody
-// finds a hole or a repetition between the answer to a join and what follows it.
+// A busy room, whose messages are sent in batches, while members join and leave: no member sees a gap or a repetition
+// between the answer to a join and the messages after it.
 import assert from 'node:assert/strict';
 
 import { Member } from './member.mjs';
@@ -10,7 +10,7 @@ const SPEAKING = 4;
 const BURST = 25;
 const FOR = 3_000;
 
-/** As a page that reloads, a client that came back too early, a user who changes their mind. */
+/** Joins and leaves like a reloaded page, an early reconnect, or a user who leaves and joins again. */
 const HABITS = [
   async (member, room) => {
     await member.leave();
@@ -23,7 +23,7 @@ const HABITS = [
     await member.leave();
     await member.join(room, { since: { ...since, offset: Math.max(since.offset, member.position.offset) } });
   },
-  // Without waiting for anything.
+  // Without waiting for acknowledgements.
   async (member, room) => {
     await Promise.all([member.leave(), member.join(room), member.join(room), member.leave(), member.join(room)]);
   },
@@ -40,28 +40,28 @@ async function hot({ staying, gather }) {
   await eachBounded(members, 20, (member) => member.join(room));
 
   const end = performance.now() + FOR;
-  let said = 0;
+  let sentCount = 0;
   let turns = 0;
-  const going = () => performance.now() < end || turns <= CHURNING || said <= 20 * BURST;
+  const running = () => performance.now() < end || turns <= CHURNING || sentCount <= 20 * BURST;
   const speaking = speakers.map(async (speaker) => {
-    while (going()) {
-      const burst = Array.from({ length: BURST }, () => speaker.ok('send_message', { room, text: `${said++}` }));
+    while (running()) {
+      const burst = Array.from({ length: BURST }, () => speaker.ok('send_message', { room, text: `${sentCount++}` }));
       const acks = await Promise.all(burst);
       acks.forEach(({ offset }, n) => assert.ok(n === 0 || offset > acks[n - 1].offset, 'a speaker\'s own order'));
     }
   });
   const moving = churning.map(async (member, n) => {
-    for (let turn = n; going(); turn++, turns++) await HABITS[turn % HABITS.length](member, room);
+    for (let turn = n; running(); turn++, turns++) await HABITS[turn % HABITS.length](member, room);
   });
   await Promise.all([...speaking, ...moving]);
 
   const { offset } = await speakers[0].ok('send_message', { room, text: 'the last' });
-  assert.equal(offset, said + 1);
+  assert.equal(offset, sentCount + 1);
   for (const member of members) await member.has(offset);
   const wrong = members.flatMap((member) => member.wrong);
-  assert.equal(wrong.length, 0, `${wrong.length} wrong, ${said} messages, ${turns} turns:\n${wrong.slice(0, 20).join('\n')}`);
+  assert.equal(wrong.length, 0, `${wrong.length} wrong, ${sentCount} messages, ${turns} turns:\n${wrong.slice(0, 20).join('\n')}`);
   for (const member of [...speakers, ...stayers]) assert.equal(member.received, offset, member.name);
 }
 
-story('a hot room that its worker serves', { timeout: 60_000 }, () => hot({ staying: 10, gather: '20ms' }));
-story('a hot room of more members than that', { timeout: 60_000 }, () => hot({ staying: 290, gather: '20ms' }));
+story('a busy room that is served inline', { timeout: 60_000 }, () => hot({ staying: 10, gather: '20ms' }));
+story('a busy room that is served by the fan-out task', { timeout: 60_000 }, () => hot({ staying: 290, gather: '20ms' }));

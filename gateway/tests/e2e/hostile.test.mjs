@@ -1,5 +1,5 @@
-// What no client of good will sends. At most its own connection is closed; the process stays the same,
-// panics nowhere (every story checks the logs for that) and goes on serving the others.
+// Hostile input. At most the sender's own connection is closed; the process does not exit or panic (every story checks
+// the logs for that) and goes on serving the other clients.
 import assert from 'node:assert/strict';
 
 import {
@@ -9,7 +9,7 @@ import {
 const CLOSES = true;
 const deep = (n) => `${'['.repeat(n)}${']'.repeat(n)}`;
 
-/** [what, frames, must the connection close?]; without a third, closing and going on are both right. */
+/** [what, frames, must the connection close?]; without the third, both closing and staying open are correct. */
 const FRAMES = [
   ['an unknown Engine.IO packet', ['x'], CLOSES],
   ['an unknown Socket.IO packet', ['49'], CLOSES],
@@ -32,21 +32,21 @@ const FRAMES = [
   ['placeholders of a wrong type', ['451-/native,5["join",{"_placeholder":true,"num":"0"}]', Buffer.from('x')]],
   ['placeholders out of range', ['451-/native,6["join",{"_placeholder":true,"num":99}]', Buffer.from('x')]],
   ['negative placeholders', ['451-/native,7["join",{"_placeholder":true,"num":-1}]', Buffer.from('x')]],
-  ['bytes that nothing announced', [Buffer.alloc(1_000)]],
+  ['binary data that was not announced', [Buffer.alloc(1_000)]],
   ['a list 100,000 deep', [`42/native,8["join",${deep(50_000)}]`]],
   ['an object 10,000 deep', [`42/native,9["join",${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}]`]],
   ['huge numbers', ['42/native,10["join",{"room":"r","limit":1e999}]', '42/native,11["history",{"room":"r","before":99999999999999999999}]']],
   ['an acknowledgement number beyond 64 bits', ['42/native,99999999999999999999999["rooms",{}]']],
-  ['an acknowledgement nobody waits for', ['43/native,12345["x"]', '43/native,[]', '461-/native,1["x"]']],
+  ['an acknowledgement of no event', ['43/native,12345["x"]', '43/native,[]', '461-/native,1["x"]']],
   ['a second connect', ['40/native,{"username":"again"}', '40/native,{"username":"again"}']],
   ['a connect whose auth is no object', ['40/,7', '40/,"ann"', '40/,[]', '40/,{"username":']],
   ['a namespace that does not exist', ['40/nowhere,{}', `40/${'n'.repeat(10_000)},{}`, '42/nowhere,["join",{}]']],
-  ['names of our own signals as events', ['42/native,["connect"]', '42/native,["disconnect"]', '42/native,["disconnecting",{}]', '42/native,["error"]']],
+  ['reserved event names as events', ['42/native,["connect"]', '42/native,["disconnect"]', '42/native,["disconnecting",{}]', '42/native,["error"]']],
   ['a connect error from the client', ['44/native,{"message":"no"}']],
   ['Engine.IO packets of the wrong side', ['0{"sid":"x"}', '2probe', '3probe', '5', '6']],
   ['an event named with 60,000 characters', [`42/native,12["${'e'.repeat(60_000)}",{}]`]],
   ['a packet with null bytes', ['42/native,["jo\u0000in",{}]', '\u0000']],
-  ['events after a goodbye', ['41/native,', '42/native,13["rooms",{}]', '41/native,']],
+  ['events after a disconnect', ['41/native,', '42/native,13["rooms",{}]', '41/native,']],
 ];
 
 story('hostile packets', { timeout: 120_000 }, async () => {
@@ -72,7 +72,7 @@ story('hostile packets', { timeout: 120_000 }, async () => {
     });
   }
 
-  await step('the same before any namespace is connected', async () => {
+  await step('the same input before a namespace is connected', async () => {
     for (const [what, frames] of FRAMES) {
       const raw = await rawSocket(gateway);
       raw.send(...frames);
@@ -96,7 +96,7 @@ story('hostile packets', { timeout: 120_000 }, async () => {
     raw.ws.terminate();
   });
 
-  await step('who joined and was cut in the middle of a packet is gone', async () => {
+  await step('a member whose connection ended in the middle of a packet leaves', async () => {
     const raw = await rawUser(gateway, 'half');
     raw.send(`42/native,1["join",{"room":"${room}"}]`);
     await raw.frame(/^43\/native,1\[\{"status":"ok"/);
@@ -108,11 +108,11 @@ story('hostile packets', { timeout: 120_000 }, async () => {
 });
 
 story('hostile requests', { timeout: 60_000 }, async () => {
-  // A poll without news is answered by the next ping: the shorter, the sooner this ends.
+  // An empty poll is answered by the next ping, so a short ping interval shortens the test.
   const args = ['--ping-interval', '2s', '--ping-timeout', '4s'];
   const { gateways: [gateway] } = await cluster({ gateways: 1, redis: false, args });
   const open = async () => sidOf((await request(pollingUrl(gateway))).body);
-  /** Every request is answered, or its connection is closed: nothing hangs, nothing is a server's error. */
+  /** Every request is answered without a 5xx status, or its connection is closed; none hangs. */
   const answered = async (url, options) => {
     const { status } = await request(url, options).catch((error) => {
       if (/no answer/.test(error.message)) throw error;
@@ -122,7 +122,7 @@ story('hostile requests', { timeout: 60_000 }, async () => {
     return status;
   };
 
-  await step('strange session ids are 400', async () => {
+  await step('invalid session ids are answered 400', async () => {
     for (const sid of ['__proto__', 'constructor', '..%2f..', '%00', 'x'.repeat(5_000), '%F0%9F%A6%80', '1e999']) {
       assert.equal(await answered(pollingUrl(gateway, `&sid=${sid}`)), 400, `GET sid=${sid.slice(0, 20)}`);
       const posted = await answered(pollingUrl(gateway, `&sid=${sid}`), { method: 'POST', body: '40' });
@@ -130,14 +130,14 @@ story('hostile requests', { timeout: 60_000 }, async () => {
     }
   });
 
-  await step('strange versions and transports are 400', async () => {
+  await step('unknown versions and transports are answered 400', async () => {
     const base = `${gateway.url}/socket.io/?`;
     for (const query of ['', 'EIO=4', 'transport=polling', 'EIO=5&transport=polling', 'EIO=4&transport=__proto__', 'EIO=4&transport=', 'EIO=four&transport=polling', 'EIO=4&transport=websocket']) {
       assert.equal(await answered(base + query), 400, query);
     }
   });
 
-  await step('every POST is answered, whatever is in it', async () => {
+  await step('every POST is answered, whatever its body', async () => {
     const bodies = ['', 'x', '\x1e', '\x1e\x1e\x1e', 'b!!!!', 'bAAAA', '4', '40\x1e', '451-["x"]\x1ebAAAA', '451000000-["x"]', 'é', '1', Buffer.from([0xff, 0xfe, 0x00]), 'x'.repeat(300_000), '6\x1e'.repeat(10_000)];
     for (const body of bodies) {
       for (const type of ['text/plain;charset=UTF-8', 'application/octet-stream']) {
@@ -147,7 +147,7 @@ story('hostile requests', { timeout: 60_000 }, async () => {
     }
   });
 
-  await step('other methods and two polls at once are answered', async () => {
+  await step('other methods and concurrent polls are answered', async () => {
     for (const method of ['PUT', 'DELETE', 'PATCH', 'OPTIONS']) await answered(pollingUrl(gateway), { method });
     const url = pollingUrl(gateway, `&sid=${await open()}`);
     await request(url, { method: 'POST', body: '40/native,{"username":"poller"}' });
@@ -160,7 +160,7 @@ story('hostile requests', { timeout: 60_000 }, async () => {
     assert.ok((await answered(pollingUrl(gateway), { headers: { 'x-long': 'y'.repeat(1 << 20) } })) >= 400);
   });
 
-  await step('an upgrade that does not fit its session is refused', async () => {
+  await step('an upgrade that does not match its session is refused', async () => {
     const sid = await open();
     const fitting = upgradeUrl(gateway, `&sid=${sid}`);
     const wrong = [
@@ -175,7 +175,7 @@ story('hostile requests', { timeout: 60_000 }, async () => {
     }
   });
 
-  await step('and the gateway chats on', async () => {
+  await step('the gateway still serves clients', async () => {
     const ann = await connect(gateway, { transports: ['polling', 'websocket'] });
     await ann.join('calm');
     const { offset } = await ann.send('calm', 'still here');

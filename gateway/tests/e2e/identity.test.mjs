@@ -1,11 +1,11 @@
-// Who is who: a secret makes many connections one user, a name in use is not for others, and a user is
-// gone at once where the client said so, after the grace where only the transport was lost.
+// Identity: connections with one secret are one user, a name in use is refused to others, and a user leaves at once
+// after an explicit leave, and after the grace when the transport was lost.
 import assert from 'node:assert/strict';
 
 import { cluster, connect, eventually, quiet, refusedConnect, step, story, unique } from './harness.mjs';
 
-/** News are gathered for up to about a second before they travel. */
-const NEWS_WITHIN = 3_000;
+/** Presence events are delayed by up to about a second. */
+const PRESENCE_DELAY = 3_000;
 
 story('two tabs with one secret are one user', { timeout: 60_000 }, async () => {
   const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1 });
@@ -22,28 +22,28 @@ story('two tabs with one secret are one user', { timeout: 60_000 }, async () => 
   }
   await olga.sees(room, 'ann');
 
-  // What one tab says, the other hears.
+  // A message of one tab reaches the other.
   const { offset } = await tabs[0].send(room, 'to my other tab');
   for (const client of [...tabs, olga]) await client.has(room, offset);
   assert.deepEqual(tabs[1].room(room).texts, ['to my other tab']);
 
   tabs[0].disconnect();
-  await quiet(NEWS_WITHIN);
+  await quiet(PRESENCE_DELAY);
   assert.deepEqual(olga.room(room).told('left', 'ann'), [], 'the second tab is still there');
   assert.ok(olga.room(room).online.has('ann'));
 
   tabs[1].disconnect();
   await olga.seesLeave(room, 'ann');
-  await quiet(NEWS_WITHIN);
+  await quiet(PRESENCE_DELAY);
   assert.equal(olga.room(room).told('joined', 'ann').length, 1, 'one join');
   assert.equal(olga.room(room).told('left', 'ann').length, 1, 'one leave');
 });
 
-story('a secret of the server\'s makes a later connection the same user', { timeout: 60_000 }, async () => {
+story('a secret that the server generated makes a later connection the same user', { timeout: 60_000 }, async () => {
   const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1 });
   const first = await connect(a, { name: 'ann' });
   const { resume } = first.welcome;
-  assert.ok(typeof resume === 'string' && resume.length >= 16, 'where the client chose none, the server makes one');
+  assert.ok(typeof resume === 'string' && resume.length >= 16, 'without a secret of the client, the server generates one');
   const second = await connect(b, { name: 'ann', resume });
   assert.equal(second.welcome.user, 'ann');
 });
@@ -68,7 +68,7 @@ story('a name in use is refused to others', { timeout: 90_000 }, async () => {
     }
   });
 
-  await step('the owner is not disturbed by that', async () => {
+  await step('the owner does not notice', async () => {
     for (const owner of [chose, given]) await owner.send(room, 'still here');
   });
 
@@ -82,7 +82,7 @@ story('a name in use is refused to others', { timeout: 90_000 }, async () => {
     assert.ok(performance.now() - killed < 14_000, 'the answers came within the lease');
   });
 
-  await step('the owner comes back under it, on another gateway', async () => {
+  await step('the owner reconnects with the name, on another gateway', async () => {
     const again = await connect(a, { name: 'ann', resume: 'the secret of ann' });
     assert.equal(again.welcome.user, 'ann');
     const bob = await connect(a, { name: 'bob', resume: given.welcome.resume });
@@ -90,7 +90,7 @@ story('a name in use is refused to others', { timeout: 90_000 }, async () => {
   });
 });
 
-story('goodbye at once, a lost transport after the grace', { timeout: 90_000 }, async () => {
+story('a disconnect is a leave at once, a lost transport after the grace', { timeout: 90_000 }, async () => {
   const GRACE = 5_000;
   const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1, args: ['--grace', '5s'] });
   const room = unique('grace');
@@ -104,17 +104,17 @@ story('goodbye at once, a lost transport after the grace', { timeout: 90_000 }, 
   };
 
   await step('a Socket.IO disconnect acts at once', async () => {
-    const said = await enter('said-goodbye');
+    const client = await enter('disconnected');
     const at = performance.now();
-    said.disconnect();
-    const left = await olga.seesLeave(room, 'said-goodbye', NEWS_WITHIN);
-    assert.ok(left - at < NEWS_WITHIN);
+    client.disconnect();
+    const left = await olga.seesLeave(room, 'disconnected', PRESENCE_DELAY);
+    assert.ok(left - at < PRESENCE_DELAY);
   });
 
   await step('`leave` acts at once', async () => {
-    const said = await enter('left');
-    await said.ok('leave', { room });
-    await olga.seesLeave(room, 'left', NEWS_WITHIN);
+    const client = await enter('left');
+    await client.ok('leave', { room });
+    await olga.seesLeave(room, 'left', PRESENCE_DELAY);
   });
 
   await step('a lost transport is a leave only after the grace', async () => {
@@ -123,10 +123,10 @@ story('goodbye at once, a lost transport after the grace', { timeout: 90_000 }, 
     lost.cut();
     const left = (await olga.seesLeave(room, 'lost', GRACE + 5_000)) - at;
     assert.ok(left >= GRACE - 100, `left after ${Math.round(left)} ms, the grace is ${GRACE} ms`);
-    assert.ok(left <= GRACE + NEWS_WITHIN, `left after ${Math.round(left)} ms`);
+    assert.ok(left <= GRACE + PRESENCE_DELAY, `left after ${Math.round(left)} ms`);
   });
 
-  await step('whoever returns within the grace never left, also through another gateway', async () => {
+  await step('a user who reconnects within the grace never left, also through another gateway', async () => {
     const here = await enter('returns-here');
     const there = await enter('returns-there');
     here.cut();
@@ -134,14 +134,14 @@ story('goodbye at once, a lost transport after the grace', { timeout: 90_000 }, 
     await eventually(() => !here.socket.connected && !there.socket.connected);
     await enter('returns-here', b);
     await enter('returns-there', a);
-    await quiet(GRACE + NEWS_WITHIN);
+    await quiet(GRACE + PRESENCE_DELAY);
     for (const user of ['returns-here', 'returns-there']) {
       assert.deepEqual(olga.room(room).told('left', user), [], user);
       assert.equal(olga.room(room).told('joined', user).length, 1, `${user} joined once`);
     }
   });
 
-  await step('a name in grace is its owner\'s where a secret was chosen, free where none was', async () => {
+  await step('a name in grace is reserved if its owner chose a secret, and free otherwise', async () => {
     const chose = await connect(b, { name: 'chose', resume: 'the secret of chose', reconnection: false });
     const given = await connect(b, { name: 'given', reconnection: false });
     for (const client of [chose, given]) {

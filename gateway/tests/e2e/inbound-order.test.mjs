@@ -1,5 +1,5 @@
-// 20,000 events of one client that waits for no answer, on a node that has other work: each is handled, in
-// the order in which they were sent, and none is refused. What does not fit is not read for a while.
+// 20,000 events of one client that does not wait for acknowledgements, on a busy node: all are handled in the order
+// in which they were sent, and none is refused. Reading from the client pauses while the queue is full.
 import assert from 'node:assert/strict';
 
 import { Member } from './member.mjs';
@@ -8,22 +8,22 @@ import { cluster, eachBounded, eventually, story, unique } from './harness.mjs';
 const EVENTS = 20_000;
 const OTHERS = { members: 40, speakers: 4 };
 
-/** Others chat in a room of their own until told to stop; gives back how much they said. */
+/** Background load in another room until stopped; returns the number of messages. */
 async function load(gateway) {
   const room = unique('others');
   const members = await eachBounded(Array.from({ length: OTHERS.members }), 20, () => Member.connect(gateway));
   for (const member of members) await member.join(room);
-  let going = true;
-  let said = 0;
+  let running = true;
+  let sentCount = 0;
   const speaking = members.slice(0, OTHERS.speakers).map(async (speaker) => {
-    for (; going; said++) await speaker.ok('send_message', { room, text: 'x'.repeat(256) });
+    for (; running; sentCount++) await speaker.ok('send_message', { room, text: 'x'.repeat(256) });
   });
   return async () => {
-    going = false;
+    running = false;
     await Promise.all(speaking);
-    for (const member of members) await member.has(said);
+    for (const member of members) await member.has(sentCount);
     assert.deepEqual(members.flatMap(({ wrong }) => wrong), []);
-    return said;
+    return sentCount;
   };
 }
 
@@ -43,20 +43,20 @@ story('20,000 events without waiting', { timeout: 90_000 }, async () => {
   await eventually(() => answered.length === EVENTS || ann.closed, {
     timeout: 75_000,
     every: 100,
-    what: () => `all are answered: ${answered.length}, and ${ids.length} heard`,
+    what: () => `all are answered: ${answered.length}, and ${ids.length} received`,
   });
-  const said = await finish();
+  const sentCount = await finish();
   assert.equal(ann.closed, false, `after ${answered.length} answers`);
   await Promise.all(acks);
 
   const refused = answered.filter(([, ack]) => ack.status !== 'ok');
   assert.equal(refused.length, 0, `${refused.length} were refused: ${JSON.stringify(refused[0])}`);
-  const whole = Array.from({ length: EVENTS }, (_, n) => n);
-  assert.deepEqual(answered.map(([n]) => n), whole, 'answers come in the order of the events');
-  assert.deepEqual(answered.map(([, { offset }]) => offset), whole.map((n) => n + 1), 'and so do the offsets');
+  const expected = Array.from({ length: EVENTS }, (_, n) => n);
+  assert.deepEqual(answered.map(([n]) => n), expected, 'answers come in the order of the events');
+  assert.deepEqual(answered.map(([, { offset }]) => offset), expected.map((n) => n + 1), 'offsets grow in the same order');
   answered.forEach(([n, { id }]) => assert.equal(id, `a-${n}`));
   await bob.has(EVENTS);
-  assert.deepEqual(ids, whole, 'and what another member hears');
+  assert.deepEqual(ids, expected, 'another member receives them in the same order');
   for (const member of [ann, bob]) assert.deepEqual(member.wrong, []);
-  assert.ok(said > 100, `the node had other work: ${said} messages of others`);
+  assert.ok(sentCount > 100, `the node had other work: ${sentCount} messages of others`);
 });

@@ -1,5 +1,5 @@
 // The official JavaScript client on one gateway and python-socketio on another share a room. Both use
-// the default namespace and their own choice of transports, as a program that knows nothing of us would.
+// the default namespace and their default transports.
 import assert from 'node:assert/strict';
 
 import { PythonClient, cluster, connect, eventually, step, story } from './harness.mjs';
@@ -13,7 +13,7 @@ story('socket.io-client on A and python-socketio on B chat', { timeout: 90_000 }
   const bob = new PythonClient('bob');
   await bob.connect(b);
 
-  await step('each is welcomed by its own node, under its name', async () => {
+  await step('each gets a welcome from its own node, with its name', async () => {
     assert.equal(ann.welcome.user, 'ann');
     assert.equal(ann.welcome.node, 'gw-a');
     const { payload } = await bob.told('welcome', () => true);
@@ -36,18 +36,18 @@ story('socket.io-client on A and python-socketio on B chat', { timeout: 90_000 }
   });
 
   await step('messages go both ways, each acknowledged, to the sender too', async () => {
-    const said = await ann.send(ROOM, 'from JavaScript: Привет 🦀');
-    const heard = (await bob.told('message', ({ offset }) => offset === said.offset)).payload;
+    const sent = await ann.send(ROOM, 'from JavaScript: Привет 🦀');
+    const received = (await bob.told('message', ({ offset }) => offset === sent.offset)).payload;
     assert.deepEqual(
-      { ...heard },
-      { id: said.id, room: ROOM, epoch: said.epoch, offset: said.offset, ts: said.ts, kind: 'text', user: 'ann', text: 'from JavaScript: Привет 🦀' },
+      { ...received },
+      { id: sent.id, room: ROOM, epoch: sent.epoch, offset: sent.offset, ts: sent.ts, kind: 'text', user: 'ann', text: 'from JavaScript: Привет 🦀' },
     );
     const answered = await bob.ok('send_message', { room: ROOM, text: 'from Python: <b>hi</b> & "quotes"', id: 'py-1' });
-    assert.deepEqual([answered.id, answered.room, answered.offset], ['py-1', ROOM, said.offset + 1]);
+    assert.deepEqual([answered.id, answered.room, answered.offset], ['py-1', ROOM, sent.offset + 1]);
     await ann.has(ROOM, answered.offset);
     assert.deepEqual(ann.room(ROOM).texts, ['from JavaScript: Привет 🦀', 'from Python: <b>hi</b> & "quotes"']);
     assert.deepEqual(ann.room(ROOM).messages.map(({ user, offset }) => [user, offset]), [
-      ['ann', said.offset],
+      ['ann', sent.offset],
       ['bob', answered.offset],
     ]);
     await bob.told('message', ({ id }) => id === 'py-1');
@@ -62,7 +62,7 @@ story('socket.io-client on A and python-socketio on B chat', { timeout: 90_000 }
 
   await step('typing is seen by the other', async () => {
     await eventually(async () => {
-      await ann.ok('typing', { room: ROOM, typing: true }); // volatile: may be lost, so said again
+      await ann.ok('typing', { room: ROOM, typing: true }); // volatile: may be lost, so sent again
       return bob.events.some(({ event, payload }) => event === 'typing' && payload.user === 'ann' && payload.typing);
     }, { every: 200 });
   });
@@ -89,8 +89,8 @@ story('socket.io-client on A and python-socketio on B chat', { timeout: 90_000 }
   await step('each sees the other disconnect', async () => {
     const carol = await connect(b, { name: 'carol', ...STOCK });
     await carol.join(ROOM);
-    // python-socketio queues its goodbye and closes the socket from another thread: whichever is first, so
-    // this may be a lost transport, which is a leave after the grace.
+    // python-socketio queues its disconnect packet and closes the socket from another thread. The socket may be closed
+    // first, which is a leave after the grace.
     await bob.disconnect();
     await eventually(() => ann.room(ROOM).told('left', 'bob').length === 2, {
       timeout: 20_000,

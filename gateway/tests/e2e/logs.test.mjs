@@ -1,5 +1,5 @@
-// What is logged of a whole session, with everything of ours at debug: JSON, line by line, and nowhere what
-// somebody said, a secret or a token.
+// The log of a whole session, with Roomcast's own targets at debug: every line is JSON, and none contains a message
+// text, a secret or a token.
 import assert from 'node:assert/strict';
 
 import { cluster, connect, eventually, quiet, rawSocket, refusedConnect, request, step, story, unique } from './harness.mjs';
@@ -7,7 +7,7 @@ import { cluster, connect, eventually, quiet, rawSocket, refusedConnect, request
 const OURS = ['roomcast_gateway', 'roomcast_store', 'roomcast_ops', 'roomcast_presence', 'roomcast_protocol'];
 const FILTER = ['info', ...OURS.map((name) => `${name}=debug`)].join(',');
 
-story('no log line holds what was said, a secret or a token', { timeout: 60_000 }, async () => {
+story('no log line contains a message text, a secret or a token', { timeout: 60_000 }, async () => {
   const logging = ['--log', FILTER, '--log-format', 'json'];
   const { gateways, presence, redis } = await cluster({
     gateways: 2,
@@ -18,17 +18,17 @@ story('no log line holds what was said, a secret or a token', { timeout: 60_000 
   const [a, b] = gateways;
   const lines = [];
   for (const service of [...gateways, ...presence]) {
-    // From the first line on: what came before is kept.
+    // From the first line on, including those before this point.
     lines.push(...service.process.lines.filter(({ stream }) => stream === 'stderr').map(({ text }) => text));
     service.process.onLine = (stream, text) => stream === 'stderr' && lines.push(text);
   }
-  // Words that stand in nothing else, each where something private can stand.
+  // Unique strings, one for each field that may hold private data.
   const words = Object.fromEntries(
     ['text', 'resume', 'token', 'id', 'query', 'badtext', 'given', 'since'].map((what) => [what, unique(`private-${what}`)]),
   );
   const room = unique('logged');
 
-  await step('a session with all that can go wrong', async () => {
+  await step('a session with all kinds of errors', async () => {
     const ann = await connect(a, { name: 'ann', resume: words.resume });
     const bob = await connect(b, { name: 'bob', transports: ['polling'], auth: { username: 'bob', resume: words.resume, token: words.token } });
     for (const client of [ann, bob]) await client.join(room);
@@ -55,31 +55,31 @@ story('no log line holds what was said, a secret or a token', { timeout: 60_000 
     await lost.catch(() => {});
     redis.signal('SIGCONT');
     await eventually(async () => (await ann.ask('send_message', { room, text: words.text })).status === 'ok', { what: 'it works again' });
-    // Nonsense on the bus, and then in the log, which the next gap makes the nodes read.
+    // Invalid data on the bus, then in the log, which the nodes read after the next gap.
     const [channel] = await redis.command('PUBSUB', 'SHARDCHANNELS', `*${room}*`);
     assert.ok(channel, 'the room has a channel');
     await redis.command('SPUBLISH', channel, `1 m nonsense\n${words.text}`);
     await redis.command('SPUBLISH', channel, `1 m e 999 1 0\n${words.text}`);
-    await eventually(() => lines.some((line) => line.includes('unreadable pub/sub message')), { what: 'nonsense is logged' });
+    await eventually(() => lines.some((line) => line.includes('unreadable pub/sub message')), { what: 'invalid bus data is logged' });
     const [meta] = await redis.command('KEYS', `*:m:${room}`);
     await redis.command('HSET', meta, 'o', words.text);
     await redis.command('SPUBLISH', channel, 'nonsense');
-    await eventually(() => lines.some((line) => line.includes('"heal"')), { what: 'a log that is none is logged' });
+    await eventually(() => lines.some((line) => line.includes('"heal"')), { what: 'an invalid log is logged' });
     ann.cut();
     await quiet(500);
     await Promise.all([...gateways, ...presence].map((service) => service.stop()));
   });
 
-  await step('every line is JSON and says where it comes from', async () => {
+  await step('every line is JSON and has a target', async () => {
     assert.ok(lines.length > 20, `${lines.length} lines`);
     for (const line of lines) {
       const { timestamp, level, target, message } = JSON.parse(line);
       assert.ok(timestamp && level && target && message !== undefined, line);
     }
     const debug = lines.map((line) => JSON.parse(line)).filter(({ level }) => level === 'DEBUG');
-    assert.ok(debug.some(({ target }) => target.startsWith('roomcast_gateway')), 'our own speak at debug');
+    assert.ok(debug.some(({ target }) => target.startsWith('roomcast_gateway')), 'Roomcast logs at debug');
   });
-  await step('and none holds anything private', async () => {
+  await step('no line contains private data', async () => {
     for (const [what, word] of Object.entries(words)) {
       const leak = lines.find((line) => line.includes(word));
       assert.equal(leak, undefined, `${what} stands in the log`);

@@ -1,6 +1,5 @@
-// A member of one room on a raw WebSocket, cheap enough for hundreds of them, that judges every frame as
-// it comes: from the position that a join was answered with, messages follow without a hole, without a
-// repetition, and none after it left.
+// A member of one room on a raw WebSocket, cheap enough for hundreds of them. It checks every frame on arrival: after
+// the position in the answer to a join, messages must follow without a gap or a repetition, and none after a leave.
 import assert from 'node:assert/strict';
 
 import { rawUser } from './raw.mjs';
@@ -15,12 +14,12 @@ export class Member {
   #answers = new Map();
   #next = 0;
 
-  /** Connected under a name, and in no room. */
+  /** Connects with a name; joins no room. */
   static async connect(target, { name = unique('member') } = {}) {
     const member = new Member();
     Object.assign(member, { name, raw: await rawUser(target, name) });
     member.raw.onFrame = (frame) => {
-      // Hundreds of members would keep too much.
+      // Saves memory: there are hundreds of members.
       member.raw.frames.length = 0;
       member.#frame(frame);
     };
@@ -31,7 +30,7 @@ export class Member {
     return this.raw.closed;
   }
 
-  /** Emits; the acknowledgement goes to `answered` in its place among the frames, and to the caller later. */
+  /** Emits; the acknowledgement is passed to `answered` in the order of the frames, and to the caller later. */
   ask(event, payload, answered) {
     const id = this.#next++;
     this.raw.send(`42/native,${id}${JSON.stringify([event, payload])}`);
@@ -44,16 +43,16 @@ export class Member {
     return ack;
   }
 
-  /** Joins, or joins again. With `since`, what was missed must be exactly what lies between. */
+  /** Joins, or joins again. With `since`, the answer must contain exactly the missed messages. */
   join(room, { since } = {}) {
     this.room = room;
     return this.ok('join', { room, ...(since ? { since } : { limit: 0 }) }, (ack) => {
       if (ack.status !== 'ok') return;
       if (since) {
         const offsets = ack.messages.map(({ offset }) => offset);
-        const whole = Array.from({ length: ack.offset - since.offset }, (_, i) => since.offset + 1 + i);
+        const expected = Array.from({ length: ack.offset - since.offset }, (_, i) => since.offset + 1 + i);
         if (!ack.recovered) this.#wrong(`since ${since.offset} was not recovered at ${ack.offset}`);
-        else if (String(offsets) !== String(whole)) this.#wrong(`since ${since.offset} to ${ack.offset}: ${offsets}`);
+        else if (String(offsets) !== String(expected)) this.#wrong(`since ${since.offset} to ${ack.offset}: ${offsets}`);
       }
       if (this.seated && ack.offset < this.position.offset) this.#wrong(`joined back at ${ack.offset}`);
       this.position = { epoch: ack.epoch, offset: ack.offset };
@@ -82,7 +81,7 @@ export class Member {
 
   #frame(frame) {
     if (frame.startsWith(MESSAGE)) {
-      // The offset stands before everything that a user decides but the room's name.
+      // The offset precedes all user input except the room's name.
       const offset = Number(/"offset":(\d+)/.exec(frame)[1]);
       this.received++;
       if (!this.seated) this.#wrong(`${offset} while it is no member`);
@@ -95,7 +94,7 @@ export class Member {
       const answer = this.#answers.get(id);
       this.#answers.delete(id);
       if (answer) answer(JSON.parse(frame.slice(at))[0]);
-      else this.#wrong(`an answer that nobody asked for: ${frame.slice(0, 80)}`);
+      else this.#wrong(`an answer without a request: ${frame.slice(0, 80)}`);
     } else if (frame.includes('"resync"')) {
       this.#wrong(frame.slice(0, 80));
     }

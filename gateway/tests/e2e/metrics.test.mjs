@@ -1,5 +1,5 @@
-// Every metric moves when, and only when, what it counts happens; the format is one that Prometheus takes
-// without a remark; and asking costs next to nothing.
+// Every metric changes if and only if what it counts happens; promtool accepts the format without warnings; and scrapes
+// are cheap.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -28,15 +28,15 @@ function inventory(binary) {
   return [...section.matchAll(/^\| `(\w+)` \| (\w+) \|/gm)].map(([, name, kind]) => ({ name, kind }));
 }
 
-/** What Prometheus' own checker says of a page of metrics. */
+/** Checks a page of metrics with promtool. */
 function promtool(page) {
   const { status, stdout, stderr, error } = spawnSync('promtool', ['check', 'metrics'], { input: page, encoding: 'utf8' });
   assert.ok(!error, `promtool is missing: tools/need prometheus (${error})`);
-  assert.equal(`${stdout}${stderr}`.trim(), '', 'promtool has remarks');
+  assert.equal(`${stdout}${stderr}`.trim(), '', 'promtool reports problems');
   assert.equal(status, 0);
 }
 
-story('what clients do is counted', { timeout: 90_000 }, async () => {
+story('client activity is counted', { timeout: 90_000 }, async () => {
   const { gateways: [a, b], presence: [presence], redis } = await cluster({
     gateways: 2,
     presence: 1,
@@ -44,16 +44,16 @@ story('what clients do is counted', { timeout: 90_000 }, async () => {
   });
   const room = unique('counted');
 
-  await step('the inventory is what is there, and promtool has no remarks', async () => {
+  await step('the inventory matches the metrics, and promtool reports no problems', async () => {
     for (const [service, binary] of [[a, 'roomcast-gateway'], [presence, 'roomcast-presence']]) {
       const { body } = await scrape(service);
       const there = [...body.matchAll(/^# TYPE (roomcast_\w+) (\w+)$/gm)].map(([, name, kind]) => ({ name, kind }));
-      const told = inventory(binary);
+      const documented = inventory(binary);
       const names = (list) => list.map(({ name, kind }) => `${name} ${kind}`);
-      const extra = names(there).filter((line) => !names(told).includes(line));
+      const extra = names(there).filter((line) => !names(documented).includes(line));
       assert.deepEqual(extra, [], `${binary} has what docs/METRICS.md lacks: make generate`);
-      // Those by routes appear with the first request: their labels are no closed set.
-      const late = names(told).filter((line) => !names(there).includes(line));
+      // Metrics by route appear with the first request: their labels are not a closed set.
+      const late = names(documented).filter((line) => !names(there).includes(line));
       assert.deepEqual(late.filter((line) => !line.startsWith('roomcast_directory_request')), [], `${binary} lacks at its start`);
       promtool(body);
     }
@@ -91,7 +91,7 @@ story('what clients do is counted', { timeout: 90_000 }, async () => {
   });
 
   await step('messages, on the node that stores and on both that deliver', async () => {
-    // Presence news of the joins are over, so that what is delivered is messages alone.
+    // Waits until the presence events of the joins were delivered, so that only messages are counted after that.
     await quiet(1_500);
     const [beforeA, beforeB] = [await scrape(a), await scrape(b)];
     let last;
@@ -119,7 +119,7 @@ story('what clients do is counted', { timeout: 90_000 }, async () => {
     }
   });
 
-  await step('what is asked and refused', async () => {
+  await step('events and refusals', async () => {
     const before = await scrape(a);
     await ann.refused('send_message', { room: 'elsewhere', text: 'x' }, 'not_joined');
     await ann.refused('dance', {}, 'unknown_event');
@@ -157,7 +157,7 @@ story('what clients do is counted', { timeout: 90_000 }, async () => {
     assert.equal(by('roomcast_resyncs_total'), 0);
   });
 
-  await step('a slow reader: its queue, then its cut', async () => {
+  await step('a slow reader: its queue, then its disconnect', async () => {
     const slow = await Member.connect(a, {});
     await slow.join(room);
     const before = await scrape(a);
@@ -175,11 +175,11 @@ story('what clients do is counted', { timeout: 90_000 }, async () => {
     await eventuallyMeasured(a, 'nothing waits any more', (of) => of('roomcast_queue_bytes') === 0);
   });
 
-  await step('Redis goes and comes back', async () => {
+  await step('Redis stops and comes back', async () => {
     const before = await scrape(a);
     await redis.freeze();
     await eventuallyMeasured(a, 'redis and the bus are down', (of) => of('roomcast_redis_up') === 0 && of('roomcast_bus_up') === 0);
-    await eventuallyMeasured(presence, 'and so says presence', (of) => of('roomcast_redis_up') === 0);
+    await eventuallyMeasured(presence, 'presence reports Redis as down', (of) => of('roomcast_redis_up') === 0);
     redis.signal('SIGCONT');
     await eventuallyMeasured(a, 'they are up', (of) => of('roomcast_redis_up') === 1 && of('roomcast_bus_up') === 1 && of('roomcast_lease_held') === 1);
     const by = await moved(a, before);
@@ -194,7 +194,7 @@ story('what clients do is counted', { timeout: 90_000 }, async () => {
   });
 });
 
-story('a drain is seen as it goes', { timeout: 40_000 }, async () => {
+story('the progress of a drain is visible', { timeout: 40_000 }, async () => {
   const { gateways: [gateway] } = await cluster({ gateways: 1, redis: false, args: ['--drain', '4s'] });
   await eachBounded(Array.from({ length: 300 }), 30, () => rawUser(gateway, unique('drained')));
   const seen = [];
@@ -213,7 +213,7 @@ story('a drain is seen as it goes', { timeout: 40_000 }, async () => {
   assert.ok(draining.at(-1)[2] > 200, `cut: ${draining.at(-1)[2]}`);
 });
 
-story('asking costs next to nothing', { timeout: 120_000 }, async () => {
+story('scrapes are cheap', { timeout: 120_000 }, async () => {
   const { gateways: [gateway] } = await cluster({ gateways: 1, presence: 0 });
   const members = await eachBounded(Array.from({ length: 1_000 }), 25, () => Member.connect(gateway));
   await eachBounded(members, 25, (member, n) => member.join(`room-${n % 100}`));
@@ -238,7 +238,7 @@ story('asking costs next to nothing', { timeout: 120_000 }, async () => {
     assert.ok(each <= 5, `${each} ms of CPU a scrape`);
   });
 
-  await step('and answers within 100 ms under load', async () => {
+  await step('answers within 100 ms under load', async () => {
     let [talking, longest, scrapes] = [true, 0, 0];
     const talk = members.slice(0, 50).map(async (member) => {
       while (talking) await member.ok('send_message', { room: member.room, text: 'x'.repeat(100) });
@@ -256,24 +256,24 @@ story('asking costs next to nothing', { timeout: 120_000 }, async () => {
     talking = false;
     await Promise.all(talk);
     times.sort((x, y) => x - y);
-    // This process is the load as well, and its own loop is what makes some of them late.
+    // This process generates the load as well, and its own event loop delays some of the answers.
     const usual = times[Math.floor(times.length * 0.9)];
     console.log(`under load: nine in ten of ${scrapes} scrapes within ${usual.toFixed(1)} ms, the longest ${longest.toFixed(1)} ms`);
     assert.ok(usual < 100, `${usual} ms`);
   });
 });
 
-story('rooms, subscriptions and connections can be looked at', { timeout: 60_000 }, async () => {
+story('debug pages list rooms, subscriptions and connections', { timeout: 60_000 }, async () => {
   const { gateways: [gateway] } = await cluster({ gateways: 1, presence: 0 });
-  const SECRET = 'a secret that nobody may see';
-  const TEXT = 'words that nobody may see';
+  const SECRET = 'a secret that must not be shown';
+  const TEXT = 'a text that must not be shown';
   const members = await eachBounded(Array.from({ length: 30 }), 10, () => Member.connect(gateway));
   // Room n has n + 1 members.
   for (let n = 0; n < 5; n++) await eachBounded(members.slice(0, n + 1), 10, (member) => member.join(`looked-at-${n}`));
   await members[0].ok('send_message', { room: 'looked-at-0', text: TEXT });
   await connect(gateway, { name: 'poller', resume: SECRET, transports: ['polling'] });
   const bodies = [];
-  const look = async (path, status = 200) => {
+  const get = async (path, status = 200) => {
     const answer = await request(`${gateway.adminUrl}/debug/${path}`);
     assert.equal(answer.status, status, answer.body);
     bodies.push(answer.body);
@@ -284,7 +284,7 @@ story('rooms, subscriptions and connections can be looked at', { timeout: 60_000
     let cursor = '';
     do {
       const separator = path.includes('?') ? '&' : '?';
-      const page = await look(`${path}${separator}limit=${limit}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+      const page = await get(`${path}${separator}limit=${limit}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
       assert.ok(page[key].length <= limit);
       all.push(...page[key]);
       cursor = page.cursor;
@@ -296,21 +296,21 @@ story('rooms, subscriptions and connections can be looked at', { timeout: 60_000
     const rooms = await pages('rooms', 'rooms', 2);
     assert.deepEqual(rooms.map(({ room, members }) => [room, members]), [4, 3, 2, 1, 0].map((n) => [`looked-at-${n}`, n + 1]));
     assert.ok(rooms.every(({ state }) => state === 'live'));
-    const [busiest] = (await look('rooms?sort=rate&limit=1')).rooms;
+    const [busiest] = (await get('rooms?sort=rate&limit=1')).rooms;
     assert.deepEqual([busiest.room, busiest.messages, busiest.offset], ['looked-at-0', 1, 1]);
     assert.ok(busiest.messages_per_second > 0);
   });
-  await step('subscriptions, with state and age', async () => {
-    const { subscribed, subscriptions, redis_up } = await look('subscriptions');
+  await step('subscriptions, with their state and age', async () => {
+    const { subscribed, subscriptions, redis_up } = await get('subscriptions');
     assert.deepEqual([subscribed, subscriptions.length, redis_up], [5, 5, true]);
     assert.equal(subscriptions[0].room, 'looked-at-0');
     assert.ok(subscriptions.every(({ age_ms, state_ms }) => age_ms >= 0 && state_ms >= 0));
     for (const member of members.slice(0, 5)) await member.ok('leave', { room: 'looked-at-4' });
-    const lingering = async () => (await look('subscriptions')).subscriptions.some(({ room, state }) => room === 'looked-at-4' && state === 'lingering');
+    const lingering = async () => (await get('subscriptions')).subscriptions.some(({ room, state }) => room === 'looked-at-4' && state === 'lingering');
     await eventually(lingering, { what: 'a room that everyone left lingers' });
-    await eventually(async () => (await look('subscriptions')).subscribed === 4, { what: 'and goes' });
+    await eventually(async () => (await get('subscriptions')).subscribed === 4, { what: 'and goes' });
   });
-  await step('connections, by what waits and by what was sent', async () => {
+  await step('connections, by queued and by sent bytes', async () => {
     const connections = await pages('connections', 'connections', 7);
     assert.equal(connections.length, 31);
     assert.equal(new Set(connections.map(({ id }) => id)).size, 31);
@@ -320,9 +320,9 @@ story('rooms, subscriptions and connections can be looked at', { timeout: 60_000
     assert.equal(connections.find(({ user }) => user === 'poller').transport, 'polling');
     assert.equal(connections.find(({ user }) => user === members[3].name).transport, 'websocket');
   });
-  await step('mistakes are said', async () => {
+  await step('invalid queries are refused', async () => {
     for (const bad of ['rooms?limit=0', 'rooms?limit=x', 'rooms?limit=100000', 'rooms?cursor=nonsense', 'rooms?sort=colour', 'connections?sort=members']) {
-      assert.equal((await look(bad, 400)).error.code.startsWith('bad_'), true, bad);
+      assert.equal((await get(bad, 400)).error.code.startsWith('bad_'), true, bad);
     }
     const { endpoints } = JSON.parse((await request(`${gateway.adminUrl}/nothing`)).body);
     for (const path of ['/debug/rooms', '/debug/subscriptions', '/debug/connections']) {

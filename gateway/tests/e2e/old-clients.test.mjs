@@ -1,5 +1,5 @@
-// The official clients of three generations, over each of their transports, in one busy room: the frames
-// that the gateway writes beneath Socket.IO are to them what Socket.IO itself would have sent.
+// The official clients of three generations, over each of their transports, in one busy room: they cannot distinguish
+// the frames that the gateway writes itself from those of socketioxide.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import io2 from 'socket.io-client-2';
@@ -15,7 +15,7 @@ const TRANSPORTS = { websocket: ['websocket'], polling: ['polling'], upgrading: 
 const UNICODE = 'Жозефина 李 🦀👩‍👩‍👧 "q" \\ \u2028\u0001 é';
 
 const inAuth = (io) => (target, { auth, ...options }) => io(`${target.url}/native`, { auth, ...options });
-/** What each generation needs: 2.x has no auth, and says who it is in the query of its handshake. */
+/** What each generation needs: 2.x has no auth, and sends username and secret in the query of its handshake. */
 const GENERATIONS = {
   '4.8.4': inAuth(io4),
   '3.1.1': inAuth(io3),
@@ -25,9 +25,9 @@ const KINDS = Object.keys(GENERATIONS).flatMap((version) =>
   Object.keys(TRANSPORTS).map((transport) => ({ version, transport })),
 );
 
-/** A stock client of any generation that keeps the arguments of every event, as its listeners got them. */
+/** An official client of any generation that records the arguments of every event, as its listeners got them. */
 class Old {
-  heard = [];
+  received = [];
   offsets = [];
 
   constructor(target, { version, transport }, { name = unique('old'), room, resume = 'a secret of mine' }) {
@@ -43,7 +43,7 @@ class Old {
     for (const event of EVENTS) this.socket.on(event, (...args) => this.#hear(event, args));
     for (const event of ['connect_error', 'error']) this.socket.on(event, (why) => (this.trouble ??= why));
     this.socket.on('disconnect', (why) => (this.gone = why));
-    // In the same instant: what is said to a client the moment it connects is heard, and so is it.
+    // At once after the connect: events in both directions must not be lost.
     this.socket.on('connect', () => room && this.#join(room));
     scope().defer(() => this.socket.disconnect());
   }
@@ -51,12 +51,12 @@ class Old {
   #join(room) {
     this.socket.emit('join', { room }, (...args) => {
       this.joined = args;
-      this.heard.length = 0;
+      this.received.length = 0;
     });
   }
 
   #hear(event, args) {
-    this.heard.push([event, ...args]);
+    this.received.push([event, ...args]);
     if (event === 'welcome') this.welcomed = args;
     if (event === 'message') this.offsets.push(args[0].offset);
   }
@@ -71,7 +71,7 @@ class Old {
   }
 
   until(what, condition, timeout = 20_000) {
-    const state = () => `${this.trouble ?? ''} ${this.gone ?? ''} ${this.transport}, heard ${this.heard.length}`;
+    const state = () => `${this.trouble ?? ''} ${this.gone ?? ''} ${this.transport}, received ${this.received.length}`;
     const check = () => {
       assert.ok(!this.gone, `${this.label} is disconnected: ${this.gone}`);
       return condition();
@@ -80,7 +80,7 @@ class Old {
   }
 
   of(event) {
-    return this.heard.filter(([heard]) => heard === event);
+    return this.received.filter(([received]) => received === event);
   }
 }
 
@@ -93,57 +93,57 @@ story('three generations and three transports, across the upgrade while messages
   await speaker.join(room);
 
   let talking = true;
-  const said = [];
+  const sends = [];
   const talk = (async () => {
     for (let n = 0; talking; n++) {
-      said.push(speaker.send(room, `${n} ${UNICODE}`));
+      sends.push(speaker.send(room, `${n} ${UNICODE}`));
       await sleep(3);
     }
   })();
   await speaker.has(room, 20);
 
-  // The upgrade is what is short: more of those.
+  // More clients that upgrade, because the upgrade itself is short.
   const kinds = KINDS.flatMap((kind) => (kind.transport === 'upgrading' ? Array(6).fill(kind) : [kind]));
   const detours = await Promise.all(gateways.map((gateway) => detour(gateway, { delay: 10 })));
-  const way = (n, { transport }) => (transport === 'upgrading' ? detours : gateways)[n];
-  const olds = [0, 1].flatMap((n) => kinds.map((kind) => new Old(way(n, kind), kind, { room })));
+  const target = (n, { transport }) => (transport === 'upgrading' ? detours : gateways)[n];
+  const olds = [0, 1].flatMap((n) => kinds.map((kind) => new Old(target(n, kind), kind, { room })));
   const before = await Promise.allSettled(olds.map(async (old) => {
     await old.until('has joined', () => old.joined);
     assert.equal(old.joined[0].status, 'ok', JSON.stringify(old.joined));
-    await old.until('is told what is said', () => old.offsets.length >= 20);
+    await old.until('receives messages', () => old.offsets.length >= 20);
   }));
-  // All who upgrade have heard something by polling: now they may.
+  // All clients that upgrade have received something by polling: now their WebSockets are let through.
   detours.forEach((detour) => detour.release());
   const after = await Promise.allSettled(olds.map(async (old) => {
     if (old.upgrades) await old.until('has upgraded', () => old.transport === 'websocket');
     const enough = old.offsets.length + 100;
-    await old.until('is told what is said', () => old.offsets.length >= enough);
+    await old.until('receives messages', () => old.offsets.length >= enough);
     const asked = range(0, 5).map((n) => old.ask('send_message', { room, text: `${old.name} ${n} ${UNICODE}` }));
     old.acks = await Promise.all(asked);
   }));
   talking = false;
   await talk;
   const { offset: last } = await speaker.send(room, 'the last');
-  const acks = await Promise.all(said);
+  const acks = await Promise.all(sends);
   await speaker.has(room, last);
 
-  await step('each was let in, and acknowledged', () => {
+  await step('each was connected and acknowledged', () => {
     const failed = [...before, ...after].filter(({ reason }) => reason).map(({ reason }) => reason.message);
     assert.deepEqual(failed, []);
     acks.forEach((ack, n) => assert.ok(n === 0 || ack.offset > acks[n - 1].offset, 'the speaker\'s own order'));
   });
-  const whole = new Map(speaker.room(room).messages.map(({ at, ...message }) => [message.offset, message]));
-  assert.equal(whole.size, last);
-  // They chose their secrets themselves and are told none.
+  const expected = new Map(speaker.room(room).messages.map(({ at, ...message }) => [message.offset, message]));
+  assert.equal(expected.size, last);
+  // They chose their secrets, so `welcome` carries none.
   const { resume, ...common } = speaker.welcome;
   for (const old of olds) {
     await step(`${old.label} on ${old.node} has everything since its join, once and in order`, async () => {
       await old.until('has the last message', () => old.offsets.at(-1) >= last);
       assert.deepEqual(old.offsets, range(old.joined[0].offset + 1, last + 1));
-      for (const [, ...args] of old.of('message')) assert.deepStrictEqual(args, [whole.get(args[0].offset)]);
+      for (const [, ...args] of old.of('message')) assert.deepStrictEqual(args, [expected.get(args[0].offset)]);
       for (const ack of old.acks) {
         assert.equal(ack.length, 1);
-        const { id, epoch, offset, ts } = whole.get(ack[0].offset);
+        const { id, epoch, offset, ts } = expected.get(ack[0].offset);
         assert.deepStrictEqual(ack[0], { status: 'ok', id, room, epoch, offset, ts });
       }
       assert.deepStrictEqual(old.welcomed, [{ ...common, user: old.name, node: old.node }]);
@@ -151,7 +151,7 @@ story('three generations and three transports, across the upgrade while messages
   }
 });
 
-story('what a WebSocket is given equals what a poll is given', { timeout: 60_000 }, async () => {
+story('a WebSocket receives the same events as long-polling', { timeout: 60_000 }, async () => {
   const { gateways: [gateway] } = await cluster({ gateways: 1, presence: 1 });
   const room = unique('equal');
   const olds = KINDS.map((kind) => new Old(gateway, kind, { room }));
@@ -161,13 +161,13 @@ story('what a WebSocket is given equals what a poll is given', { timeout: 60_000
   }
   const ann = await connect(gateway, { name: 'ann' });
   await ann.join(room);
-  // All know all: from here on, all are told the same.
+  // All clients know all users: from here on, all receive the same events.
   for (const old of olds) {
     await old.until('knows of ann', () => old.of('presence').some(([, { joined }]) => joined.includes('ann')));
   }
   const begin = await ann.send(room, 'from here on');
   for (const old of olds) await old.until('begins', () => old.offsets.at(-1) === begin.offset);
-  olds.forEach((old) => (old.heard.length = 0));
+  olds.forEach((old) => (old.received.length = 0));
 
   await ann.send(room, UNICODE, 'an id of mine');
   await ann.send(room, 'x'.repeat(200));
@@ -180,14 +180,14 @@ story('what a WebSocket is given equals what a poll is given', { timeout: 60_000
   const { offset } = await ann.send(room, 'to here');
   const left = ({ left }) => left.includes(bob.name);
   for (const old of olds) {
-    await old.until('hears all', () => old.offsets.at(-1) === offset && old.of('presence').some(([, news]) => left(news)));
+    await old.until('has received everything', () => old.offsets.at(-1) === offset && old.of('presence').some(([, news]) => left(news)));
   }
-  // Volatile: said again until everyone was told.
-  const told = (old) => old.of('typing').length > 0;
-  await eventually(async () => (await ann.ok('typing', { room, typing: true }), olds.every(told)), { every: 50 });
+  // Volatile: sent again until everyone has received it.
+  const sawTyping = (old) => old.of('typing').length > 0;
+  await eventually(async () => (await ann.ok('typing', { room, typing: true }), olds.every(sawTyping)), { every: 50 });
 
   const [reference] = olds.filter(({ label }) => label === '4.8.4 over polling');
-  const events = (old) => old.heard.filter(([event]) => event !== 'typing');
+  const events = (old) => old.received.filter(([event]) => event !== 'typing');
   assert.equal(reference.of('message').length, 5);
   for (const old of olds) {
     await step(old.label, async () => {
@@ -207,7 +207,7 @@ story('what a WebSocket is given equals what a poll is given', { timeout: 60_000
   }
 });
 
-story('a 2.x client is somebody, as any other', { timeout: 60_000 }, async () => {
+story('a 2.x client has a name and a secret like any other', { timeout: 60_000 }, async () => {
   const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1, args: ['--grace', '2s'] });
   const room = unique('some');
 
@@ -221,19 +221,19 @@ story('a 2.x client is somebody, as any other', { timeout: 60_000 }, async () =>
       await tab.until('has joined', () => tab.joined);
       assert.equal(tab.welcomed[0].user, name);
       assert.ok(tab.joined[0].online.users.includes(name));
-      const thief = new Old(b, kind, { name, room, resume: 'not it' });
-      await eventually(() => thief.trouble, { what: 'the thief is refused' });
-      assert.match(JSON.stringify(thief.trouble), /username_taken/);
-      assert.ok(!thief.welcomed && !thief.joined);
+      const other = new Old(b, kind, { name, room, resume: 'not it' });
+      await eventually(() => other.trouble, { what: 'another user is refused' });
+      assert.match(JSON.stringify(other.trouble), /username_taken/);
+      assert.ok(!other.welcomed && !other.joined);
     });
   }
 
-  await step('fifty that join in the instant they connect are all answered', async () => {
-    const flock = range(0, 50).map((n) => new Old([a, b][n % 2], { version: '2.2.0', transport: 'websocket' }, { room }));
-    for (const old of flock) await old.until('has joined', () => old.joined);
+  await step('fifty clients that join at once after the connect are all answered', async () => {
+    const clients = range(0, 50).map((n) => new Old([a, b][n % 2], { version: '2.2.0', transport: 'websocket' }, { room }));
+    for (const old of clients) await old.until('has joined', () => old.joined);
   });
 
-  await step('what a 2.x client says before it is told that it is in counts too', async () => {
+  await step('events that a 2.x client sends before its connect is answered are handled', async () => {
     const url = (n) => `${upgradeUrl([a, b][n % 2]).replace('EIO=4', 'EIO=3')}&username=early-${n}&resume=mine`;
     const early = range(0, 50).map((n) => new RawSocket(url(n)));
     for (const raw of early) raw.ws.on('open', () => raw.send(`427${JSON.stringify(['join', { room, limit: 0 }])}`));

@@ -1,4 +1,4 @@
-// One order for everybody, and an id that means one message.
+// All members see one order, and an id identifies one message.
 import assert from 'node:assert/strict';
 
 import { assertRefusal, cluster, connect, step, story, unique } from './harness.mjs';
@@ -26,15 +26,15 @@ story('two senders on two gateways, 1,000 messages at once', { timeout: 120_000 
   );
   const acks = await Promise.all(everything);
 
-  const whole = Array.from({ length: 2 * EACH }, (_, i) => i + 1);
-  assert.deepEqual(acks.map(({ offset }) => offset).sort((x, y) => x - y), whole, 'acknowledged offsets');
+  const expected = Array.from({ length: 2 * EACH }, (_, i) => i + 1);
+  assert.deepEqual(acks.map(({ offset }) => offset).sort((x, y) => x - y), expected, 'acknowledged offsets');
   assert.equal(new Set(acks.map(({ epoch }) => epoch)).size, 1);
   const byOffset = new Map(acks.map((ack) => [ack.offset, ack.id]));
-  const ids = whole.map((offset) => byOffset.get(offset));
+  const ids = expected.map((offset) => byOffset.get(offset));
 
   for (const member of members) {
     await member.has(room, 2 * EACH, 20_000);
-    assert.deepEqual(member.room(room).offsets, whole, `${member.name} of ${member.welcome.node}`);
+    assert.deepEqual(member.room(room).offsets, expected, `${member.name} of ${member.welcome.node}`);
     assert.deepEqual(member.room(room).messages.map(({ id }) => id), ids, `${member.name} of ${member.welcome.node}`);
   }
   for (const sender of [ann, bob]) {
@@ -42,7 +42,7 @@ story('two senders on two gateways, 1,000 messages at once', { timeout: 120_000 
     assert.deepEqual(own, Array.from({ length: EACH }, (_, n) => `${sender.name}-${n}`), 'a sender\'s own order');
   }
 
-  await step('the log reads back as it was delivered, page by page', async () => {
+  await step('history returns the messages as they were delivered, page by page', async () => {
     const read = [];
     for (let before, more = true; more; before = read[0].offset) {
       const page = await members[0].ok('history', { room, limit: 200, ...(before && { before }) });
@@ -54,7 +54,7 @@ story('two senders on two gateways, 1,000 messages at once', { timeout: 120_000 
   });
 });
 
-story('an id is one message', { timeout: 60_000 }, async () => {
+story('an id identifies one message', { timeout: 60_000 }, async () => {
   const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1 });
   const room = unique('ids');
   const resume = 'one user, two devices';
@@ -73,7 +73,7 @@ story('an id is one message', { timeout: 60_000 }, async () => {
     assert.deepEqual(elsewhere, first, 'the same user on another gateway');
   });
 
-  await step('at once, and through two gateways, too', async () => {
+  await step('also concurrently, and through two gateways', async () => {
     const acks = await Promise.all([ann, tab, ann, tab].map((client) => client.send(room, 'race', 'raced')));
     assert.equal(new Set(acks.map(({ offset }) => offset)).size, 1);
   });

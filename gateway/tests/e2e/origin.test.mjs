@@ -1,9 +1,9 @@
-// A page of another site cannot speak for its visitors: `Origin` is checked on polling and on the upgrade.
+// A page of another site cannot act for its visitors: `Origin` is checked on polling and on the upgrade.
 import assert from 'node:assert/strict';
 
 import { RawSocket, cluster, connect, pollingUrl, request, sidOf, step, story, upgradeUrl } from './harness.mjs';
 
-const STRANGERS = ['http://evil.example', 'https://chat.example', 'http://chat.example:8080', 'http://chat.example.evil.example', 'null', 'http://localhost:1', 'garbage'];
+const OTHER_ORIGINS = ['http://evil.example', 'https://chat.example', 'http://chat.example:8080', 'http://chat.example.evil.example', 'null', 'http://localhost:1', 'garbage'];
 
 const isRefusal = (status) => status >= 400 && status < 500;
 
@@ -29,9 +29,9 @@ story('origins', { timeout: 60_000 }, async () => {
     args: ['--allow-origin', 'http://chat.example', '--allow-origin', 'https://app.example:8443'],
   });
 
-  await step('a stranger is refused, on polling and on the upgrade', async () => {
+  await step('another origin is refused, on polling and on the upgrade', async () => {
     for (const gateway of [same, open]) {
-      for (const origin of [...STRANGERS, ...(gateway === same ? ['http://chat.example'] : [])]) {
+      for (const origin of [...OTHER_ORIGINS, ...(gateway === same ? ['http://chat.example'] : [])]) {
         const { status, headers } = await poll(gateway, origin);
         assert.ok(isRefusal(status), `polling from ${origin}: ${status}`);
         assert.equal(headers['access-control-allow-origin'], undefined);
@@ -41,7 +41,7 @@ story('origins', { timeout: 60_000 }, async () => {
     }
   });
 
-  await step('a session of one\'s own does not help a stranger', async () => {
+  await step('another origin is refused also with a valid session', async () => {
     const sid = sidOf((await poll(same)).body);
     const headers = { origin: 'http://evil.example' };
     const url = pollingUrl(same, `&sid=${sid}`);
@@ -49,19 +49,19 @@ story('origins', { timeout: 60_000 }, async () => {
     assert.ok(isRefusal((await request(url, { method: 'POST', headers, body: '40' })).status));
   });
 
-  await step('the page of this very server is accepted', async () => {
+  await step('the gateway\'s own origin is accepted', async () => {
     for (const gateway of [same, open]) {
       assert.equal((await poll(gateway, gateway.url)).status, 200);
       assert.equal(await upgrade(gateway, gateway.url), 101);
     }
   });
 
-  await step('programs, which send no origin, are accepted', async () => {
+  await step('requests without an origin are accepted', async () => {
     assert.equal((await poll(same)).status, 200);
     assert.equal(await upgrade(same), 101);
   });
 
-  await step('allowed origins are accepted, and browsers are told so', async () => {
+  await step('allowed origins are accepted, with CORS headers', async () => {
     for (const origin of ['http://chat.example', 'https://app.example:8443']) {
       const { status, headers } = await poll(open, origin);
       assert.equal(status, 200, origin);
@@ -70,7 +70,7 @@ story('origins', { timeout: 60_000 }, async () => {
     }
   });
 
-  await step('a stock client of an allowed page chats', async () => {
+  await step('an official client of an allowed page works', async () => {
     const ann = await connect(open, {
       transports: ['polling', 'websocket'],
       extraHeaders: { origin: 'http://chat.example' },

@@ -1,4 +1,4 @@
-// A real OTLP receiver, that of the OpenTelemetry Collector (otlp-receiver/), and the spans that it was sent.
+// The OTLP receiver of the OpenTelemetry Collector (otlp-receiver/), and the spans that it received.
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ import { eventually } from './wait.mjs';
 const BINARY = fileURLToPath(new URL('../../../.tools/otlp-receiver', import.meta.url));
 const KINDS = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer'];
 
-/** Listens on a port that the system chooses, or where it is told. */
+/** Listens on this address, by default on a port that the system chooses. */
 export async function otlpReceiver(address = '127.0.0.1:0') {
   assert.ok(existsSync(BINARY), `${BINARY} is missing: make e2e builds it`);
   const child = new Child('otlp-receiver', BINARY, [address]);
@@ -20,9 +20,9 @@ export async function otlpReceiver(address = '127.0.0.1:0') {
     stop: () => child.stop(),
     /** Every span that arrived, with its attributes as an object. */
     spans: () => child.lines.filter(({ text }) => text.startsWith('{"resourceSpans"')).flatMap(({ text }) => unpack(text)),
-    /** Every batch as it arrived. */
+    /** All batches as they arrived. */
     text: () => child.lines.map(({ text }) => text).join('\n'),
-    /** The spans of the trace of the one span that satisfies the condition, once there are so many. */
+    /** The spans of the trace of the one span that satisfies the condition, once there are `count`. */
     async trace(condition, count, what) {
       const find = () => {
         const [root, ...others] = receiver.spans().filter(condition);

@@ -1,6 +1,6 @@
 // Long-polling without sticky sessions: three gateways behind a load balancer that spreads the requests
-// of each client over all of them. Stock clients with the transports they come with, and on polling
-// alone, chat, upgrade, and survive the death of a gateway; and strangers get nothing from between them.
+// of each client over all of them. Official clients with their default transports, and with polling
+// only, chat, upgrade, and recover from the loss of a gateway; the peer listener serves gateways only.
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { createConnection } from 'node:net';
@@ -22,7 +22,7 @@ const KINDS = Object.keys(GENERATIONS).flatMap((version) =>
 );
 const range = (from, to) => Array.from({ length: to - from }, (_, i) => from + i);
 
-/** A stock client that joins one room whenever it is connected, from where it was, and judges what it is told. */
+/** An official client that joins one room on every connect, from its position, and checks what it receives. */
 class Guest {
   offsets = [];
   texts = new Map();
@@ -30,9 +30,9 @@ class Guest {
   connects = 0;
   joins = 0;
 
-  constructor(door, { version, transports }, room, options = {}) {
+  constructor(target, { version, transports }, room, options = {}) {
     Object.assign(this, { room, label: `${version}, ${transports}`, name: unique('guest') });
-    this.socket = GENERATIONS[version](door.url, {
+    this.socket = GENERATIONS[version](target.url, {
       auth: { username: this.name, resume: `the secret of ${this.name}` },
       forceNew: true,
       ...(transports === 'polling' && { transports: ['polling'] }),
@@ -69,9 +69,9 @@ class Guest {
     return this.socket.io.engine?.transport?.name;
   }
 
-  /** Sends, again where the answer was lost with its connection: the id makes it one message. */
-  async say(text) {
-    const id = unique('said');
+  /** Sends, and repeats with the same id if the acknowledgement was lost with its connection. */
+  async send(text) {
+    const id = unique('message');
     const attempt = () => new Promise((resolve) => {
       const timer = setTimeout(resolve, 5_000);
       this.socket.emit('send_message', { room: this.room, text, id }, (ack) => (clearTimeout(timer), resolve(ack)));
@@ -79,7 +79,7 @@ class Guest {
     return eventually(async () => {
       const ack = await attempt();
       return ack?.status === 'ok' && ack;
-    }, { timeout: 25_000, what: `${this.name} (${this.label}) said ${text}` });
+    }, { timeout: 25_000, what: `${this.name} (${this.label}) sent ${text}` });
   }
 
   until(what, condition, timeout = 20_000) {
@@ -87,7 +87,7 @@ class Guest {
   }
 }
 
-/** `roomcast_forwarded_total` of some gateways, as `{ 'poll ok': 12 }`. */
+/** The sum of `roomcast_forwarded_total` of some gateways, as `{ 'poll ok': 12 }`. */
 async function forwarded(gateways) {
   const sums = {};
   for (const gateway of gateways) {
@@ -99,25 +99,25 @@ async function forwarded(gateways) {
   return sums;
 }
 
-story('stock clients behind a plain round-robin load balancer', { timeout: 90_000 }, async () => {
+story('official clients behind a round-robin load balancer without sticky sessions', { timeout: 90_000 }, async () => {
   const { gateways } = await cluster({ gateways: 3, presence: 1 });
   const [a, b, c] = gateways;
-  const door = await balancer(gateways);
+  const target = await balancer(gateways);
   const room = unique('room');
   const watcher = await connect(a, { name: 'watcher' });
   await watcher.join(room);
-  const guests = KINDS.flatMap((kind) => range(0, 4).map(() => new Guest(door, kind, room)));
+  const guests = KINDS.flatMap((kind) => range(0, 4).map(() => new Guest(target, kind, room)));
 
-  /** Everybody says some words, and everybody hears all of it, once and in order. */
+  /** Every client sends messages, and every client receives all of them, once and in order. */
   const chat = async (words) => {
-    const said = guests.flatMap((guest) => range(0, 3).map((n) => [guest, `${words} ${guest.name} ${n}`]));
-    await eachBounded(said, 16, ([guest, text]) => guest.say(text));
+    const messages = guests.flatMap((guest) => range(0, 3).map((n) => [guest, `${words} ${guest.name} ${n}`]));
+    await eachBounded(messages, 16, ([guest, text]) => guest.send(text));
     const { offset } = await watcher.send(room, `the end of ${words}`);
     await watcher.has(room, offset);
     for (const guest of guests) await guest.until(`has ${offset}`, () => guest.position?.offset >= offset, 25_000);
     for (const guest of guests) {
       assert.deepEqual(guest.wrong, [], `${guest.name} (${guest.label})`);
-      assert.deepEqual(said.filter(([, text]) => guest.texts.get(text) !== 1), [], 'each once');
+      assert.deepEqual(messages.filter(([, text]) => guest.texts.get(text) !== 1), [], 'each once');
     }
   };
 
@@ -127,7 +127,7 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
       await guest.until('has upgraded', () => guest.transport === 'websocket');
     }
     await chat('calm');
-    assert.ok(guests.every(({ connects }) => connects === 1), 'nobody had to come back');
+    assert.ok(guests.every(({ connects }) => connects === 1), 'no client had to reconnect');
     assert.ok(guests.every(({ upgrades, transport }) => upgrades === (transport === 'websocket')));
     const sums = await forwarded(gateways);
     assert.ok(sums['poll ok'] > 50 && sums['upgrade ok'] > 0, JSON.stringify(sums));
@@ -137,17 +137,17 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
   await step('python-socketio, which polls first too', async () => {
     for (const transports of [undefined, ['polling']]) {
       const python = new PythonClient(unique('python'));
-      await python.connect(door, transports && { transports });
+      await python.connect(target, transports && { transports });
       await python.ok('join', { room });
       for (const guest of guests) guest.texts.clear();
       const { offset } = await python.ok('send_message', { room, text: 'from Python' });
       await python.told('message', (message) => message.offset === offset);
-      for (const guest of guests) await guest.until('hears it', () => guest.texts.get('from Python') === 1);
+      for (const guest of guests) await guest.until('receives it', () => guest.texts.get('from Python') === 1);
       await python.disconnect();
     }
   });
 
-  await step('they survive the death of a gateway in the middle of a word', async () => {
+  await step('they recover when a gateway is killed during traffic', async () => {
     const talking = chat('storm');
     await eventually(() => watcher.room(room).texts.some((text) => text.startsWith('storm')));
     await b.kill9();
@@ -157,11 +157,11 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
     }
   });
 
-  await step('and one that goes as in a rolling restart', async () => {
+  await step('they recover when a gateway is stopped as in a rolling restart', async () => {
     await b.restart();
-    // So that the load balancer knows of it.
+    // Until the load balancer has noticed it.
     await eventually(async () => {
-      const answers = await Promise.all(range(0, 6).map(() => request(pollingUrl(door))));
+      const answers = await Promise.all(range(0, 6).map(() => request(pollingUrl(target))));
       return answers.some(({ body }) => answers.every(({ status }) => status === 200) && body);
     });
     const talking = chat('rollout');
@@ -172,25 +172,25 @@ story('stock clients behind a plain round-robin load balancer', { timeout: 90_00
   });
 });
 
-story('five hundred on polling alone', { timeout: 90_000 }, async () => {
+story('five hundred clients with polling only', { timeout: 90_000 }, async () => {
   const { gateways } = await cluster({ gateways: 3, presence: 1 });
-  const door = await balancer(gateways);
+  const target = await balancer(gateways);
   const room = unique('crowd');
   const agent = new http.Agent({ keepAlive: true, maxFreeSockets: 1_000 });
   scope().defer(() => agent.destroy());
   const begin = performance.now();
   const guests = await eachBounded(range(0, 500), 50, async (n) => {
-    const guest = new Guest(door, { version: n % 5 ? '4.8.4' : '2.2.0', transports: 'polling' }, room, { agent, timeout: 60_000 });
+    const guest = new Guest(target, { version: n % 5 ? '4.8.4' : '2.2.0', transports: 'polling' }, room, { agent, timeout: 60_000 });
     await guest.until('has joined', () => guest.joins > 0, 60_000);
     return guest;
   });
   const joined = performance.now();
-  // From here on everybody is told everything: from the last join's position on, all must agree.
+  // From the position of the last join on, all clients must receive the same messages.
   const from = Math.max(...guests.map(({ position }) => position.offset));
-  assert.equal(from, 0, 'nobody spoke yet');
-  // Every second one says something, all within the same seconds.
+  assert.equal(from, 0, 'no message was sent yet');
+  // Every second client sends a message, at about the same time.
   const speakers = guests.filter((_, n) => n % 2);
-  const acks = await eachBounded(speakers, 40, (guest) => guest.say(`of ${guest.name}`));
+  const acks = await eachBounded(speakers, 40, (guest) => guest.send(`of ${guest.name}`));
   const last = Math.max(...acks.map(({ offset }) => offset));
   assert.equal(last, speakers.length, 'each was stored once');
   for (const guest of guests) await guest.until('has everything', () => guest.position.offset === last, 60_000);
@@ -233,7 +233,7 @@ story('between gateways', { timeout: 60_000 }, async () => {
     assert.deepEqual(await forwarded([odd]), { 'poll refused': 1, 'upgrade refused': 1 });
   });
 
-  await step('strange sessions are unknown everywhere, and at once', async () => {
+  await step('invalid session ids are answered as unknown by every gateway, at once', async () => {
     const sid = await open(a);
     const [id, tag] = sid.split('.');
     const strange = ['', '.', '__proto__', `__proto__.${tag}`, `${id}.`, `.${tag}`, `${sid}0`, `${sid}.${tag}`, `${id}.${'f'.repeat(16)}`, `${id}.${tag.toUpperCase()}x`, `${'x'.repeat(16)}.${tag}`, `${id}.${'0'.repeat(8_000)}`, '%F0%9F%A6%80.x', '%00', `..%2f.${tag}`];
@@ -249,10 +249,10 @@ story('between gateways', { timeout: 60_000 }, async () => {
         assert.deepEqual(socket.frames, []);
       }
     }
-    assert.equal((await poll(b, sid)).body, 'ok', 'and the real one goes on');
+    assert.equal((await poll(b, sid)).body, 'ok', 'the valid session still works');
   });
 
-  await step('a page of another site is refused at the gateway that it asks', async () => {
+  await step('another origin is refused by the gateway that receives the request', async () => {
     const sid = await open(a);
     const headers = { origin: 'http://evil.example' };
     assert.equal((await poll(b, sid, { headers })).status, 403);
@@ -261,30 +261,30 @@ story('between gateways', { timeout: 60_000 }, async () => {
     assert.equal(socket.refused, 403);
   });
 
-  await step('a stranger at the inner door gets no answer', async () => {
+  await step('an unauthenticated client of the peer listener gets no answer', async () => {
     const sid = await open(a);
     const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`;
     const greeting = Buffer.concat([Buffer.from('RCP1'), Buffer.alloc(104)]);
-    for (const said of [`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`, greeting, Buffer.concat([greeting, Buffer.from(`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`)]), '']) {
-      const heard = [];
-      const socket = createConnection(a.peerPort, '127.0.0.1', () => said && socket.write(said));
+    for (const input of [`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`, greeting, Buffer.concat([greeting, Buffer.from(`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`)]), '']) {
+      const received = [];
+      const socket = createConnection(a.peerPort, '127.0.0.1', () => input && socket.write(input));
       scope().defer(() => socket.destroy());
       let closed = false;
-      socket.on('data', (chunk) => heard.push(chunk)).on('error', () => {}).on('close', () => (closed = true));
-      await eventually(() => closed, { timeout: 4_000, what: 'a stranger is shown out' });
-      // Its nonce, and nothing that was made with the secret.
-      assert.ok(Buffer.concat(heard).length <= 36, Buffer.concat(heard).toString('latin1'));
+      socket.on('data', (chunk) => received.push(chunk)).on('error', () => {}).on('close', () => (closed = true));
+      await eventually(() => closed, { timeout: 4_000, what: 'it is disconnected' });
+      // The nonce only, and nothing that was computed with the secret.
+      assert.ok(Buffer.concat(received).length <= 36, Buffer.concat(received).toString('latin1'));
     }
     assert.equal((await poll(b, sid)).body, 'ok');
   });
 
-  await step('a gateway that hangs is given up quickly', async () => {
+  await step('a gateway that hangs times out quickly', async () => {
     const sid = await open(a);
     await a.process.freeze();
     const { took, ...answer } = await poll(late, sid).finally(() => a.process.signal('SIGCONT'));
-    isUnknown(answer, 'it accepts, and says nothing');
+    isUnknown(answer, 'it accepts, and does not answer');
     assert.ok(took < 4_000, `${took} ms`);
-    assert.equal((await poll(late, sid)).body, 'ok', 'and is trusted again');
+    assert.equal((await poll(late, sid)).body, 'ok', 'and works again');
   });
 
   await step('a gateway whose lease was lost keeps its sessions', async () => {
@@ -294,7 +294,7 @@ story('between gateways', { timeout: 60_000 }, async () => {
     assert.equal((await poll(b, sid)).body, 'ok');
   });
 
-  await step('a gateway that is gone is given up at once', async () => {
+  await step('a gateway that is gone is detected at once', async () => {
     const sid = await open(a);
     assert.equal((await poll(b, sid, { method: 'GET' })).body, '2');
     assert.equal((await poll(b, sid)).body, 'ok');

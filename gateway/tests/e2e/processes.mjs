@@ -1,5 +1,5 @@
-// Children: started, read line by line, killed with certainty. They die with this process even where it
-// is killed itself (setpriv, part of every Debian), and never outlive their story.
+// Child processes: started, read line by line, and always killed. They end with this process, even if it is killed
+// (by setpriv, which is part of Debian), and at the latest with their story.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
@@ -68,7 +68,7 @@ export class Child {
     this.#waiters.forEach((check) => check());
   }
 
-  /** The first line of stdout that matches; fails where the process ends or the time is over before. */
+  /** The first line of stdout that matches; fails if the process ends or the time is over before. */
   async line(pattern, timeout = 20_000) {
     const find = () => {
       for (const { stream, text } of this.lines) {
@@ -77,19 +77,19 @@ export class Child {
       }
     };
     return new Promise((resolve, reject) => {
-      const done = (settle, value) => {
+      const done = (callback, value) => {
         this.#waiters.delete(check);
         clearTimeout(timer);
-        settle(value);
+        callback(value);
       };
-      const said = () => this.lines.slice(-5).map((line) => line.text).join('\n');
+      const lastLines = () => this.lines.slice(-5).map((line) => line.text).join('\n');
       const check = () => {
         const match = find();
         if (match) done(resolve, match);
-        else if (!this.running) done(reject, new Error(`${this.label}: ${this.ending}\n${said()}`));
+        else if (!this.running) done(reject, new Error(`${this.label}: ${this.ending}\n${lastLines()}`));
       };
       const timer = setTimeout(
-        () => done(reject, new Error(`${this.label} did not print ${pattern} within ${timeout} ms\n${said()}`)),
+        () => done(reject, new Error(`${this.label} did not print ${pattern} within ${timeout} ms\n${lastLines()}`)),
         timeout,
       );
       this.#waiters.add(check);
@@ -101,23 +101,23 @@ export class Child {
     this.#child.kill(name);
   }
 
-  /** As a machine that hangs: back once every thread of it stands still, until `signal('SIGCONT')`. */
+  /** Stops the process, like a machine that hangs, until `signal('SIGCONT')`; resolves once every thread has stopped. */
   async freeze() {
     this.signal('SIGSTOP');
     const tasks = `/proc/${this.#child.pid}/task`;
-    const stands = (task) => /\) T /.test(readFileSync(`${tasks}/${task}/stat`, 'utf8'));
-    while (this.running && !readdirSync(tasks).every(stands)) await sleep(2);
+    const stopped = (task) => /\) T /.test(readFileSync(`${tasks}/${task}/stat`, 'utf8'));
+    while (this.running && !readdirSync(tasks).every(stopped)) await sleep(2);
   }
 
-  /** As a crash: no goodbye. */
+  /** Kills the process, like a crash. */
   async kill9() {
     this.#asked = true;
-    this.#child.ref(); // somebody waits for it now
+    this.#child.ref(); // the caller waits for its end
     if (this.running) this.#child.kill('SIGKILL');
     await this.exited;
   }
 
-  /** As an operator: SIGTERM, and it must end with exit code 0. */
+  /** Stops the process like an operator: SIGTERM, after which it must exit with code 0. */
   async stop(timeout = 20_000) {
     this.#asked = true;
     this.#child.ref();

@@ -1,28 +1,28 @@
-// Redis cuts every subscription during traffic. Within two seconds delivery is whole again: what was sent
-// meanwhile has arrived, in order, once, and what is sent afterwards arrives as before.
+// Redis closes all subscriber connections during traffic. Within two seconds delivery has recovered: messages sent
+// meanwhile have arrived in order and once, and later ones arrive as before.
 import assert from 'node:assert/strict';
 
 import { cluster, connect, eachBounded, quiet, story, unique } from './harness.mjs';
 
 const WHOLE_WITHIN = 2_000;
-/** What a delivery may take when nothing is wrong, on a machine that is busy with another test. */
+/** Time allowed for a delivery without faults, on a machine that runs other tests at the same time. */
 const ORDINARY = 1_000;
 
-/** Sends to one room after another, so often, until told to stop; every acknowledgement with its time. */
+/** Sends to one room after another, at this interval, until stopped; records every acknowledgement with its time. */
 function traffic(senders, every) {
   const acked = [];
-  let going = true;
+  let running = true;
   const loops = senders.map(async ({ client, rooms }) => {
-    for (let n = 0; going; n++) {
+    for (let n = 0; running; n++) {
       const ack = await client.send(rooms[n % rooms.length], `${client.name} ${n}`);
       acked.push({ ...ack, at: performance.now() });
       await quiet(every);
     }
   });
-  return { acked, stop: () => ((going = false), Promise.all(loops)) };
+  return { acked, stop: () => ((running = false), Promise.all(loops)) };
 }
 
-/** Every member has every message of its rooms once, in order, and in time. The slowest is returned. */
+/** Asserts that every member got every message of its rooms once, in order and in time; returns the slowest time. */
 async function verify(members, acked, killed) {
   const byRoom = new Map(acked.map(({ room }) => [room, []]));
   for (const ack of acked) byRoom.get(ack.room).push(ack);
@@ -96,7 +96,7 @@ story('2,000 rooms', { timeout: 150_000 }, async () => {
   await run.stop();
   assert.ok(run.acked.some(({ at }) => at > killed && at < killed + 500), 'there was traffic meanwhile');
 
-  // Every one of the 2,000 rooms is heard again, through the other gateway.
+  // All 2,000 rooms receive messages again, through the other gateway.
   const probes = members.filter((_, i) => i % 2 === 0);
   await Promise.all(
     probes.map(({ client, rooms }) =>

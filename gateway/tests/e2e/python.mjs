@@ -1,4 +1,4 @@
-// A stock python-socketio client in a process of its own (client.py), with the face of Client.
+// An official python-socketio client in a process of its own (client.py), with the interface of Client.
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { eventually, within } from './wait.mjs';
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 
-/** How `make test` installed it: a virtual environment, or packages in a folder where that is impossible. */
+/** The interpreter that `make test` set up: a virtual environment, or packages in a folder if that is impossible. */
 function interpreter() {
   if (existsSync(path('.venv/bin/python'))) return ['.venv/bin/python', {}];
   assert.ok(existsSync(path('.venv/site')), 'python-socketio is missing: make test installs it');
@@ -60,7 +60,7 @@ export class PythonClient {
   /** Waits for an event whose payload satisfies the condition. */
   told(event, condition) {
     return eventually(() => this.events.find((seen) => seen.event === event && condition(seen.payload)), {
-      what: () => `${this.name} is told ${event} ${condition}; seen: ${JSON.stringify(this.events).slice(-600)}`,
+      what: () => `${this.name} receives ${event} ${condition}; seen: ${JSON.stringify(this.events).slice(-600)}`,
     });
   }
 }

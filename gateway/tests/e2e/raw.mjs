@@ -1,4 +1,4 @@
-// The wire without a Socket.IO client: HTTP requests and WebSocket frames exactly as a test wants them.
+// The wire protocol without a Socket.IO client: arbitrary HTTP requests and WebSocket frames.
 import http from 'node:http';
 import WebSocket from 'ws';
 
@@ -30,10 +30,10 @@ export const pollingUrl = (target, extra = '') => `${target.url}/socket.io/?EIO=
 export const upgradeUrl = (target, extra = '') =>
   `${target.url.replace(/^http/, 'ws')}/socket.io/?EIO=4&transport=websocket${extra}`;
 
-/** The session id out of the packet that opens a connection. */
+/** The session id in an open packet. */
 export const sidOf = (open) => JSON.parse(open.slice(1)).sid;
 
-/** A WebSocket that speaks Engine.IO 4 as far as answering pings; all else is the test's. */
+/** A WebSocket that answers the pings of Engine.IO 4; everything else is up to the test. */
 export class RawSocket {
   frames = [];
 
@@ -50,7 +50,7 @@ export class RawSocket {
       this.closed = true;
       this.closeCode = code;
     });
-    // What refused the upgrade, if it was refused.
+    // The status, if the upgrade was refused.
     this.ws.on('unexpected-response', (sent, response) => {
       this.refused = response.statusCode;
       this.closed = true;
@@ -90,14 +90,14 @@ export class RawSocket {
   }
 }
 
-/** An open WebSocket on which the server has greeted. */
+/** An open WebSocket that has received the open packet. */
 export async function rawSocket(target, options) {
   const socket = new RawSocket(upgradeUrl(target), options);
   await socket.frame(/^0\{/);
   return socket;
 }
 
-/** The same, connected to a namespace under a name. */
+/** The same, connected to a namespace with a name. */
 export async function rawUser(target, username, namespace = '/native') {
   const socket = await rawSocket(target);
   socket.send(`40${namespace},${JSON.stringify({ username })}`);

@@ -1,4 +1,4 @@
-// A redis-server of one's own, and enough of its protocol to give it orders.
+// A redis-server process for one test, and enough of its protocol to send it commands.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Child } from './processes.mjs';
 import { scope } from './scope.mjs';
 
-/** Below the range that the kernel takes ports for outgoing connections from. */
+/** Below the range of ports that the kernel uses for outgoing connections. */
 export const randomPort = () => 20_000 + Math.floor(Math.random() * 10_000);
 
 export async function redisServer() {
@@ -38,24 +38,24 @@ function command(port, words) {
   return new Promise((resolve, reject) => {
     const socket = createConnection(port, '127.0.0.1');
     let bytes = Buffer.alloc(0);
-    const settle = (how, value) => {
+    const finish = (callback, value) => {
       socket.destroy();
-      how(value);
+      callback(value);
     };
-    socket.setTimeout(10_000, () => settle(reject, new Error(`redis did not answer ${words[0]}`)));
+    socket.setTimeout(10_000, () => finish(reject, new Error(`redis did not answer ${words[0]}`)));
     socket.on('error', reject);
     socket.on('data', (chunk) => {
       bytes = Buffer.concat([bytes, chunk]);
       const reply = parse(bytes, 0);
-      if (reply?.error) settle(reject, new Error(reply.error));
-      else if (reply) settle(resolve, reply.value);
+      if (reply?.error) finish(reject, new Error(reply.error));
+      else if (reply) finish(resolve, reply.value);
     });
     const bulk = (word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`;
     socket.write(`*${words.length}\r\n${words.map(String).map(bulk).join('')}`);
   });
 }
 
-/** A whole RESP2 reply from `at`, as {value, end} or {error, end}; undefined while bytes are missing. */
+/** A complete RESP2 reply from `at`, as {value, end} or {error, end}; undefined while bytes are missing. */
 function parse(bytes, at) {
   const eol = bytes.indexOf('\r\n', at);
   if (eol < 0) return undefined;

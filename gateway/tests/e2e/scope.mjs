@@ -1,5 +1,5 @@
-// What a story started, so that it is gone when the story ends, whichever way it ends.
-// Used by every helper beside it; tests see only `story` and `step`.
+// Resources of a story, which are released when it ends, with success or failure.
+// Used by the other helpers; tests use only `story` and `step`.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
@@ -20,7 +20,7 @@ class Scope {
     }
   }
 
-  /** A process that panicked or went away by itself fails the story, whatever else it proved. */
+  /** Fails the story if a process panicked or ended by itself. */
   verify() {
     for (const process of this.processes) {
       const panic = process.lines.find((line) => /\bpanicked at\b/.test(line.text));
@@ -40,10 +40,10 @@ class Scope {
 const outside = new Scope();
 let current = outside;
 
-/** The scope of the running story; outside of any, one that ends with this process. */
+/** The scope of the running story, or outside of a story one that ends with this process. */
 export const scope = () => current;
 
-/** A test that owns what it starts and has a deadline. Logs are printed only where it fails. */
+/** A test with a deadline that owns the processes it starts. Logs are printed only if it fails. */
 export function story(name, { timeout = 60_000 } = {}, body) {
   test(name, async (t) => {
     const own = (current = new Scope());
@@ -68,7 +68,7 @@ export function story(name, { timeout = 60_000 } = {}, body) {
   });
 }
 
-/** A named part of a story; the parts after a failed one still run. */
+/** A named part of a story; later parts run even if it fails. */
 export async function step(name, body) {
   const own = current;
   await own.test.test(name, async () => {

@@ -1,5 +1,5 @@
-// A member that reads nothing: it is cut off, at the bound or at the deadline, the others do not notice,
-// and it comes back without a loss. No process waits for it at its end.
+// A member that reads nothing is disconnected, at the bound or at the deadline; the others do not notice, and it
+// recovers without a loss. Shutdown does not wait for it.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 
@@ -25,17 +25,17 @@ const stalled = (gateway) => counter(gateway, 'roomcast_disconnects_total', 'sta
  */
 const sizes = (file) => readFileSync(`/proc/sys/net/ipv4/${file}`, 'utf8').trim().split(/\s+/).map(Number);
 const KERNEL = sizes('tcp_wmem')[2] + sizes('tcp_rmem')[1];
-const kernelIsFull = (said) => said * LONG > KERNEL;
+const kernelIsFull = (sentCount) => sentCount * LONG > KERNEL;
 
-/** Says things in the room, a few under way at a time, until the condition holds; gives back how many. */
-async function talkUntil(speaker, room, condition, { text = TEXT, most = 5_000 } = {}) {
-  let said = 0;
-  for (; said < most; said += 4) {
-    if (said % 16 === 0 && (await condition(said))) return said;
-    const say = () => speaker.ok('send_message', { room, text: 'x'.repeat(text) });
-    await Promise.all([say(), say(), say(), say()]);
+/** Sends messages to the room, a few at a time, until the condition holds; returns their number. */
+async function sendUntil(speaker, room, condition, { text = TEXT, most = 5_000 } = {}) {
+  let sentCount = 0;
+  for (; sentCount < most; sentCount += 4) {
+    if (sentCount % 16 === 0 && (await condition(sentCount))) return sentCount;
+    const send = () => speaker.ok('send_message', { room, text: 'x'.repeat(text) });
+    await Promise.all([send(), send(), send(), send()]);
   }
-  assert.fail(`${most} messages of ${text} bytes were said, and it did not come to that`);
+  assert.fail(`${most} messages of ${text} bytes were sent, and the condition did not become true`);
 }
 
 story('a slow reader in a room of 200', { timeout: 90_000 }, async () => {
@@ -48,9 +48,9 @@ story('a slow reader in a room of 200', { timeout: 90_000 }, async () => {
   const [speaker, slow] = members;
   await watcher.join(room);
 
-  await step('is cut off at the bound, and only it', async () => {
+  await step('is disconnected at the bound, and only it', async () => {
     slow.raw.ws.pause();
-    await talkUntil(speaker, room, async () => (await slowReaders(gateway)) > 0);
+    await sendUntil(speaker, room, async () => (await slowReaders(gateway)) > 0);
     assert.equal(await slowReaders(gateway), 1);
     assert.equal(await stalled(gateway), 0);
   });
@@ -58,7 +58,7 @@ story('a slow reader in a room of 200', { timeout: 90_000 }, async () => {
     await watcher.seesLeave(room, slow.name, 10_000);
     assert.equal((await watcher.ok('online_users', { room })).count, MEMBERS - 1);
   });
-  await step('the others have everything, in order and once', async () => {
+  await step('the others received everything, in order and once', async () => {
     const { offset } = await speaker.ok('send_message', { room, text: 'the last' });
     const others = members.filter((member) => member !== slow);
     for (const member of others) await member.has(offset);
@@ -68,7 +68,7 @@ story('a slow reader in a room of 200', { timeout: 90_000 }, async () => {
     assert.deepEqual(watcher.room(room).offsets, Array.from({ length: offset }, (_, n) => n + 1));
     assert.equal(others.filter(({ closed }) => closed).length, 0);
   });
-  await step('and what it has when it reads on is the beginning of it, then the end', async () => {
+  await step('if it reads on, it gets the first messages, then the end of the stream', async () => {
     slow.raw.ws.resume();
     await slow.raw.ended();
     assert.deepEqual(slow.wrong, []);
@@ -76,7 +76,7 @@ story('a slow reader in a room of 200', { timeout: 90_000 }, async () => {
   });
 });
 
-story('a stock client that was cut comes back by itself', { timeout: 60_000 }, async () => {
+story('an official client that was disconnected reconnects by itself', { timeout: 60_000 }, async () => {
   const args = ['--client-buffer', '262144', '--client-stall', '20s', '--grace', '10s'];
   const { gateways: [gateway] } = await cluster({ gateways: 1, presence: 1, args });
   const room = unique('back');
@@ -85,9 +85,9 @@ story('a stock client that was cut comes back by itself', { timeout: 60_000 }, a
   for (const member of [speaker, watcher, slow]) await member.join(room);
 
   slow.socket.io.engine.transport.ws.pause();
-  const said = await talkUntil(speaker, room, async () => (await slowReaders(gateway)) > 0);
-  // What it returns for is more than it was sent, and not more than is replayed.
-  assert.ok(said < 900, `${said} messages`);
+  const sentCount = await sendUntil(speaker, room, async () => (await slowReaders(gateway)) > 0);
+  // It misses more than it was sent, and not more than is replayed.
+  assert.ok(sentCount < 900, `${sentCount} messages`);
   const first = slow.welcome;
   slow.socket.io.engine.transport.ws.resume();
   await eventually(() => slow.joins.length === 2, { timeout: 12_000, what: () => `it joins again: ${slow.joins.length}` });
@@ -99,15 +99,15 @@ story('a stock client that was cut comes back by itself', { timeout: 60_000 }, a
   const { offset } = await speaker.ok('send_message', { room, text: 'the last' });
   await slow.has(room, offset);
   await watcher.has(room, offset);
-  const whole = Array.from({ length: offset }, (_, n) => n + 1);
-  assert.deepEqual(slow.room(room).offsets, whole, 'nothing is missing, nothing twice');
-  assert.deepEqual(watcher.room(room).offsets, whole);
-  assert.deepEqual(watcher.room(room).told('left', 'slow'), [], 'it was never gone');
+  const expected = Array.from({ length: offset }, (_, n) => n + 1);
+  assert.deepEqual(slow.room(room).offsets, expected, 'each message once');
+  assert.deepEqual(watcher.room(room).offsets, expected);
+  assert.deepEqual(watcher.room(room).told('left', 'slow'), [], 'it never left');
   assert.equal(await slowReaders(gateway), 1);
 });
 
-story('a peer that takes nothing is given up at the deadline', { timeout: 60_000 }, async () => {
-  // A bound that nothing here comes near.
+story('a peer that reads nothing is disconnected at the deadline', { timeout: 60_000 }, async () => {
+  // A bound that is not reached in this test.
   const args = ['--client-buffer', `${64 << 20}`, '--client-stall', '2s', '--grace', '1s'];
   const { gateways: [gateway] } = await cluster({ gateways: 1, presence: 1, args });
   const room = unique('stall');
@@ -115,32 +115,32 @@ story('a peer that takes nothing is given up at the deadline', { timeout: 60_000
   const slow = await Member.connect(gateway);
   for (const member of [speaker, watcher, slow]) await member.join(room);
   slow.raw.ws.pause();
-  // From here on, nothing more is said: the deadline is all that can end it.
-  const said = await talkUntil(speaker, room, kernelIsFull, { text: LONG });
-  await eventually(async () => (await stalled(gateway)) > 0, { timeout: 10_000, every: 50, what: 'the stalled peer is ended' });
+  // Nothing more is sent, so only the deadline can end the connection.
+  const sentCount = await sendUntil(speaker, room, kernelIsFull, { text: LONG });
+  await eventually(async () => (await stalled(gateway)) > 0, { timeout: 10_000, every: 50, what: 'the stalled peer is disconnected' });
   await watcher.seesLeave(room, slow.name);
   assert.equal(await stalled(gateway), 1);
   assert.equal(await slowReaders(gateway), 0);
-  await speaker.has(said);
-  await watcher.has(room, said);
+  await speaker.has(sentCount);
+  await watcher.has(room, sentCount);
   assert.deepEqual(speaker.wrong, []);
 });
 
-story('a gateway goes while a peer takes nothing', { timeout: 60_000 }, async () => {
+story('a gateway stops while a peer reads nothing', { timeout: 60_000 }, async () => {
   const args = ['--client-buffer', `${64 << 20}`, '--client-stall', '60s', '--drain', '1s'];
   const { gateways: [gateway] } = await cluster({ gateways: 1, redis: false, args });
   const room = unique('term');
   const [speaker, slow] = [await Member.connect(gateway), await Member.connect(gateway)];
   for (const member of [speaker, slow]) await member.join(room);
   slow.raw.ws.pause();
-  await talkUntil(speaker, room, kernelIsFull, { text: LONG });
+  await sendUntil(speaker, room, kernelIsFull, { text: LONG });
   const begin = performance.now();
   await gateway.stop(); // and with exit code 0
   const took = performance.now() - begin;
   assert.ok(took < 4_000, `it took ${took} ms after SIGTERM`);
 });
 
-story('an answer of more than the bound is no slow reader', { timeout: 60_000 }, async () => {
+story('a reply larger than the bound does not make a slow reader', { timeout: 60_000 }, async () => {
   const { gateways: [gateway] } = await cluster({ gateways: 1, redis: false });
   const room = unique('long');
   const ann = await connect(gateway, { reconnection: false });
@@ -149,7 +149,7 @@ story('an answer of more than the bound is no slow reader', { timeout: 60_000 },
   for (const text of texts) await ann.send(room, text);
   const page = async () => (await ann.ok('history', { room, limit: 200 })).messages;
   await step('a page of history', async () => assert.deepEqual((await page()).map(({ text }) => text), texts));
-  await step('what a join missed', async () => {
+  await step('the missed messages of a join', async () => {
     const bob = await connect(gateway, { reconnection: false });
     const { recovered, messages } = await bob.join(room, { since: { epoch, offset: 0 } });
     assert.deepEqual([recovered, messages.length], [true, texts.length]);

@@ -1,5 +1,5 @@
-// What an operator sees of a request: one trace from the client's event through Redis to the fan-out on every
-// node, in a real OTLP receiver, and its id in every log line. And what users see of it: nothing.
+// Tracing: one trace from the client's event through Redis to the fan-out on every node, received by a real OTLP
+// receiver, and its id in every log line. Clients notice nothing of it.
 import assert from 'node:assert/strict';
 
 import { cluster, connect, eachBounded, eventually, step, story, unique, within } from './harness.mjs';
@@ -25,7 +25,7 @@ async function three(args, presenceArgs = []) {
   return { ...made, members };
 }
 
-/** Exactly the five spans of one message, each beneath the one that caused it. */
+/** Exactly the five spans of one message, each a child of the one that caused it. */
 function assertOneMessage(spans, members) {
   const [[send], [publish], fanOuts] = ['send_message', 'publish', 'fan-out'].map((name) => named(spans, name));
   assert.equal(spans.length, 5, spans.map((span) => span.name).join());
@@ -57,7 +57,7 @@ story('one message is one trace, on every gateway', { timeout: 60_000 }, async (
   const [a, b, c] = gateways;
   const [ann] = members;
   const room = unique('room');
-  const secret = 'nobody-reads-this';
+  const secret = 'a-secret-text';
   const more = await eachBounded([a, b, c, a, b, c], 6, (gateway) => connect(gateway, { resume: secret }));
   for (const member of [...members, ...more]) await member.join(room);
 
@@ -71,7 +71,7 @@ story('one message is one trace, on every gateway', { timeout: 60_000 }, async (
     for (const gateway of gateways) await gateway.start(new URL(gateway.url).host, new URL(gateway.adminUrl).host);
   });
 
-  await step('a join and what it asked of the store', async () => {
+  await step('a join and its requests to the store', async () => {
     const ben = await connect(b);
     const quiet = unique('quiet');
     await ben.join(quiet);
@@ -88,15 +88,15 @@ story('one message is one trace, on every gateway', { timeout: 60_000 }, async (
     }
   });
 
-  await step('the log lines of a request bear the id of its trace', async () => {
+  await step('the log lines of a request have its trace id', async () => {
     const cyd = await connect(a, { rejoin: true });
     const frozen = unique('frozen');
     await cyd.join(frozen);
-    // The answer is lost, the gateway says so in its log, and repeats the send.
+    // The answer is lost; the gateway logs that and repeats the send.
     await redis.freeze();
     const sent = cyd.send(frozen, secret);
     const line = await eventually(
-      () => logged(a, 'the store did not do it').find(({ what }) => what === 'publish'),
+      () => logged(a, 'store request failed').find(({ what }) => what === 'publish'),
       { what: 'a failed publication is logged' },
     ).finally(() => redis.signal('SIGCONT'));
     await sent;
@@ -105,7 +105,7 @@ story('one message is one trace, on every gateway', { timeout: 60_000 }, async (
     const publishes = named(spans, 'publish');
     assert.deepEqual(publishes.map((span) => span.attributes['error.type']).sort(), ['unknown', undefined]);
     const connects = new Set(named(receiver.spans(), 'connect').map((span) => span.traceId));
-    const ids = logged(a, 'a client signed in').map((let_in) => let_in.trace_id);
+    const ids = logged(a, 'client signed in').map((line) => line.trace_id);
     assert.ok(ids.length > 0 && ids.every((id) => connects.has(id)), `${ids} of ${[...connects]}`);
   });
 
@@ -119,7 +119,7 @@ story('one message is one trace, on every gateway', { timeout: 60_000 }, async (
   await step('the sweep of a dead gateway is a trace of the presence service', async () => {
     const dee = await connect(c);
     await dee.join(unique('last'));
-    // The stopped gateways of before were swept, too.
+    // The gateways that were stopped before are swept, too.
     const sweeps = () => receiver.spans().filter((span) => span.name === 'sweep' && span.attributes['roomcast.rooms'] > 0);
     const before = sweeps().length;
     await c.kill9();
@@ -135,39 +135,39 @@ story('one message is one trace, on every gateway', { timeout: 60_000 }, async (
   assert.ok(!receiver.text().includes(secret), 'neither texts nor secrets are in traces');
 });
 
-story('gathered messages are traces of their own, and each ends', { timeout: 60_000 }, async () => {
+story('batched messages each have a trace, and each trace ends', { timeout: 60_000 }, async () => {
   const receiver = await otlpReceiver();
   const { members } = await three(traced(receiver, 1, '--gather', '100ms'));
   const room = unique('hot');
   for (const member of members) await member.join(room);
-  const said = Array.from({ length: 40 }, (_, n) => `${n}`);
-  await Promise.all(said.map((text) => members[0].send(room, text)));
-  await eventually(() => receiver.spans().filter(root('send_message', room)).length === said.length, {
+  const texts = Array.from({ length: 40 }, (_, n) => `${n}`);
+  await Promise.all(texts.map((text) => members[0].send(room, text)));
+  await eventually(() => receiver.spans().filter(root('send_message', room)).length === texts.length, {
     what: 'every send is traced',
   });
   const fanOuts = () => named(receiver.spans(), 'fan-out');
-  await eventually(() => fanOuts().length >= 3 * said.length, { what: () => `every fan-out ends: ${fanOuts().length}` });
+  await eventually(() => fanOuts().length >= 3 * texts.length, { what: () => `every fan-out ends: ${fanOuts().length}` });
   for (const send of receiver.spans().filter(root('send_message', room))) {
     assertOneMessage(receiver.spans().filter((span) => span.traceId === send.traceId), 1);
   }
   assert.ok(fanOuts().some((span) => span.attributes['roomcast.gathered'] > 5), 'some left in one write');
 });
 
-story('a ratio of nothing sends nothing, and log lines have ids all the same', { timeout: 60_000 }, async () => {
+story('with a ratio of 0 no spans are sent, and log lines still have trace ids', { timeout: 60_000 }, async () => {
   const receiver = await otlpReceiver();
   const { gateways, members } = await three(traced(receiver, 0, '--log', 'info,roomcast_gateway=debug'));
   const room = unique('room');
   for (const member of members) await member.join(room);
   const { offset } = await members[0].send(room, 'hi');
   for (const member of members) await member.has(room, offset);
-  const ids = gateways.flatMap((gateway) => logged(gateway, 'a client signed in').map((line) => line.trace_id));
+  const ids = gateways.flatMap((gateway) => logged(gateway, 'client signed in').map((line) => line.trace_id));
   assert.equal(ids.length, 3);
   assert.ok(new Set(ids).size === 3 && ids.every((id) => ID.test(id)), `${ids}`);
   for (const gateway of gateways) await gateway.stop();
   assert.deepEqual(receiver.spans(), []);
 });
 
-story('a collector that is not there disturbs nobody, and is found when it comes', { timeout: 60_000 }, async () => {
+story('a missing collector has no effect on clients, and spans are sent once it is available', { timeout: 60_000 }, async () => {
   const receiver = await otlpReceiver();
   const { address } = receiver;
   await receiver.stop();
@@ -194,11 +194,11 @@ story('a collector that is not there disturbs nobody, and is found when it comes
       },
       { timeout: 20_000, what: 'traces arrive' },
     );
-    assert.equal(complaints().length, 3, 'said once');
+    assert.equal(complaints().length, 3, 'logged once');
     await back.stop();
   });
 
-  await step('it went again: what is left is given up in time', async () => {
+  await step('when it is gone again, shutdown does not wait for unsent spans', async () => {
     await chat();
     const begun = performance.now();
     await Promise.all(gateways.map((gateway) => gateway.stop()));

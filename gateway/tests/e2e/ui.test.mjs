@@ -1,5 +1,5 @@
-// The web page as people meet it: real Chromium, pages on different gateways, a gateway that dies under
-// one of them. Finds things by their data-testid only. ROOMCAST_SCREENSHOTS=1 also takes the pictures
+// The web UI in real Chromium: pages on different gateways, one of which is killed. Finds elements by their
+// data-testid only. ROOMCAST_SCREENSHOTS=1 also takes the pictures
 // of docs/img; ROOMCAST_CHROMIUM is the browser where it is not /usr/bin/chromium.
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
@@ -40,7 +40,7 @@ class Person {
     person.page.setDefaultTimeout(10_000);
     person.page.on('pageerror', (error) => person.complaints.push(String(error)));
     person.page.on('console', (message) => {
-      // A connection that is refused while its gateway is down is part of the story.
+      // Refused connections are expected while a gateway is down.
       if (message.type() === 'error' && !/net::ERR_|WebSocket connection/.test(message.text())) {
         person.complaints.push(message.text());
       }
@@ -74,7 +74,7 @@ class Person {
     return this.page.title();
   }
 
-  /** The log as it stands on the page. */
+  /** The log as shown on the page. */
   lines() {
     return this.page.$$eval(id('message'), (elements) =>
       elements.map((element) => ({
@@ -95,7 +95,7 @@ class Person {
     return this.page.$$eval(`${id('online-list')} [data-user]`, (elements) => elements.map((e) => e.dataset.user));
   }
 
-  /** What stands in an element now, also where it is out of view. */
+  /** The text of an element, also if it is out of view. */
   text(name) {
     return this.at(name).first().textContent();
   }
@@ -109,11 +109,11 @@ class Person {
   }
 
   verify() {
-    assert.deepEqual(this.complaints, [], 'the page complained');
+    assert.deepEqual(this.complaints, [], 'the page logged errors');
   }
 }
 
-/** Stored lines only, without a hole and without a repetition. */
+/** Asserts that the lines are stored messages without a gap or a repetition. */
 function assertWhole(lines) {
   for (const line of lines) assert.equal(line.delivery, 'stored', `${line.text} is ${line.delivery}`);
   assert.equal(new Set(lines.map((line) => line.id)).size, lines.length, 'something is shown twice');
@@ -134,7 +134,7 @@ story('two pages on two gateways are one chat, and stay so when a gateway dies',
   const bob = await Person.visit(await browser.newContext(DESKTOP), b.url);
   const [annName, bobName] = [unique('ann'), unique('bob')];
 
-  await step('a name opens the door, and the page says which node answers', async () => {
+  await step('signing in shows the chat and the name of the node', async () => {
     await ann.enter(annName);
     await bob.enter(bobName);
     await ann.shows(async () => (await ann.text('node-badge')) === 'gw-a', 'gw-a as the node');
@@ -148,7 +148,7 @@ story('two pages on two gateways are one chat, and stay so when a gateway dies',
     }
   });
 
-  await step('they chat both ways, and text stays text', async () => {
+  await step('they chat both ways, and HTML is shown as text', async () => {
     await ann.say('hello from a');
     await bob.sees('hello from a');
     const hostile = '<img src=x onerror="document.title=1"><b>bold</b>';
@@ -159,7 +159,7 @@ story('two pages on two gateways are one chat, and stay so when a gateway dies',
     assert.deepEqual(await ann.lines(), await bob.lines());
   });
 
-  await step('typing is seen, and ends', async () => {
+  await step('typing is shown, and ends', async () => {
     await ann.at('composer').pressSequentially('well');
     await bob.shows(async () => (await bob.text('typing-indicator')).includes(annName), 'who is typing');
     await ann.at('composer').fill('');
@@ -181,7 +181,7 @@ story('two pages on two gateways are one chat, and stay so when a gateway dies',
     const name = unique('room');
     await ann.at('new-room-input').fill(name);
     await ann.at('new-room-input').press('Enter');
-    // Drafts belong to rooms: what is typed before the page has switched is the other room's.
+    // Each room has its own draft, so wait until the page has switched to the room.
     await ann.shows(async () => (await ann.title()).includes(name), 'the new room');
     await ann.say('first here');
     await ann.shows(async () => (await ann.lines()).at(-1)?.delivery === 'stored', 'a tick');
@@ -190,9 +190,9 @@ story('two pages on two gateways are one chat, and stay so when a gateway dies',
     await ann.open('general');
   });
 
-  await step('a second tab is the same person; another browser may not take the name', async () => {
+  await step('a second tab is the same user; another browser is refused the name', async () => {
     const tab = await Person.visit(hers, b.url);
-    // Another origin has another memory, so this tab is asked; a stranger with her name is turned away.
+    // Another origin has no saved name, so this tab shows the sign-in form; without her secret her name is refused.
     await tab.at('name-input').fill(annName);
     await tab.at('name-input').press('Enter');
     await tab.page.getByText('Somebody else uses that name').waitFor();
@@ -216,7 +216,7 @@ story('two pages on two gateways are one chat, and stay so when a gateway dies',
     await ann.shows(async () => (await ann.online()).includes(annName), 'her own name');
   });
 
-  await step('her gateway dies: a banner, then another node, nothing missing, nothing twice', async () => {
+  await step('her gateway is killed: a banner, then another node, each message once', async () => {
     await c.kill9();
     await a.kill9();
     await ann.at('connection-banner').waitFor();
@@ -267,7 +267,7 @@ story('a phone scrolls through a long history', { timeout: 60_000 }, async () =>
   await ann.sees('line 130');
   assert.ok((await ann.lines()).length < 130, 'a first page, not everything');
 
-  await step('older messages come on scrolling up, and what is in view stays in place', async () => {
+  await step('scrolling up loads older messages, and the visible ones stay in place', async () => {
     const log = ann.at('message-log');
     const before = (await ann.lines()).length;
     const seen = await log.evaluate((element) => {

@@ -1,12 +1,12 @@
 // Waiting for conditions, never for time.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Ends an `eventually` at once: what is waited for cannot happen any more. */
+/** Fails an `eventually` at once, when its condition cannot become true any more. */
 export function hopeless(message) {
   throw Object.assign(new Error(message), { hopeless: true });
 }
 
-/** Calls `condition` until it is truthy and gives back its value; fails at the deadline, saying why. */
+/** Calls `condition` until it is truthy and returns its value; fails at the deadline, with the reason. */
 export async function eventually(condition, { timeout = 10_000, every = 20, what } = {}) {
   const deadline = performance.now() + timeout;
   let reason;
@@ -25,7 +25,7 @@ export async function eventually(condition, { timeout = 10_000, every = 20, what
   throw new Error(`not within ${timeout} ms: ${name.slice(0, 1_000)}`, { cause: reason });
 }
 
-/** Only where absence is what is tested: nothing tells when something does not happen. */
+/** Only for tests of an absence, which have no condition to wait for. */
 export const quiet = (ms) => sleep(ms);
 
 /** A promise with a deadline. */

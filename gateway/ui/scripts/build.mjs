@@ -1,5 +1,5 @@
 // `npm run build`: bundles src/main.ts and src/style/app.css and copies index.html, so that dist/
-// holds exactly the three files a gateway embeds. Licences of what was bundled close app.js.
+// holds exactly the three files that a gateway embeds. The licences of bundled packages are appended to app.js.
 import { build } from 'esbuild';
 import { cp, mkdir, readFile, readdir, rm, appendFile, stat } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';

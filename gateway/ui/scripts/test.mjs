@@ -1,5 +1,5 @@
 // `npm test`: bundles tests/*.test.mjs together with the TypeScript they import (Node 20 cannot
-// strip types), then hands the result to `node --test`.
+// strip types), then runs the result with `node --test`.
 import { build } from 'esbuild';
 import { spawnSync } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';

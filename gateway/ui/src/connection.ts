@@ -1,29 +1,29 @@
-// One Socket.IO connection to whichever node answers: connects, reconnects, asks and listens.
-// Called by session.ts, which is told of everything through `Listener`; knows nothing of rooms.
+// One Socket.IO connection to any gateway: connects, reconnects, sends requests and receives events.
+// Used by session.ts, which implements `Listener`; independent of rooms.
 
 import { io, type Socket } from 'socket.io-client';
 import type { ClientToServerEvents, Code, Failure, ServerToClientEvents } from './protocol.ts';
 
-export type Asked = keyof ClientToServerEvents;
-export type Told = keyof ServerToClientEvents;
-/** What an event carries, and what answers it where it was not refused. */
-export type Question<E extends Asked> = Parameters<ClientToServerEvents[E]>[0];
-export type Reply<E extends Asked> = Extract<AnyAnswer<E>, { status: 'ok' }>;
-export type News<E extends Told> = Parameters<ServerToClientEvents[E]>[0];
-type AnyAnswer<E extends Asked> = Parameters<NonNullable<Parameters<ClientToServerEvents[E]>[1]>>[0];
+export type ClientEvent = keyof ClientToServerEvents;
+export type ServerEvent = keyof ServerToClientEvents;
+/** The payload of a client event, and its acknowledgement on success. */
+export type RequestPayload<E extends ClientEvent> = Parameters<ClientToServerEvents[E]>[0];
+export type Reply<E extends ClientEvent> = Extract<AnyAnswer<E>, { status: 'ok' }>;
+export type EventPayload<E extends ServerEvent> = Parameters<ServerToClientEvents[E]>[0];
+type AnyAnswer<E extends ClientEvent> = Parameters<NonNullable<Parameters<ClientToServerEvents[E]>[1]>>[0];
 
 export interface Listener {
-  /** A node refused us and said why; nothing more happens until connect() is called. */
+  /** The connect was refused with this code; there is no retry until connect() is called. */
   refused(code: string): void;
-  /** A node asked us to come back later, which we do. */
+  /** The connect was refused temporarily with this code; it is retried. */
   waiting(code: string): void;
   lost(attempt: number): void;
   transport(name: string): void;
   latency(ms: number): void;
-  event<E extends Told>(name: E, payload: News<E>): void;
+  event<E extends ServerEvent>(name: E, payload: EventPayload<E>): void;
 }
 
-/** Why a request failed. `lost` means that the connection went away and the outcome is unknown. */
+/** A failed request. The code `lost` means that the connection was lost and the outcome is unknown. */
 export class Refusal extends Error {
   constructor(
     readonly code: string,
@@ -38,13 +38,13 @@ export interface Connection {
   readonly connected: boolean;
   connect(): void;
   disconnect(): void;
-  request<E extends Asked>(event: E, payload: Question<E>): Promise<Reply<E>>;
-  /** Sent only if it can leave at once, and never answered. */
-  hint<E extends Asked>(event: E, payload: Question<E>): void;
+  request<E extends ClientEvent>(event: E, payload: RequestPayload<E>): Promise<Reply<E>>;
+  /** Sends a volatile event: dropped if it cannot be sent at once, and not acknowledged. */
+  emitVolatile<E extends ClientEvent>(event: E, payload: RequestPayload<E>): void;
 }
 
-/** Refusals that are about the moment and not about the person. */
-const PASSING: ReadonlySet<string> = new Set<Code | 'timeout'>([
+/** Codes of temporary refusals, after which a connect is retried. */
+const TEMPORARY: ReadonlySet<string> = new Set<Code | 'timeout'>([
   'busy',
   'unavailable',
   'draining',
@@ -52,8 +52,16 @@ const PASSING: ReadonlySet<string> = new Set<Code | 'timeout'>([
   'timeout',
 ]);
 const FIRST_DELAY = 400;
-const ANSWER_WITHIN = 10_000;
-const EVENTS: readonly Told[] = ['welcome', 'message', 'presence', 'online_users', 'typing', 'resync', 'restarting'];
+const ACK_TIMEOUT = 10_000;
+const EVENTS: readonly ServerEvent[] = [
+  'welcome',
+  'message',
+  'presence',
+  'online_users',
+  'typing',
+  'resync',
+  'restarting',
+];
 
 export function createConnection(
   credentials: () => { username: string; resume: string },
@@ -61,7 +69,7 @@ export function createConnection(
 ): Connection {
   const socket: Socket = io('/native', {
     autoConnect: false,
-    auth: (give) => give(credentials()),
+    auth: (callback) => callback(credentials()),
     reconnectionDelay: FIRST_DELAY,
     reconnectionDelayMax: 4000,
   });
@@ -82,19 +90,19 @@ export function createConnection(
   });
 
   socket.on('connect_error', (error: Error & { data?: { retry_after_ms?: number } }) => {
-    // Still active: the transport failed, and the manager tries again by itself.
+    // Still active: the transport failed, and the manager reconnects by itself.
     if (socket.active) return;
-    const later = error.data?.retry_after_ms;
-    if (later === undefined && !PASSING.has(error.message)) return listener.refused(error.message);
+    const retryAfter = error.data?.retry_after_ms;
+    if (retryAfter === undefined && !TEMPORARY.has(error.message)) return listener.refused(error.message);
     refusals += 1;
     listener.waiting(error.message);
-    connectLater(later ?? Math.min(1000 * 2 ** refusals, 15_000) * (0.75 + Math.random() / 2));
+    connectLater(retryAfter ?? Math.min(1000 * 2 ** refusals, 15_000) * (0.75 + Math.random() / 2));
   });
 
   socket.on('disconnect', (reason) => {
     if (reason === 'io client disconnect') return;
     listener.lost(1);
-    // The official client takes a server's goodbye as final; a chat comes back.
+    // The official client does not reconnect after a disconnect by the server; this page does.
     if (reason === 'io server disconnect') connectLater(1000 * (0.5 + Math.random()));
   });
 
@@ -103,7 +111,7 @@ export function createConnection(
   for (const name of EVENTS) {
     socket.on(name, (payload) => listener.event(name, payload));
   }
-  socket.on('restarting', ({ reconnect_in_ms }: News<'restarting'>) => {
+  socket.on('restarting', ({ reconnect_in_ms }: EventPayload<'restarting'>) => {
     manager.reconnectionDelay(Math.max(reconnect_in_ms || 0, FIRST_DELAY));
   });
 
@@ -119,18 +127,18 @@ export function createConnection(
       clearTimeout(retry);
       socket.disconnect();
     },
-    hint(event, payload) {
+    emitVolatile(event, payload) {
       socket.volatile.emit(event, payload);
     },
-    request<E extends Asked>(event: E, payload: Question<E>): Promise<Reply<E>> {
+    request<E extends ClientEvent>(event: E, payload: RequestPayload<E>): Promise<Reply<E>> {
       return new Promise((resolve, reject) => {
         if (!socket.connected) return reject(new Refusal('lost', ''));
-        const asked = performance.now();
+        const sentAt = performance.now();
         socket
-          .timeout(ANSWER_WITHIN)
+          .timeout(ACK_TIMEOUT)
           .emit(event, payload, (error: Error | null, answer?: Reply<E> | ({ status: 'error' } & Failure)) => {
             if (error || !answer) return reject(new Refusal(socket.connected ? 'no_answer' : 'lost', ''));
-            listener.latency(performance.now() - asked);
+            listener.latency(performance.now() - sentAt);
             if (answer.status === 'ok') return resolve(answer);
             reject(new Refusal(answer.code, answer.message, answer.retry_after_ms ?? null));
           });

@@ -1,5 +1,4 @@
-// Times, names, links: small pure functions that turn values into what a person reads.
-// Called by view/*.ts.
+// Formatting of times, names, links and counts. Pure. Called by view/*.ts and main.ts.
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
@@ -28,7 +27,7 @@ function first(word = ''): string {
   return [...word][0] ?? '';
 }
 
-/** Which of `count` colours stands for a name: the same on every page and every day. */
+/** The index of a name's colour among `count` colours; stable across pages and days. */
 export function tone(name: string, count: number): number {
   let hash = 0x811c9dc5;
   for (const char of name) hash = Math.imul(hash ^ (char.codePointAt(0) ?? 0), 0x01000193);
@@ -39,20 +38,20 @@ export function sortedNames(names: readonly string[], self: string): string[] {
   return [...names].sort((a, b) => Number(b === self) - Number(a === self) || byName.compare(a, b));
 }
 
-export type Piece = { readonly text: string; readonly href: string | null };
+export type TextPart = { readonly text: string; readonly href: string | null };
 
-/** Splits text into plain pieces and http(s) links. Only ever put on the page as text nodes. */
-export function pieces(text: string): Piece[] {
-  const out: Piece[] = [];
-  let done = 0;
+/** Splits text into plain text and http(s) links. Views insert both as text nodes only. */
+export function splitLinks(text: string): TextPart[] {
+  const out: TextPart[] = [];
+  let end = 0;
   for (const found of text.matchAll(/\bhttps?:\/\/[^\s<>"']+/giu)) {
     const link = found[0].replace(/[.,;:!?)\]}]+$/u, '');
     if (!isUrl(link)) continue;
-    if (found.index > done) out.push({ text: text.slice(done, found.index), href: null });
+    if (found.index > end) out.push({ text: text.slice(end, found.index), href: null });
     out.push({ text: link, href: link });
-    done = found.index + link.length;
+    end = found.index + link.length;
   }
-  if (done < text.length) out.push({ text: text.slice(done), href: null });
+  if (end < text.length) out.push({ text: text.slice(end), href: null });
   return out;
 }
 

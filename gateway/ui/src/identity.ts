@@ -1,29 +1,29 @@
-// Who this browser is: the name, the secret that makes all its tabs one user, and the rooms a
-// reload returns to. Called by session.ts; only this file touches localStorage.
+// What is saved in localStorage: the user name, the secret that makes all tabs of a browser one user, and the
+// open rooms. Called by main.ts and session.ts; no other file uses localStorage.
 
-import type { Memory } from './state.ts';
+import type { SavedState } from './state.ts';
 import type { Position } from './protocol.ts';
 
 const NAME = 'roomcast.name';
 const SECRET = 'roomcast.resume';
 const ROOMS = 'roomcast.rooms';
 
-export function recall(): Memory {
+export function load(): SavedState {
   const { active, rooms } = parseRooms(get(ROOMS));
   return { name: get(NAME) ?? '', active, rooms };
 }
 
-export function rememberName(name: string): void {
+export function saveName(name: string): void {
   set(NAME, name);
 }
 
-export function rememberRooms(rooms: Omit<Memory, 'name'>): void {
+export function saveRooms(rooms: Omit<SavedState, 'name'>): void {
   set(ROOMS, JSON.stringify(rooms));
 }
 
 let unsaved: string | null = null;
 
-/** 256 random bits, chosen once per browser: whoever has them and the name is the same user. */
+/** 256 random bits, chosen once per browser; equal name and secret are the same user. */
 export function secret(): string {
   const known = get(SECRET) ?? unsaved;
   if (known !== null && /^[0-9a-f]{64}$/.test(known)) return known;
@@ -33,13 +33,13 @@ export function secret(): string {
   return unsaved;
 }
 
-/** A message's identity, chosen here so that a repeated send is stored once. */
+/** A message id, chosen by the client so that a repeated send is stored once. */
 export function messageId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-function parseRooms(text: string | null): Omit<Memory, 'name'> {
+function parseRooms(text: string | null): Omit<SavedState, 'name'> {
   const none = { active: null, rooms: [] };
   if (text === null) return none;
   try {
@@ -54,7 +54,7 @@ function parseRooms(text: string | null): Omit<Memory, 'name'> {
   }
 }
 
-// A browser may forbid storage altogether; the chat then lives until the page is closed.
+// A browser may forbid storage; name, secret and rooms are then lost when the page is closed.
 
 function get(key: string): string | null {
   try {
@@ -68,6 +68,6 @@ function set(key: string, value: string): void {
   try {
     localStorage.setItem(key, value);
   } catch {
-    // nothing to do: see above
+    // ignored: see above
   }
 }

@@ -1,10 +1,10 @@
-// The page's entry: remembers who we are, makes the store, the session and the views, and draws
-// whenever the state changed. Everything starts here.
+// The entry point of the page: loads what is saved, creates the store, the session and the views, and redraws when
+// the state changes.
 
 import { badge } from './format.ts';
 import * as identity from './identity.ts';
 import { createSession } from './session.ts';
-import { initial, remembered, totalUnread, type State } from './state.ts';
+import { initial, toSaved, totalUnread, type State } from './state.ts';
 import { createStore } from './store.ts';
 import { createLogin } from './view/login.ts';
 import { createShell } from './view/shell.ts';
@@ -12,7 +12,7 @@ import { createShell } from './view/shell.ts';
 const page = document.getElementById('app');
 if (!page) throw new Error('index.html has no #app');
 
-const store = createStore(initial(identity.recall()), draw);
+const store = createStore(initial(identity.load()), draw);
 const actions = createSession(store);
 const login = createLogin(actions);
 const shell = createShell(actions);
@@ -38,15 +38,15 @@ let saving: ReturnType<typeof setTimeout> | undefined;
 function save(): void {
   clearTimeout(saving);
   saving = undefined;
-  identity.rememberRooms(remembered(store.state));
+  identity.saveRooms(toSaved(store.state));
 }
 function saveSoon(): void {
   saving ??= setTimeout(save, 500);
 }
 addEventListener('pagehide', save);
 
-const look = (): void => actions.look({ focused: !document.hidden && document.hasFocus() });
-document.addEventListener('visibilitychange', look);
-addEventListener('focus', look);
-addEventListener('blur', look);
-look();
+const focusChanged = (): void => actions.viewChanged({ focused: !document.hidden && document.hasFocus() });
+document.addEventListener('visibilitychange', focusChanged);
+addEventListener('focus', focusChanged);
+addEventListener('blur', focusChanged);
+focusChanged();

@@ -1,12 +1,12 @@
-// What happens when: turns what the person does and what the cluster says into requests
-// (connection.ts) and changes of state (state.ts). The views call the `Actions` it returns.
+// The controller: turns user actions and server events into requests (connection.ts) and changes of state (state.ts).
+// The views call the `Actions` that it returns.
 
-import { createConnection, Refusal, type Connection, type News, type Told } from './connection.ts';
+import { createConnection, Refusal, type Connection, type EventPayload, type ServerEvent } from './connection.ts';
 import * as identity from './identity.ts';
 import type { Epoch, RoomCount } from './protocol.ts';
 import * as change from './state.ts';
 import type { Store } from './store.ts';
-import { say } from './strings.ts';
+import { texts } from './strings.ts';
 
 export interface Actions {
   signIn(name: string): void;
@@ -19,57 +19,57 @@ export interface Actions {
   typing(active: boolean): void;
   loadOlder(): void;
   loadMoreUsers(): void;
-  look(change: { focused?: boolean; pinned?: boolean }): void;
+  viewChanged(change: { focused?: boolean; pinned?: boolean }): void;
   dismissGap(): void;
 }
 
 const FIRST_ROOM = 'general';
 const PAGE = 50;
-const TYPING_EVERY = 3000;
-const DIRECTORY_EVERY = 15_000;
-const ROOMS_LISTED = 500;
-const STATUS_LASTS = 6000;
+const TYPING_INTERVAL = 3000;
+const ROOM_LIST_INTERVAL = 15_000;
+const MAX_LISTED_ROOMS = 500;
+const STATUS_DURATION = 6000;
 
 export function createSession(store: Store): Actions {
   const { apply } = store;
   const sending = new Set<string>();
-  const pages = new Map<string, string | undefined>();
-  let typed: { room: string; at: number } | null = null;
-  let typingStops: ReturnType<typeof setTimeout> | undefined;
-  let statusFades: ReturnType<typeof setTimeout> | undefined;
+  const userCursors = new Map<string, string | undefined>();
+  let lastTyping: { room: string; at: number } | null = null;
+  let typingTimer: ReturnType<typeof setTimeout> | undefined;
+  let statusTimer: ReturnType<typeof setTimeout> | undefined;
 
-  const tell = (status: string): void => {
-    clearTimeout(statusFades);
+  const showStatus = (status: string): void => {
+    clearTimeout(statusTimer);
     apply((state) => ({ ...state, status }));
-    statusFades = setTimeout(() => apply((state) => ({ ...state, status: '' })), STATUS_LASTS);
+    statusTimer = setTimeout(() => apply((state) => ({ ...state, status: '' })), STATUS_DURATION);
   };
-  const tellWhy = (error: unknown): void => {
+  const showError = (error: unknown): void => {
     const why = reason(error);
-    if (why) tell(why);
+    if (why) showStatus(why);
   };
-  const page = (): number => Math.min(PAGE, store.state.limits.max_page);
+  const pageSize = (): number => Math.min(PAGE, store.state.limits.max_page);
 
   const connection: Connection = createConnection(() => ({ username: store.state.self, resume: identity.secret() }), {
     refused: (code) =>
-      apply((state) => change.linked(state, { is: 'out', error: say.refusal[code] ?? say.refused(code) })),
+      apply((state) => change.linkChanged(state, { is: 'out', error: texts.refusal[code] ?? texts.refused(code) })),
     waiting: (code) => {
-      apply((state) => change.linked(state, { is: 'waiting', why: say.refusal[code] ?? say.waiting }));
+      apply((state) => change.linkChanged(state, { is: 'waiting', why: texts.refusal[code] ?? texts.waiting }));
     },
     lost: (attempt) => {
-      typed = null;
-      apply((state) => change.linked(state, { is: 'lost', attempt }));
+      lastTyping = null;
+      apply((state) => change.linkChanged(state, { is: 'lost', attempt }));
     },
     transport: (transport) => apply((state) => ({ ...state, transport })),
     latency: (ms) => apply((state) => ({ ...state, latency: Math.max(1, Math.round(ms)) })),
     event: (name, payload) => (events[name] as (payload: unknown) => void)(payload),
   });
 
-  const events: { [E in Told]: (payload: News<E>) => void } = {
+  const events: { [E in ServerEvent]: (payload: EventPayload<E>) => void } = {
     welcome(welcome) {
       apply((state) => change.welcomed(state, welcome));
-      identity.rememberName(welcome.user);
+      identity.saveName(welcome.user);
       if (store.state.rooms.size === 0) apply((state) => change.opened(state, FIRST_ROOM));
-      // The room in view comes first.
+      // The active room is joined first.
       const names = [...store.state.rooms.keys()];
       names.sort((a, b) => Number(b === store.state.active) - Number(a === store.state.active));
       for (const name of names) void join(name);
@@ -77,13 +77,13 @@ export function createSession(store: Store): Actions {
     },
     message(message) {
       if (store.state.rooms.has(message.room)) apply((state) => change.received(state, message));
-      else if (message.room.startsWith('@')) tell(say.announcement(message.user, message.text ?? ''));
+      else if (message.room.startsWith('@')) showStatus(texts.announcement(message.user, message.text ?? ''));
     },
     presence: (news) => apply((state) => change.presenceChanged(state, news, Date.now())),
     online_users: ({ room, ...online }) => apply((state) => change.onlineReplaced(state, room, online)),
     typing: (news) => apply((state) => change.typingChanged(state, news, Date.now())),
     resync: ({ room, epoch }) => void reload(room, epoch),
-    restarting: () => apply((state) => change.linked(state, { is: 'restarting' })),
+    restarting: () => apply((state) => change.linkChanged(state, { is: 'restarting' })),
   };
 
   async function join(name: string): Promise<void> {
@@ -91,13 +91,13 @@ export function createSession(store: Store): Actions {
     if (!room || !connection.connected) return;
     try {
       const since = room.position ? { since: room.position } : {};
-      const ack = await connection.request('join', { room: name, limit: page(), ...since });
-      pages.delete(name);
+      const ack = await connection.request('join', { room: name, limit: pageSize(), ...since });
+      userCursors.delete(name);
       apply((state) => change.joined(state, name, ack));
-      void pump(name);
+      void sendQueued(name);
     } catch (error) {
       if (isLost(error)) return;
-      tellWhy(error);
+      showError(error);
       const wait = error instanceof Refusal ? (error.retryAfter ?? (error.code === 'no_answer' ? 1000 : null)) : null;
       if (wait !== null) setTimeout(() => void join(name), wait);
       else apply((state) => change.closed(state, name));
@@ -107,16 +107,16 @@ export function createSession(store: Store): Actions {
   async function reload(name: string, epoch: Epoch): Promise<void> {
     apply((state) => change.resyncStarted(state, name));
     try {
-      const { messages, more } = await connection.request('history', { room: name, limit: page() });
+      const { messages, more } = await connection.request('history', { room: name, limit: pageSize() });
       apply((state) => change.resyncLoaded(state, name, epoch, messages, more));
     } catch (error) {
       apply((state) => change.historyFailed(state, name));
-      tellWhy(error);
+      showError(error);
     }
   }
 
-  /** Sends a room's queue, one message at a time; an id that was stored already is stored once. */
-  async function pump(name: string): Promise<void> {
+  /** Sends a room's queued messages one at a time. Repeating an id is safe: the server stores it once. */
+  async function sendQueued(name: string): Promise<void> {
     if (sending.has(name)) return;
     for (;;) {
       const next = change.nextToSend(store.state, name);
@@ -128,7 +128,7 @@ export function createSession(store: Store): Actions {
       } catch (error) {
         if (isLost(error)) return;
         if (error instanceof Refusal && error.retryAfter !== null) {
-          tellWhy(error);
+          showError(error);
           await new Promise((resolve) => setTimeout(resolve, error.retryAfter ?? 0));
         } else {
           apply((state) => change.sendFailed(state, name, next.id, reason(error)));
@@ -149,20 +149,20 @@ export function createSession(store: Store): Actions {
         const answer = await connection.request('rooms', { limit, ...from });
         for (const entry of answer.rooms) found.set(entry.room, entry);
         cursor = answer.cursor;
-      } while (cursor !== undefined && found.size < ROOMS_LISTED);
+      } while (cursor !== undefined && found.size < MAX_LISTED_ROOMS);
       apply((state) => ({ ...state, directory: [...found.values()] }));
     } catch {
-      // The list is a convenience; the next round asks again.
+      // Not essential: the list is requested again after ROOM_LIST_INTERVAL.
     }
   }
 
   function stopTyping(): void {
-    clearTimeout(typingStops);
-    if (typed) connection.hint('typing', { room: typed.room, typing: false });
-    typed = null;
+    clearTimeout(typingTimer);
+    if (lastTyping) connection.emitVolatile('typing', { room: lastTyping.room, typing: false });
+    lastTyping = null;
   }
 
-  setInterval(() => document.hidden || void listRooms(), DIRECTORY_EVERY);
+  setInterval(() => document.hidden || void listRooms(), ROOM_LIST_INTERVAL);
   setInterval(() => apply((state) => change.typingExpired(state, Date.now())), 1000);
 
   if (store.state.self) connection.connect();
@@ -172,13 +172,15 @@ export function createSession(store: Store): Actions {
       const name = typedName.trim();
       if (!name) return;
       connection.disconnect();
-      apply((state) => change.linked(name === state.self ? state : change.renamed(state, name), { is: 'connecting' }));
+      apply((state) =>
+        change.linkChanged(name === state.self ? state : change.renamed(state, name), { is: 'connecting' }),
+      );
       connection.connect();
     },
     signOut() {
       stopTyping();
       connection.disconnect();
-      apply((state) => change.linked(state, { is: 'out', error: '' }));
+      apply((state) => change.linkChanged(state, { is: 'out', error: '' }));
     },
     openRoom(typedName) {
       const name = typedName.trim().replace(/^#+/, '');
@@ -193,22 +195,22 @@ export function createSession(store: Store): Actions {
       apply((state) => change.closed(state, name));
       if (!connection.connected) return;
       connection.request('leave', { room: name }).then(() => {
-        tell(say.leftTheRoom(name));
+        showStatus(texts.leftTheRoom(name));
         return listRooms();
-      }, tellWhy);
+      }, showError);
     },
     send(text) {
       const room = store.state.active;
       if (room === null) return;
       stopTyping();
       apply((state) => change.queued(state, room, identity.messageId(), text, Date.now()));
-      void pump(room);
+      void sendQueued(room);
     },
     retry(id) {
       const room = store.state.active;
       if (room === null) return;
       apply((state) => change.retried(state, room, id, Date.now()));
-      void pump(room);
+      void sendQueued(room);
     },
     discard(id) {
       apply((state) => (state.active === null ? state : change.discarded(state, state.active, id)));
@@ -216,38 +218,38 @@ export function createSession(store: Store): Actions {
     typing(active) {
       const room = store.state.active;
       if (!active || room === null) return stopTyping();
-      clearTimeout(typingStops);
-      typingStops = setTimeout(stopTyping, TYPING_EVERY);
-      if (typed && typed.room === room && Date.now() - typed.at < TYPING_EVERY) return;
-      typed = { room, at: Date.now() };
-      connection.hint('typing', { room, typing: true });
+      clearTimeout(typingTimer);
+      typingTimer = setTimeout(stopTyping, TYPING_INTERVAL);
+      if (lastTyping && lastTyping.room === room && Date.now() - lastTyping.at < TYPING_INTERVAL) return;
+      lastTyping = { room, at: Date.now() };
+      connection.emitVolatile('typing', { room, typing: true });
     },
     loadOlder() {
       const room = change.activeRoom(store.state);
       const before = room ? change.oldestOffset(room) : undefined;
       if (!room?.joined || !room.more || room.loading || before === undefined) return;
       apply((state) => change.historyRequested(state, room.name));
-      connection.request('history', { room: room.name, before, limit: page() }).then(
+      connection.request('history', { room: room.name, before, limit: pageSize() }).then(
         ({ messages, more }) => apply((state) => change.historyLoaded(state, room.name, messages, more)),
         (error) => {
           apply((state) => change.historyFailed(state, room.name));
-          tellWhy(error);
+          showError(error);
         },
       );
     },
     loadMoreUsers() {
       const room = change.activeRoom(store.state);
       if (!room?.joined) return;
-      const cursor = pages.get(room.name);
+      const cursor = userCursors.get(room.name);
       const from = cursor === undefined ? {} : { cursor };
       connection
         .request('online_users', { room: room.name, limit: store.state.limits.max_page, ...from })
         .then((answer) => {
-          pages.set(room.name, answer.cursor);
+          userCursors.set(room.name, answer.cursor);
           apply((state) => change.onlineExtended(state, room.name, answer));
-        }, tellWhy);
+        }, showError);
     },
-    look: (seen) => apply((state) => change.looked(state, seen)),
+    viewChanged: (view) => apply((state) => change.viewChanged(state, view)),
     dismissGap: () => apply((state) => (state.active === null ? state : change.gapDismissed(state, state.active))),
   };
 }
@@ -259,6 +261,6 @@ function isLost(error: unknown): boolean {
 function reason(error: unknown): string {
   if (!(error instanceof Refusal)) return String(error);
   if (error.code === 'lost') return '';
-  if (error.code === 'no_answer') return say.noAnswer;
-  return say.sentence(error.message || error.code);
+  if (error.code === 'no_answer') return texts.noAnswer;
+  return texts.sentence(error.message || error.code);
 }

@@ -1,5 +1,5 @@
-// All that the page knows, and every way in which it can change: pure functions from one State to
-// the next, no DOM, no clock, no network. session.ts applies them; view/*.ts draws the result.
+// The state of the page and its transitions: pure functions from one State to the next, without DOM, clock or network.
+// session.ts applies them; view/*.ts draws the result.
 
 import type {
   Epoch,
@@ -15,7 +15,7 @@ import type {
   Welcome,
 } from './protocol.ts';
 
-/** How we stand with the cluster. */
+/** The state of the connection. */
 export type Link =
   | { readonly is: 'out'; readonly error: string }
   | { readonly is: 'connecting' }
@@ -24,7 +24,7 @@ export type Link =
   | { readonly is: 'restarting' }
   | { readonly is: 'waiting'; readonly why: string };
 
-/** A stored message, or a note about who came and went since the one before it. */
+/** A stored message, or a note of users who joined and left after the message before it. */
 export type Item =
   | { readonly is: 'message'; readonly message: Message }
   | {
@@ -35,37 +35,37 @@ export type Item =
       readonly left: readonly string[];
     };
 
-/** A message of ours that no log has confirmed yet. */
+/** An own message that has not been acknowledged yet. */
 export interface Outgoing {
   readonly id: string;
   readonly text: string;
   readonly ts: number;
-  /** Why it was refused; null while it waits for its turn or its acknowledgement. */
+  /** Why it was refused; null while it is queued or waits for its acknowledgement. */
   readonly failed: string | null;
 }
 
 export interface Room {
   readonly name: string;
-  /** True between a join's acknowledgement and the loss of that connection. */
+  /** True from a join's acknowledgement until the loss of that connection. */
   readonly joined: boolean;
-  /** Up to here nothing is missing. Only the stream moves it, never the acknowledgement of a send. */
+  /** Everything up to here has been received. Only events advance it, not the acknowledgement of a send. */
   readonly position: Position | null;
   readonly items: readonly Item[];
   readonly outbox: readonly Outgoing[];
-  /** May there be messages older than items[0]? */
+  /** Whether there may be messages older than items[0]. */
   readonly more: boolean;
   readonly loading: boolean;
-  /** Messages streamed while a resync reloads the history; null when none is running. */
+  /** Messages received while a resync reloads the history; null when none is running. */
   readonly reloading: readonly Message[] | null;
-  /** Some messages could not be recovered, and nobody has dismissed the note yet. */
+  /** Some messages could not be recovered, and the notice has not been dismissed yet. */
   readonly gap: boolean;
   readonly online: Online;
-  /** Who is typing, and until when we believe it. */
+  /** Users who are typing, with the time at which that expires. */
   readonly typing: ReadonlyMap<string, number>;
   readonly unread: number;
-  /** Id of the first message nobody has looked at: the "new" divider stands before it. */
+  /** Id of the first unread message; the "new" divider is shown before it. */
   readonly firstUnread: string | null;
-  /** Where the person stopped reading. */
+  /** The position up to which the user has read. */
   readonly read: Position | null;
 }
 
@@ -80,40 +80,40 @@ export interface State {
   readonly limits: Limits;
   readonly rooms: ReadonlyMap<string, Room>;
   readonly active: string | null;
-  /** The room in view before this one. */
+  /** The room that was active before. */
   readonly previous: string | null;
   readonly directory: readonly RoomCount[];
-  /** The page is in front of somebody. */
+  /** The page is visible and has the focus. */
   readonly focused: boolean;
-  /** The active room's log stands at its end. */
+  /** The active room's log is scrolled to its end. */
   readonly pinned: boolean;
-  /** One sentence for the status line, or nothing. */
+  /** The text of the status line; may be empty. */
   readonly status: string;
 }
 
-/** What a page that was here before remembers. */
-export interface Memory {
+/** What is saved across reloads of the page. */
+export interface SavedState {
   readonly name: string;
   readonly active: string | null;
   readonly rooms: readonly { readonly room: string; readonly read: Position | null }[];
 }
 
-/** Lines kept of a room; older ones come back from the history. */
-export const KEPT = 1000;
-/** A typing note dies after this long without news, in milliseconds. */
-export const TYPING_LASTS = 5000;
+/** Items kept of a room; older ones are loaded from the history again. */
+export const MAX_ITEMS = 1000;
+/** Typing expires after this time without another event, in milliseconds. */
+export const TYPING_TIMEOUT = 5000;
 
-/** Until a welcome says better. */
+/** Used until `welcome` carries the limits in force. */
 const LIMITS: Limits = { max_text: 16_384, max_name: 64, max_room: 128, max_rooms: 256, max_page: 200 };
 
-export function initial(memory: Memory): State {
+export function initial(saved: SavedState): State {
   const rooms = new Map<string, Room>();
-  for (const { room, read } of memory.rooms) rooms.set(room, { ...emptyRoom(room), read });
-  const active = memory.active !== null && rooms.has(memory.active) ? memory.active : null;
+  for (const { room, read } of saved.rooms) rooms.set(room, { ...emptyRoom(room), read });
+  const active = saved.active !== null && rooms.has(saved.active) ? saved.active : null;
   return {
-    link: memory.name ? { is: 'connecting' } : { is: 'out', error: '' },
-    entered: memory.name !== '',
-    self: memory.name,
+    link: saved.name ? { is: 'connecting' } : { is: 'out', error: '' },
+    entered: saved.name !== '',
+    self: saved.name,
     node: '',
     transport: '',
     latency: null,
@@ -149,7 +149,7 @@ function emptyRoom(name: string): Room {
 
 // The connection
 
-export function linked(state: State, link: Link): State {
+export function linkChanged(state: State, link: Link): State {
   const alive = link.is === 'online' || link.is === 'restarting';
   const rooms = alive ? state.rooms : mapRooms(state.rooms, disconnected);
   return { ...state, link, rooms, entered: state.entered && link.is !== 'out' };
@@ -171,7 +171,7 @@ export function welcomed(state: State, welcome: Welcome): State {
   };
 }
 
-/** Another name is another person: rooms stay open, what was in them is fetched anew. */
+/** Another name is another user: rooms stay open, their contents are loaded again. */
 export function renamed(state: State, name: string): State {
   return {
     ...state,
@@ -182,16 +182,16 @@ export function renamed(state: State, name: string): State {
 
 // Rooms
 
-/** The person looks at a room, perhaps for the first time. */
+/** The user opened a room, possibly for the first time. */
 export function opened(state: State, name: string): State {
   if (state.active === name && state.rooms.has(name)) return state;
   let next = state;
   const before = state.active === null ? undefined : state.rooms.get(state.active);
-  // A divider has done its work once its room was left with everything read.
-  if (before && before.unread === 0) next = put(next, { ...before, firstUnread: null, gap: false });
+  // The divider is removed when the user leaves a room in which everything is read.
+  if (before && before.unread === 0) next = withRoom(next, { ...before, firstUnread: null, gap: false });
   const room = next.rooms.get(name) ?? emptyRoom(name);
-  // With something unread the log opens there, and says itself whether that is the end.
-  return { ...put(next, room), active: name, previous: state.active, pinned: room.unread === 0 };
+  // With unread messages the log opens at the divider, and reports whether that is the end.
+  return { ...withRoom(next, room), active: name, previous: state.active, pinned: room.unread === 0 };
 }
 
 export function closed(state: State, name: string): State {
@@ -203,18 +203,18 @@ export function closed(state: State, name: string): State {
   return { ...state, rooms, active: next?.name ?? null, previous: null, pinned: !next?.unread };
 }
 
-/** A join was acknowledged: the first one, or one that came back with a position. */
+/** A join was acknowledged: a first one, or one with `since`. */
 export function joined(state: State, name: string, ack: Omit<Joined, 'room'>): State {
   const before = state.rooms.get(name);
   if (!before) return state;
   const position = { epoch: ack.epoch, offset: ack.offset };
   const here = { ...before, joined: true, online: ack.online };
   if (before.position && ack.recovered) {
-    const next = put(state, here);
+    const next = withRoom(state, here);
     return update(ack.messages.reduce(received, next), name, (room) => ({ ...room, position }));
   }
   const oldest = ack.messages[0];
-  const fresh = put(state, {
+  const fresh = withRoom(state, {
     ...here,
     position,
     items: [],
@@ -223,50 +223,53 @@ export function joined(state: State, name: string, ack: Omit<Joined, 'room'>): S
     unread: 0,
     firstUnread: null,
   });
-  // Own messages that the lost connection did store are in the answer and leave the outbox.
-  const filled = ack.messages.reduce((next, message) => update(next, name, (room) => include(room, message)), fresh);
+  // Own messages that were stored before the connection was lost are in the acknowledgement and leave the outbox.
+  const filled = ack.messages.reduce(
+    (next, message) => update(next, name, (room) => insertMessage(room, message)),
+    fresh,
+  );
   return countUnread(filled, name, before.read);
 }
 
-/** After a reload of the page: what came since the person last read here. */
+/** After a reload of the page: counts the messages since the saved read position. */
 function countUnread(state: State, name: string, read: Position | null): State {
   return update(state, name, (room) => {
-    if (!read || read.epoch !== room.position?.epoch) return readUpToHere(room);
+    if (!read || read.epoch !== room.position?.epoch) return markRead(room);
     const fresh = messages(room).filter((message) => message.offset > read.offset && message.user !== state.self);
-    if (fresh.length === 0 || watching(state, name)) return readUpToHere(room);
+    if (fresh.length === 0 || isReading(state, name)) return markRead(room);
     return { ...room, unread: fresh.length, firstUnread: fresh[0]?.id ?? null };
   });
 }
 
 // Messages
 
-/** One message of the stream. */
+/** A `message` event arrived. */
 export function received(state: State, message: Message): State {
   const before = state.rooms.get(message.room);
   if (!before) return state;
-  let room = include(before, message);
-  room = { ...room, position: furthest(room.position, message) };
+  let room = insertMessage(before, message);
+  room = { ...room, position: laterPosition(room.position, message) };
   if (room.reloading) room = { ...room, reloading: [...room.reloading, message] };
-  if (room.items === before.items) return put(state, watching(state, room.name) ? readUpToHere(room) : room);
+  if (room.items === before.items) return withRoom(state, isReading(state, room.name) ? markRead(room) : room);
 
   const theirs = message.user !== state.self;
   if (room.typing.has(message.user)) room = { ...room, typing: without(room.typing, message.user) };
-  if (watching(state, room.name)) {
-    room = readUpToHere(room);
+  if (isReading(state, room.name)) {
+    room = markRead(room);
   } else if (theirs) {
     room = { ...room, unread: room.unread + 1, firstUnread: room.unread === 0 ? message.id : room.firstUnread };
   }
-  return put(state, trimmed(room, state.active === room.name && !state.pinned));
+  return withRoom(state, trimmed(room, state.active === room.name && !state.pinned));
 }
 
-/** Forgets the oldest lines in good time, later where somebody reads among them. */
+/** Drops the oldest items of a long room; later while the user is scrolled up. */
 function trimmed(room: Room, reading: boolean): Room {
-  const bound = reading ? KEPT * 5 : KEPT * 1.2;
-  return room.items.length > bound ? { ...room, items: room.items.slice(-KEPT), more: true } : room;
+  const bound = reading ? MAX_ITEMS * 5 : MAX_ITEMS * 1.2;
+  return room.items.length > bound ? { ...room, items: room.items.slice(-MAX_ITEMS), more: true } : room;
 }
 
-/** Puts a message where its offset belongs, unless it is there already. */
-function include(room: Room, message: Message): Room {
+/** Inserts a message in the order of offsets, unless it is present already. */
+function insertMessage(room: Room, message: Message): Room {
   const outbox = room.outbox.some(({ id }) => id === message.id)
     ? room.outbox.filter(({ id }) => id !== message.id)
     : room.outbox;
@@ -287,7 +290,7 @@ function include(room: Room, message: Message): Room {
   return { ...room, items, outbox };
 }
 
-/** Kinds this page can draw; later ones still move the position. */
+/** Whether this page can draw the kind of a message; others still advance the position. */
 function isShown(message: Message): boolean {
   return message.kind === 'text';
 }
@@ -306,15 +309,15 @@ export function historyFailed(state: State, name: string): State {
 export function historyLoaded(state: State, name: string, older: readonly Message[], more: boolean): State {
   return update(state, name, (room) => {
     const ids = new Set(messages(room).map((message) => message.id));
-    const places = new Set(messages(room).map(place));
+    const positions = new Set(messages(room).map(positionKey));
     const added = older
-      .filter((message) => isShown(message) && !ids.has(message.id) && !places.has(place(message)))
+      .filter((message) => isShown(message) && !ids.has(message.id) && !positions.has(positionKey(message)))
       .map((message) => ({ is: 'message' as const, message }));
     return { ...room, loading: false, more, items: added.length ? [...added, ...room.items] : room.items };
   });
 }
 
-/** The log cannot fill our gap: from here on the stream is collected until the history is there. */
+/** The log cannot fill the gap: messages are collected until the history has been loaded. */
 export function resyncStarted(state: State, name: string): State {
   return update(state, name, (room) => ({ ...room, reloading: [], loading: true }));
 }
@@ -324,7 +327,7 @@ export function resyncLoaded(state: State, name: string, epoch: Epoch, page: rea
     const live = room.reloading ?? [];
     const last = live.at(-1) ?? page.at(-1);
     const empty: Room = { ...room, items: [], more, loading: false, reloading: null, gap: true };
-    const filled = [...page, ...live].reduce(include, empty);
+    const filled = [...page, ...live].reduce(insertMessage, empty);
     return { ...filled, position: last ? { epoch: last.epoch, offset: last.offset } : { epoch, offset: 0 } };
   });
 }
@@ -343,12 +346,12 @@ export function queued(state: State, name: string, id: string, text: string, ts:
   }));
 }
 
-/** The log has it. The stream will bring it too, but the tick need not wait for that. */
+/** A send was acknowledged. Its `message` event will arrive too, but the check mark need not wait for it. */
 export function sent(state: State, name: string, { id, epoch, offset, ts }: Omit<Sent, 'room'>): State {
   return update(state, name, (room) => {
     const mine = room.outbox.find((entry) => entry.id === id);
     if (!mine) return room;
-    return include(room, { room: name, epoch, offset, ts, id, kind: 'text', user: state.self, text: mine.text });
+    return insertMessage(room, { room: name, epoch, offset, ts, id, kind: 'text', user: state.self, text: mine.text });
   });
 }
 
@@ -359,7 +362,7 @@ export function sendFailed(state: State, name: string, id: string, why: string):
   }));
 }
 
-/** Back to the end of the queue, under the same id: stored once however often it is sent. */
+/** Queues a failed message again, at the end, with the same id: the server stores it once. */
 export function retried(state: State, name: string, id: string, ts: number): State {
   return update(state, name, (room) => {
     const mine = room.outbox.find((entry) => entry.id === id);
@@ -372,31 +375,31 @@ export function discarded(state: State, name: string, id: string): State {
   return update(state, name, (room) => ({ ...room, outbox: room.outbox.filter((entry) => entry.id !== id) }));
 }
 
-/** The next message to send: one at a time, so that they are stored in the order they were written. */
+/** The next message to send. Sending one at a time stores messages in the order in which they were written. */
 export function nextToSend(state: State, name: string): Outgoing | undefined {
   const room = state.rooms.get(name);
   return room?.joined ? room.outbox.find((entry) => entry.failed === null) : undefined;
 }
 
-// Who is here
+// Presence and typing
 
 export function presenceChanged(state: State, news: Presence, ts: number): State {
   return update(state, news.room, (room) => {
     const users = new Set(room.online.users);
     for (const user of news.left) users.delete(user);
     for (const user of news.joined) users.add(user);
-    // A large room's news carries no names: then only the number can be trusted.
+    // `presence` of a large room carries no names: then only the count is known.
     const nameless = news.joined.length + news.left.length === 0;
     const online = { count: news.count, users: nameless ? [] : [...users] };
     const joinedOthers = news.joined.filter((user) => user !== state.self);
     const leftOthers = news.left.filter((user) => user !== state.self);
     const typing = news.left.reduce(without, room.typing);
-    return { ...room, online, typing, items: note(room, joinedOthers, leftOthers, ts) };
+    return { ...room, online, typing, items: presenceNote(room, joinedOthers, leftOthers, ts) };
   });
 }
 
-/** Comings and goings with nothing said in between are one line, and cancel each other out. */
-function note(room: Room, came: readonly string[], went: readonly string[], ts: number): readonly Item[] {
+/** Merges joins and leaves with no message in between into one note, in which they cancel each other out. */
+function presenceNote(room: Room, came: readonly string[], went: readonly string[], ts: number): readonly Item[] {
   if (came.length + went.length === 0) return room.items;
   const last = room.items.at(-1);
   const before = last?.is === 'presence' ? last : null;
@@ -414,7 +417,7 @@ export function onlineReplaced(state: State, name: string, online: Online): Stat
   return update(state, name, (room) => ({ ...room, online }));
 }
 
-/** A further page of a list too long for one. */
+/** Adds a further page of the list of users. */
 export function onlineExtended(state: State, name: string, page: Online): State {
   return update(state, name, (room) => ({
     ...room,
@@ -426,7 +429,7 @@ export function typingChanged(state: State, news: TypingNews, now: number): Stat
   if (news.user === state.self) return state;
   return update(state, news.room, (room) => {
     if (!news.typing) return room.typing.has(news.user) ? { ...room, typing: without(room.typing, news.user) } : room;
-    return { ...room, typing: new Map(room.typing).set(news.user, now + TYPING_LASTS) };
+    return { ...room, typing: new Map(room.typing).set(news.user, now + TYPING_TIMEOUT) };
   });
 }
 
@@ -440,11 +443,11 @@ export function typingExpired(state: State, now: number): State {
 
 // Reading
 
-/** The page came to the front or left it, or its log was scrolled to or from the end. */
-export function looked(state: State, change: { focused?: boolean; pinned?: boolean }): State {
+/** The page gained or lost the focus, or its log was scrolled to or from the end. */
+export function viewChanged(state: State, change: { focused?: boolean; pinned?: boolean }): State {
   const next = { ...state, ...change };
   if (next.focused === state.focused && next.pinned === state.pinned) return state;
-  return next.active !== null && watching(next, next.active) ? update(next, next.active, readUpToHere) : next;
+  return next.active !== null && isReading(next, next.active) ? update(next, next.active, markRead) : next;
 }
 
 export function totalUnread(state: State): number {
@@ -457,27 +460,27 @@ export function activeRoom(state: State): Room | null {
   return state.active === null ? null : (state.rooms.get(state.active) ?? null);
 }
 
-/** The smallest offset on the page: what is older is asked for by it. */
+/** The smallest loaded offset, before which older messages are requested. */
 export function oldestOffset(room: Room): number | undefined {
   return messages(room)[0]?.offset;
 }
 
-/** What a reload of the page should still know. */
-export function remembered(state: State): Omit<Memory, 'name'> {
+/** The part of the state that is saved across reloads. */
+export function toSaved(state: State): Omit<SavedState, 'name'> {
   return { active: state.active, rooms: [...state.rooms.values()].map(({ name, read }) => ({ room: name, read })) };
 }
 
-function watching(state: State, name: string): boolean {
+function isReading(state: State, name: string): boolean {
   return state.active === name && state.focused && state.pinned;
 }
 
-function readUpToHere(room: Room): Room {
+function markRead(room: Room): Room {
   return room.unread === 0 && room.read === room.position ? room : { ...room, unread: 0, read: room.position };
 }
 
-// Small tools
+// Helpers
 
-function put(state: State, room: Room): State {
+function withRoom(state: State, room: Room): State {
   return { ...state, rooms: new Map(state.rooms).set(room.name, room) };
 }
 
@@ -485,7 +488,7 @@ function update(state: State, name: string, change: (room: Room) => Room): State
   const before = state.rooms.get(name);
   if (!before) return state;
   const after = change(before);
-  return after === before ? state : put(state, after);
+  return after === before ? state : withRoom(state, after);
 }
 
 function mapRooms(rooms: ReadonlyMap<string, Room>, change: (room: Room) => Room): ReadonlyMap<string, Room> {
@@ -514,10 +517,10 @@ function samePosition(a: Position, b: Position): boolean {
   return a.epoch === b.epoch && a.offset === b.offset;
 }
 
-function place({ epoch, offset }: Position): string {
+function positionKey({ epoch, offset }: Position): string {
   return `${epoch}/${offset}`;
 }
 
-function furthest(known: Position | null, { epoch, offset }: Position): Position {
+function laterPosition(known: Position | null, { epoch, offset }: Position): Position {
   return known && known.epoch === epoch && known.offset >= offset ? known : { epoch, offset };
 }

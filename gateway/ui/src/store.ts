@@ -1,5 +1,4 @@
-// Holds the one State and tells those who draw it that it changed, at most once a frame.
-// Made by main.ts; session.ts applies changes, main.ts draws.
+// Holds the State and calls `draw` after changes, at most once per frame. Created by main.ts, changed by session.ts.
 
 import type { State } from './state.ts';
 
@@ -11,28 +10,28 @@ export interface Store {
 export function createStore(first: State, draw: (state: State, before: State | null) => void): Store {
   let state = first;
   let drawn: State | null = null;
-  let asked = false;
+  let scheduled = false;
 
   const flush = (): void => {
-    asked = false;
+    scheduled = false;
     const before = drawn;
     drawn = state;
     draw(state, before);
   };
-  // A hidden page gets no frames, but its title still counts what is unread.
-  const ask = (): void => {
-    if (asked) return;
-    asked = true;
+  // A hidden page gets no animation frames, but its title still shows the unread count.
+  const schedule = (): void => {
+    if (scheduled) return;
+    scheduled = true;
     if (document.hidden) setTimeout(flush, 50);
-    else requestAnimationFrame(() => asked && flush());
+    else requestAnimationFrame(() => scheduled && flush());
   };
-  // A frame asked for just before the page was hidden would never come.
+  // A frame requested just before the page was hidden would never be delivered.
   document.addEventListener(
     'visibilitychange',
-    () => asked && document.hidden && setTimeout(() => asked && flush(), 0),
+    () => scheduled && document.hidden && setTimeout(() => scheduled && flush(), 0),
   );
 
-  ask();
+  schedule();
   return {
     get state() {
       return state;
@@ -41,7 +40,7 @@ export function createStore(first: State, draw: (state: State, before: State | n
       const next = change(state);
       if (next === state) return;
       state = next;
-      ask();
+      schedule();
     },
   };
 }

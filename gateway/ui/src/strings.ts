@@ -1,4 +1,4 @@
-// Every sentence the page says, in one table. Used by session.ts and view/*.ts.
+// All texts of the page. Used by session.ts and view/*.ts.
 
 import type { Code } from './protocol.ts';
 
@@ -6,12 +6,12 @@ const list = new Intl.ListFormat('en', { type: 'conjunction' });
 const number = new Intl.NumberFormat();
 
 /** "ada, bob and 3 others". */
-export function people(names: readonly string[], most = 3): string {
-  if (names.length <= most + 1) return list.format(names);
-  return list.format([...names.slice(0, most), `${names.length - most} others`]);
+export function people(names: readonly string[], max = 3): string {
+  if (names.length <= max + 1) return list.format(names);
+  return list.format([...names.slice(0, max), `${names.length - max} others`]);
 }
 
-export const say = {
+export const texts = {
   connecting: 'Connecting…',
   lost: (attempt: number) =>
     attempt > 1 ? `Connection lost. Reconnecting, attempt ${attempt}…` : 'Connection lost. Reconnecting…',
@@ -56,10 +56,10 @@ export const say = {
   announcement: (user: string, text: string) => `${user} to everyone: ${text}`,
   servedBy: (node: string) => `Served by ${node}`,
 
-  /** The server's own words, as a sentence. */
-  sentence: (words: string) => words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?…]$/.test(words) ? '' : '.'),
+  /** A message of the server, as a sentence. */
+  sentence: (text: string) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? '' : '.'),
 
-  /** Refusals of a connection, by code; what is not here is said in the server's own words. */
+  /** Texts for refused connects, by code; for other codes see `refused`. */
   refusal: {
     username_taken: 'Somebody else uses that name right now. Please choose another one.',
     bad_username: 'That name cannot be used: 1 to 64 characters, not beginning with @.',

@@ -1,5 +1,5 @@
-// Turns a room into the rows its log shows: day separators, the "new" divider, comings and goings,
-// messages grouped by author. Pure; called by view/log.ts.
+// Turns a room into the rows of its log: day separators, the "new" divider, presence notes, and messages
+// grouped by author. Pure; called by view/log.ts.
 
 import type { Item, Outgoing } from './state.ts';
 
@@ -22,14 +22,14 @@ export interface MessageRow {
   readonly user: string;
   readonly text: string;
   readonly ts: number;
-  /** Opens a group: shows who and when. */
+  /** The first row of a group, which shows author and time. */
   readonly head: boolean;
   readonly own: boolean;
   readonly delivery: 'stored' | 'pending' | 'failed';
   readonly failure: string;
 }
 
-/** One author's messages this close together share one heading, in milliseconds. */
+/** Messages of one author within this time are a group, in milliseconds. */
 const GROUP_SPAN = 5 * 60_000;
 
 export interface Source {

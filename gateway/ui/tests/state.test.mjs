@@ -1,4 +1,4 @@
-// What the page knows after what happened: src/state.ts without a browser. Run by `npm test`.
+// Transitions of the page's state: src/state.ts without a browser. Run by `npm test`.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
@@ -38,32 +38,32 @@ const offsets = (state) =>
     .items.filter((i) => i.is === 'message')
     .map((i) => i.message.offset);
 const rejoin = (ack) => (state) =>
-  s.joined(s.linked(state, { is: 'online' }), ROOM, { epoch: EPOCH, online: { count: 1, users: ['me'] }, ...ack });
-const lose = (state) => s.linked(state, { is: 'lost', attempt: 1 });
+  s.joined(s.linkChanged(state, { is: 'online' }), ROOM, { epoch: EPOCH, online: { count: 1, users: ['me'] }, ...ack });
+const lose = (state) => s.linkChanged(state, { is: 'lost', attempt: 1 });
 
-test('a message is shown once, however often it comes', () => {
+test('a message is shown once, even if it is received several times', () => {
   const state = pipe(inRoom(), receive(3), receive(3), receive(3, { id: 'other' }), receive(9, { id: 'id-3' }));
   assert.deepEqual(offsets(state), [1, 2, 3]);
 });
 
-test('messages stand in the order of the log, whatever order they came in', () => {
+test('messages are shown in the order of the log, whatever the order of their arrival', () => {
   const state = pipe(inRoom(), receive(5), receive(3), receive(4));
   assert.deepEqual(offsets(state), [1, 2, 3, 4, 5]);
 });
 
-test('a new epoch goes on after the old one, with whatever offsets', () => {
+test('messages of a new epoch follow those of the old one, whatever their offsets', () => {
   const state = pipe(inRoom(), receive(1, { epoch: 'e2', id: 'x1' }), receive(2, { epoch: 'e2', id: 'x2' }));
   assert.deepEqual(offsets(state), [1, 2, 1, 2]);
   assert.deepEqual(room(state).position, { epoch: 'e2', offset: 2 });
 });
 
-test('a kind this page cannot draw moves the position and shows nothing', () => {
+test('a message of an unknown kind advances the position and is not shown', () => {
   const state = pipe(inRoom(), receive(3, { kind: 'reaction' }));
   assert.deepEqual(offsets(state), [1, 2]);
   assert.equal(room(state).position.offset, 3);
 });
 
-test('an acknowledged send is shown at once, and once when the stream brings it', () => {
+test('an acknowledged send is shown at once, and not again when its event arrives', () => {
   const queued = s.queued(inRoom(), ROOM, 'mine', 'hello', 5);
   assert.equal(s.nextToSend(queued, ROOM).id, 'mine');
   const acked = s.sent(queued, ROOM, { id: 'mine', epoch: EPOCH, offset: 3, ts: 9 });
@@ -74,7 +74,7 @@ test('an acknowledged send is shown at once, and once when the stream brings it'
   assert.equal(room(echoed).unread, 0);
 });
 
-test('the echo of a send may come before its acknowledgement', () => {
+test('the event of a send may arrive before its acknowledgement', () => {
   const state = pipe(s.queued(inRoom(), ROOM, 'mine', 'hello', 5), receive(3, { user: 'me', id: 'mine' }), (next) =>
     s.sent(next, ROOM, { id: 'mine', epoch: EPOCH, offset: 3, ts: 9 }),
   );
@@ -82,7 +82,7 @@ test('the echo of a send may come before its acknowledgement', () => {
   assert.equal(room(state).outbox.length, 0);
 });
 
-test('an acknowledgement does not move the position past messages still to come', () => {
+test('an acknowledgement does not advance the position past messages that are still missing', () => {
   const state = pipe(s.queued(inRoom(), ROOM, 'mine', 'hello', 5), (next) =>
     s.sent(next, ROOM, { id: 'mine', epoch: EPOCH, offset: 5, ts: 9 }),
   );
@@ -90,7 +90,7 @@ test('an acknowledgement does not move the position past messages still to come'
   assert.deepEqual(offsets(pipe(state, receive(3), receive(4))), [1, 2, 3, 4, 5]);
 });
 
-test('a refused send waits for the person; others go on; a retry keeps its id', () => {
+test('a refused send waits for the user; others are sent; a retry keeps its id', () => {
   const state = pipe(
     inRoom(),
     (next) => s.queued(next, ROOM, 'one', 'first', 5),
@@ -115,14 +115,14 @@ test('nothing is sent before the room is joined again', () => {
   assert.equal(s.nextToSend(rejoin({ offset: 2, recovered: true, messages: [] })(state), ROOM).id, 'mine');
 });
 
-test('a return that recovered everything appends it and says nothing', () => {
+test('a recovered rejoin appends the missed messages and shows no notice', () => {
   const state = pipe(inRoom(), lose, rejoin({ offset: 4, recovered: true, messages: [said(3), said(4)] }));
   assert.deepEqual(offsets(state), [1, 2, 3, 4]);
   assert.deepEqual(room(state).position, { epoch: EPOCH, offset: 4 });
   assert.equal(room(state).gap, false);
 });
 
-test('a return that could not recover replaces the list and says so', () => {
+test('a rejoin that is not recovered replaces the list and shows a notice', () => {
   const messages = [said(8, { epoch: 'e2' }), said(9, { epoch: 'e2' })];
   const state = pipe(inRoom(), lose, rejoin({ epoch: 'e2', offset: 9, recovered: false, messages }));
   assert.deepEqual(offsets(state), [8, 9]);
@@ -131,7 +131,7 @@ test('a return that could not recover replaces the list and says so', () => {
   assert.equal(room(s.gapDismissed(state, ROOM)).gap, false);
 });
 
-test('a send that was stored while its connection broke leaves the outbox on return', () => {
+test('a send that was stored when its connection was lost leaves the outbox on rejoin', () => {
   const stored = said(3, { user: 'me', id: 'mine' });
   for (const recovered of [true, false]) {
     const state = pipe(
@@ -144,7 +144,7 @@ test('a send that was stored while its connection broke leaves the outbox on ret
   }
 });
 
-test('a resync keeps what streamed in while the history was fetched', () => {
+test('a resync keeps messages received while the history was loading', () => {
   const state = pipe(
     inRoom(),
     (next) => s.resyncStarted(next, ROOM),
@@ -156,7 +156,7 @@ test('a resync keeps what streamed in while the history was fetched', () => {
   assert.equal(room(state).gap, true);
 });
 
-test('older messages go in front, without those already there', () => {
+test('older messages are prepended, without those already present', () => {
   const state = pipe(
     inRoom(0),
     receive(5),
@@ -169,27 +169,27 @@ test('older messages go in front, without those already there', () => {
   assert.equal(room(state).loading, false);
 });
 
-test('a long room forgets its oldest lines and can fetch them again', () => {
-  let state = s.looked(inRoom(0), { focused: false });
-  for (let offset = 1; offset <= s.KEPT * 1.3; offset++) state = s.received(state, said(offset));
-  assert.ok(offsets(state).length <= s.KEPT * 1.2);
-  assert.equal(offsets(state).at(-1), s.KEPT * 1.3);
+test('a long room drops its oldest items and can load them again', () => {
+  let state = s.viewChanged(inRoom(0), { focused: false });
+  for (let offset = 1; offset <= s.MAX_ITEMS * 1.3; offset++) state = s.received(state, said(offset));
+  assert.ok(offsets(state).length <= s.MAX_ITEMS * 1.2);
+  assert.equal(offsets(state).at(-1), s.MAX_ITEMS * 1.3);
   assert.equal(room(state).more, true);
 });
 
-test('unread counts others, where nobody looks', () => {
-  const away = s.looked(inRoom(), { focused: false });
+test('messages of others are unread while the page has no focus', () => {
+  const away = s.viewChanged(inRoom(), { focused: false });
   const state = pipe(away, receive(3), receive(4), receive(5, { user: 'me' }));
   assert.equal(room(state).unread, 2);
   assert.equal(room(state).firstUnread, 'id-3');
   assert.equal(s.totalUnread(state), 2);
-  const back = s.looked(state, { focused: true });
+  const back = s.viewChanged(state, { focused: true });
   assert.equal(room(back).unread, 0);
   assert.equal(room(back).firstUnread, 'id-3', 'the divider stays until the room was left');
   assert.deepEqual(room(back).read, { epoch: EPOCH, offset: 5 });
 });
 
-test('a room in the background counts; opening it does not read what is out of view', () => {
+test('a background room counts unread messages; opening it does not read what is out of view', () => {
   const state = pipe(
     inRoom(),
     (next) => s.opened(next, 'help'),
@@ -198,21 +198,21 @@ test('a room in the background counts; opening it does not read what is out of v
   );
   assert.equal(room(state).unread, 1);
   assert.equal(state.pinned, false);
-  assert.equal(room(s.looked(state, { pinned: true })).unread, 0);
+  assert.equal(room(s.viewChanged(state, { pinned: true })).unread, 0);
   const again = pipe(
-    s.looked(state, { pinned: true }),
+    s.viewChanged(state, { pinned: true }),
     (next) => s.opened(next, 'help'),
     (next) => s.opened(next, ROOM),
   );
   assert.equal(room(again).firstUnread, null);
 });
 
-test('scrolled up is not watching', () => {
-  const state = pipe(s.looked(inRoom(), { pinned: false }), receive(3));
+test('messages are unread while the log is scrolled up', () => {
+  const state = pipe(s.viewChanged(inRoom(), { pinned: false }), receive(3));
   assert.equal(room(state).unread, 1);
 });
 
-test('a reload counts what came since the person stopped reading', () => {
+test('after a reload, messages since the saved read position are unread', () => {
   const memory = {
     name: 'me',
     active: 'help',
@@ -231,10 +231,10 @@ test('a reload counts what came since the person stopped reading', () => {
   assert.equal(state.active, 'help');
   assert.equal(room(state).unread, 2);
   assert.equal(room(state).firstUnread, 'id-2');
-  assert.deepEqual(s.remembered(state).rooms[0], memory.rooms[0]);
+  assert.deepEqual(s.toSaved(state).rooms[0], memory.rooms[0]);
 });
 
-test('comings and goings with nothing between are one line and cancel out', () => {
+test('joins and leaves without a message in between are one note and cancel out', () => {
   const news = (joined, left, count) => (state) => s.presenceChanged(state, { room: ROOM, joined, left, count }, 1);
   const state = pipe(inRoom(1), news(['bob', 'me'], [], 2), news(['cy'], [], 3));
   assert.deepEqual(room(state).items.at(-1).joined, ['bob', 'cy']);
@@ -244,13 +244,13 @@ test('comings and goings with nothing between are one line and cancel out', () =
   assert.equal(room(pipe(gone, news([], ['cy'], 1))).items.length, 1);
 });
 
-test('a large room’s news carries only a number', () => {
+test('presence of a large room carries only a count', () => {
   const state = s.presenceChanged(inRoom(1), { room: ROOM, joined: [], left: [], count: 700 }, 1);
   assert.deepEqual(room(state).online, { count: 700, users: [] });
   assert.equal(room(state).items.length, 1);
 });
 
-test('typing ends by news, by a message, by leaving, by time, and with the connection', () => {
+test('typing ends by an event, a message, a leave, a timeout, or the loss of the connection', () => {
   const types =
     (user, typing = true) =>
     (state) =>
@@ -261,12 +261,12 @@ test('typing ends by news, by a message, by leaving, by time, and with the conne
   assert.deepEqual(typing(pipe(both, types('ann', false))), ['bob']);
   assert.deepEqual(typing(pipe(both, receive(3))), ['bob']);
   assert.deepEqual(typing(s.presenceChanged(both, { room: ROOM, joined: [], left: ['bob'], count: 1 }, 0)), ['ann']);
-  assert.deepEqual(typing(s.typingExpired(both, s.TYPING_LASTS + 1)), []);
+  assert.deepEqual(typing(s.typingExpired(both, s.TYPING_TIMEOUT + 1)), []);
   assert.equal(s.typingExpired(both, 1), both);
   assert.deepEqual(typing(lose(both)), []);
 });
 
-test('leaving goes to another room, and a stranger’s events are ignored', () => {
+test('leaving activates another room, and events of unknown rooms are ignored', () => {
   const state = pipe(
     inRoom(),
     (next) => s.opened(next, 'help'),
@@ -279,7 +279,7 @@ test('leaving goes to another room, and a stranger’s events are ignored', () =
   assert.equal(s.received(state, { ...said(1), room: 'elsewhere' }), state);
 });
 
-test('another name keeps the rooms and none of their content', () => {
+test('another name keeps the rooms and drops their content', () => {
   const state = s.renamed(inRoom(), 'you');
   assert.equal(state.self, 'you');
   assert.deepEqual([...state.rooms.keys()], [ROOM]);

@@ -1,9 +1,9 @@
-// Rows of a log and the words in them: src/timeline.ts, format.ts, strings.ts. Run by `npm test`.
+// Rows of a log and their texts: src/timeline.ts, format.ts, strings.ts. Run by `npm test`.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { dayName, initials, pieces, sortedNames, tone } from '../src/format.ts';
-import { people, say } from '../src/strings.ts';
+import { dayName, initials, splitLinks, sortedNames, tone } from '../src/format.ts';
+import { people, texts } from '../src/strings.ts';
 import { rows } from '../src/timeline.ts';
 
 const noon = new Date(2026, 2, 10, 12).getTime();
@@ -22,7 +22,7 @@ test('one author’s messages within five minutes share a heading', () => {
   assert.deepEqual(shape(log(items)), ['day', 'a*', 'b', 'c*', 'd*']);
 });
 
-test('days, the divider and comings and goings break a group', () => {
+test('days, the divider and presence notes break a group', () => {
   const items = [
     said('a', 'ann', noon),
     { is: 'presence', key: 'p', ts: noon, joined: ['x'], left: [] },
@@ -42,13 +42,13 @@ test('days, the divider and comings and goings break a group', () => {
   ]);
 });
 
-test('a clock that went back makes no second heading for a day', () => {
+test('a clock that went back adds no second heading for a day', () => {
   const items = [said('a', 'ann', noon), said('b', 'ann', noon - 24 * 60 * minute), said('c', 'ann', noon)];
   const keys = log(items).map((row) => row.key);
   assert.equal(new Set(keys).size, keys.length);
 });
 
-test('what is not sent yet stands at the end, as ours', () => {
+test('messages that are not sent yet are shown at the end, as own messages', () => {
   const outbox = [
     { id: 'x', text: 'x', ts: noon, failed: null },
     { id: 'y', text: 'y', ts: noon, failed: 'no' },
@@ -69,14 +69,14 @@ test('a stored message keeps the key it had in the outbox', () => {
 });
 
 test('only http and https become links, without the full stop that ends a sentence', () => {
-  assert.deepEqual(pieces('see https://a.example/x?y=1. or javascript:alert(1)'), [
+  assert.deepEqual(splitLinks('see https://a.example/x?y=1. or javascript:alert(1)'), [
     { text: 'see ', href: null },
     { text: 'https://a.example/x?y=1', href: 'https://a.example/x?y=1' },
     { text: '. or javascript:alert(1)', href: null },
   ]);
-  assert.deepEqual(pieces('http://'), [{ text: 'http://', href: null }]);
+  assert.deepEqual(splitLinks('http://'), [{ text: 'http://', href: null }]);
   assert.equal(
-    pieces('a <b>https://x.example</b>')
+    splitLinks('a <b>https://x.example</b>')
       .map(({ text }) => text)
       .join(''),
     'a <b>https://x.example</b>',
@@ -91,11 +91,11 @@ test('names', () => {
   assert.deepEqual(sortedNames(['cy', 'Bob', 'ann', 'me'], 'me'), ['me', 'ann', 'Bob', 'cy']);
   assert.equal(people(['a', 'b', 'c', 'd']), 'a, b, c, and d');
   assert.equal(people(['a', 'b', 'c', 'd', 'e']), 'a, b, c, and 2 others');
-  assert.equal(say.typing(['a']), 'a is typing…');
-  assert.equal(say.typing(['a', 'b']), 'a and b are typing…');
+  assert.equal(texts.typing(['a']), 'a is typing…');
+  assert.equal(texts.typing(['a', 'b']), 'a and b are typing…');
 });
 
-test('days are named as people name them', () => {
+test('names of days are relative for today and yesterday', () => {
   const words = { today: 'Today', yesterday: 'Yesterday' };
   assert.equal(dayName(noon, noon + minute, words), 'Today');
   assert.equal(dayName(noon - 13 * 60 * minute, noon, words), 'Yesterday');

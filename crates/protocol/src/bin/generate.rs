@@ -1,6 +1,6 @@
-//! Writes what is said about the wire outside Rust: `docs/asyncapi.json`, the web client's `protocol.ts`
-//! and the tables of `docs/PROTOCOL.md`. Called by `make generate`; goes through the table of events, the
-//! codes and the limits, so that whatever is added there flows everywhere.
+//! Generates the descriptions of the wire protocol outside Rust: `docs/asyncapi.json`, the web client's `protocol.ts`
+//! and the tables of `docs/PROTOCOL.md`. Called by `make generate`; iterates over the tables of events,
+//! codes and limits, so that additions to them appear everywhere.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// References into the document's own schemas begin so.
+/// Prefix of references into the document's own schemas.
 const SCHEMAS: &str = "#/components/schemas/";
 
 fn main() -> Outcome<()> {
@@ -42,14 +42,14 @@ fn events() -> impl Iterator<Item = &'static Event> {
     [connection::ALL, client::ALL, server::ALL].into_iter().flatten()
 }
 
-/// Draft 7, which is what AsyncAPI means where a schema does not say.
+/// Draft 7, the default of AsyncAPI.
 fn schemas() -> SchemaGenerator {
     let place = SCHEMAS.trim_start_matches('#').into();
     let settings = SchemaSettings::draft07().with(|settings| settings.definitions_path = place);
     settings.with_transform(RecursiveTransform(absent_rather_than_null)).into_generator()
 }
 
-/// What is optional is left out: `null` is tolerated from clients and promised to nobody.
+/// Optional members are absent, never `null`: `null` is accepted from clients but not part of the schema.
 fn absent_rather_than_null(schema: &mut Schema) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|one| one != "null");
@@ -64,7 +64,7 @@ fn absent_rather_than_null(schema: &mut Schema) {
     }
 }
 
-/// Every code with its meaning, which is the comment of its variant.
+/// All codes with their meaning, the comment of the variant.
 fn codes() -> Outcome<Vec<(Code, String)>> {
     let schema = schemars::schema_for!(Code).to_value();
     let variants = schema.get("oneOf").and_then(Value::as_array).ok_or("codes have no comments")?;
@@ -83,7 +83,7 @@ fn codes() -> Outcome<Vec<(Code, String)>> {
 
 // ---- AsyncAPI
 
-/// The document, as the server sees it: it receives what clients send, and replies.
+/// The document, from the server's perspective: it receives client events and replies to them.
 fn asyncapi(codes: &[(Code, String)]) -> Outcome<Value> {
     let mut schemas = schemas();
     let (mut messages, mut operations) = (Map::new(), Map::new());
@@ -126,7 +126,7 @@ fn asyncapi(codes: &[(Code, String)]) -> Outcome<Value> {
         "info": {
             "title": "Roomcast",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Chat over Socket.IO. PROTOCOL.md says what a client may rely on.",
+            "description": "Chat over Socket.IO. PROTOCOL.md describes what a client may rely on.",
             "license": { "name": env!("CARGO_PKG_LICENSE") },
         },
         "defaultContentType": "application/json",
@@ -161,7 +161,7 @@ fn asyncapi(codes: &[(Code, String)]) -> Outcome<Value> {
     }))
 }
 
-/// The object with one more member, where there is one.
+/// The object with one more member, if there is one.
 fn with(mut object: Value, name: &str, member: Option<Value>) -> Value {
     if let (Some(object), Some(member)) = (object.as_object_mut(), member) {
         object.insert(name.to_owned(), member);
@@ -171,7 +171,7 @@ fn with(mut object: Value, name: &str, member: Option<Value>) -> Value {
 
 // ---- TypeScript
 
-/// Types of everything on the wire, and the two interfaces that `io<…>()` of socket.io-client takes.
+/// All types of the wire protocol, and the two interfaces that `io<…>()` of socket.io-client takes.
 fn typescript() -> Outcome<String> {
     let mut declarations = Declarations::default();
     let mut interfaces = String::new();
@@ -224,7 +224,7 @@ fn lay_out(declaration: &str) -> String {
 
 // ---- PROTOCOL.md
 
-/// The text with what stands between a table's markers replaced.
+/// The text with the part between a table's markers replaced.
 fn replace(text: &str, name: &str, table: &str) -> Outcome<String> {
     let marker = format!("<!-- generated: {name} -->");
     let (before, rest) = text.split_once(&marker).ok_or_else(|| format!("PROTOCOL.md lacks {marker}"))?;
@@ -257,8 +257,8 @@ fn event_table() -> Outcome<String> {
     Ok(text)
 }
 
-/// An object's members, `?` after those that may be absent: `{room, since?: {epoch, offset}}`. An object
-/// of many members inside another is told by its name.
+/// An object's members, `?` after those that may be absent: `{room, since?: {epoch, offset}}`. A nested
+/// object of many members is shown by its name.
 fn outline(schema: &Value, known: &Map<String, Value>) -> String {
     let list = members(schema, known).into_iter().map(|(name, optional, schema)| {
         let list = schema.get("items");
@@ -292,7 +292,7 @@ fn members(schema: &Value, known: &Map<String, Value>) -> Vec<(String, bool, Val
     all
 }
 
-/// The name that a schema refers to, itself or as its only part.
+/// The name that a schema refers to, directly or as its only part.
 fn target(schema: &Value) -> Option<&str> {
     schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix(SCHEMAS))
 }

@@ -1,5 +1,5 @@
-//! The web UI, embedded in the binary: three files, served with headers that let them do no more than
-//! they need. Called by `mod.rs`.
+//! The web UI, embedded in the binary: three files, served with a restrictive content security policy. Called by
+//! `mod.rs`.
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
@@ -29,7 +29,7 @@ fn respond(content_type: &'static str, body: &'static str) -> Response {
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
-        // The files change with the binary: ask each time, they are small.
+        // The files change with the binary and are small, so browsers revalidate them each time.
         (CACHE_CONTROL, "no-cache"),
     ];
     (headers, body).into_response()

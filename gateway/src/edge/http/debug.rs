@@ -1,6 +1,6 @@
 //! `/debug/…` on the admin listener: rooms, subscriptions and connections of this node, busiest first, in
 //! pages. Mounted by `app.rs`; asks the rooms' workers through their queues, with a bounded wait, and the hub's
-//! registry. Names are shown, but never what was said, nor a secret.
+//! registry. Names are shown, but never message texts or secrets.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use serde_json::json;
 use crate::hub::{Connection, Registry};
 use crate::room::{Figures, Order, Page, Rank, Rooms, first};
 
-/// Items of a page, where nothing else is asked for, and at most.
+/// Items of a page: the default and the maximum.
 const LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
-/// How long the workers may take to answer.
+/// Time allowed for the workers to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the pages show.
+/// Sources of the pages.
 #[derive(Clone)]
 pub(crate) struct Debug {
     pub(crate) rooms: Rooms,
@@ -34,7 +34,7 @@ pub(crate) struct Debug {
     pub(crate) store: Store,
 }
 
-/// Adds the routes.
+/// Adds the routes to the admin listener.
 pub(crate) fn mount(admin: Admin, debug: Debug) -> Admin {
     let routes = Router::new()
         .route("/debug/rooms", get(rooms))
@@ -57,7 +57,7 @@ struct PageQuery {
 
 type PageQueryResult = Result<Query<PageQuery>, QueryRejection>;
 
-/// A mistake in the query, said like any other of the admin listener's.
+/// An invalid query, reported in the error format of the admin listener.
 struct QueryError(StatusCode, &'static str, String);
 
 impl IntoResponse for QueryError {
@@ -67,7 +67,7 @@ impl IntoResponse for QueryError {
     }
 }
 
-/// A query, checked; the sort is one of `sorts`, of which the first is the default.
+/// A validated query.
 struct PageRequest {
     limit: usize,
     after: Option<Rank>,
@@ -75,16 +75,17 @@ struct PageRequest {
 }
 
 impl PageRequest {
-    fn of(asked: PageQueryResult, sorts: &[&'static str]) -> Result<Self, QueryError> {
+    /// Validates a query; its sort must be one of `sorts`, of which the first is the default.
+    fn parse(query: PageQueryResult, sorts: &[&'static str]) -> Result<Self, QueryError> {
         let bad = |message: String| QueryError(StatusCode::BAD_REQUEST, "bad_request", message);
         let Query(PageQuery { limit, cursor, sort }) =
-            asked.map_err(|rejection| bad(rejection.body_text()))?;
+            query.map_err(|rejection| bad(rejection.body_text()))?;
         let limit = limit.unwrap_or(LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(bad(format!("limit is 1 to {MAX_LIMIT}")));
         }
         let after = match cursor {
-            Some(cursor) => Some(rank(&cursor).ok_or_else(|| bad("the cursor is none of ours".into()))?),
+            Some(cursor) => Some(rank(&cursor).ok_or_else(|| bad("the cursor is invalid".into()))?),
             None => None,
         };
         let default = sorts.first().copied().unwrap_or_default();
@@ -97,7 +98,7 @@ impl PageRequest {
     }
 }
 
-/// A cursor is the place of a page's last item: things move meanwhile, so one may be seen twice or missed.
+/// A cursor is the rank of a page's last item. Ranks change between pages, so an item may appear twice or be missed.
 fn cursor((Reverse(measure), name): &Rank) -> String {
     format!("{measure}:{name}")
 }
@@ -107,21 +108,21 @@ fn rank(cursor: &str) -> Option<Rank> {
     Some((Reverse(measure.parse().ok()?), name.to_owned()))
 }
 
-/// The page's items and, unless it is the last, where the next one begins.
+/// The page's items and, unless it is the last page, the cursor of the next one.
 fn page<T>(found: Vec<(Rank, T)>, limit: usize) -> (Vec<T>, Option<String>) {
     let next = found.last().filter(|_| found.len() == limit).map(|(rank, _)| cursor(rank));
     (found.into_iter().map(|(_, item)| item).collect(), next)
 }
 
-async fn rooms(State(debug): State<Debug>, asked: PageQueryResult) -> Result<Response, QueryError> {
-    let PageRequest { limit, after, sort } = PageRequest::of(asked, &["members", "rate"])?;
+async fn rooms(State(debug): State<Debug>, query: PageQueryResult) -> Result<Response, QueryError> {
+    let PageRequest { limit, after, sort } = PageRequest::parse(query, &["members", "rate"])?;
     let order = if sort == "rate" { Order::Rate } else { Order::Members };
     let (rooms, cursor) = room_page(&debug, Page { order, after, limit }).await?;
     Ok(Json(json!({ "rooms": rooms, "cursor": cursor })).into_response())
 }
 
-async fn subscriptions(State(debug): State<Debug>, asked: PageQueryResult) -> Result<Response, QueryError> {
-    let PageRequest { limit, after, .. } = PageRequest::of(asked, &["messages"])?;
+async fn subscriptions(State(debug): State<Debug>, query: PageQueryResult) -> Result<Response, QueryError> {
+    let PageRequest { limit, after, .. } = PageRequest::parse(query, &["messages"])?;
     let (rooms, cursor) = room_page(&debug, Page { order: Order::Messages, after, limit }).await?;
     let body = json!({
         "subscribed": debug.store.bus.subscriptions(),
@@ -132,9 +133,9 @@ async fn subscriptions(State(debug): State<Debug>, asked: PageQueryResult) -> Re
     Ok(Json(body).into_response())
 }
 
-async fn room_page(debug: &Debug, asked: Page) -> Result<(Vec<Figures>, Option<String>), QueryError> {
-    let limit = asked.limit;
-    match tokio::time::timeout(ANSWER_TIMEOUT, debug.rooms.figures(asked)).await {
+async fn room_page(debug: &Debug, page_request: Page) -> Result<(Vec<Figures>, Option<String>), QueryError> {
+    let limit = page_request.limit;
+    match tokio::time::timeout(ANSWER_TIMEOUT, debug.rooms.figures(page_request)).await {
         Ok(found) => Ok(page(found, limit)),
         Err(_) => Err(QueryError(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -144,7 +145,7 @@ async fn room_page(debug: &Debug, asked: Page) -> Result<(Vec<Figures>, Option<S
     }
 }
 
-/// One connection, as operators see it.
+/// One connection, as shown to operators.
 #[derive(Debug, Serialize)]
 struct ConnectionRow<'a> {
     id: u64,
@@ -152,25 +153,25 @@ struct ConnectionRow<'a> {
     transport: &'static str,
     namespace: &'a str,
     connected_ms: u64,
-    /// Bytes that wait for it, and bytes that went to it; absent where socketioxide carries them.
+    /// Bytes queued for it, and bytes sent to it; absent for connections that socketioxide writes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     queue_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_bytes: Option<u64>,
 }
 
-async fn connections(State(debug): State<Debug>, asked: PageQueryResult) -> Result<Response, QueryError> {
-    let PageRequest { limit, after, sort } = PageRequest::of(asked, &["queue", "sent"])?;
+async fn connections(State(debug): State<Debug>, query: PageQueryResult) -> Result<Response, QueryError> {
+    let PageRequest { limit, after, sort } = PageRequest::parse(query, &["queue", "sent"])?;
     let (connections, now) = (debug.registry.all(), Instant::now());
     let items = connections.iter().map(|connection: &Arc<Connection>| {
-        let carried = connection.outbound().carried();
-        let (queue, sent) = carried.unwrap_or_default();
+        let queued_and_sent = connection.outbound().queued_and_sent();
+        let (queue, sent) = queued_and_sent.unwrap_or_default();
         let measure = if sort == "sent" { sent } else { queue as u64 };
-        // Of the same length, so that they sort like the numbers.
-        ((Reverse(measure), format!("{:020}", connection.id())), (connection, carried))
+        // Padded to a fixed width, so that the text sorts like the number.
+        ((Reverse(measure), format!("{:020}", connection.id())), (connection, queued_and_sent))
     });
     let mut found = Vec::new();
-    for (rank, (connection, carried)) in first(items, after.as_ref(), limit) {
+    for (rank, (connection, queued_and_sent)) in first(items, after.as_ref(), limit) {
         let connected = now.saturating_duration_since(connection.connected_at());
         let row = ConnectionRow {
             id: connection.id(),
@@ -178,8 +179,8 @@ async fn connections(State(debug): State<Debug>, asked: PageQueryResult) -> Resu
             transport: connection.outbound().kind().name(),
             namespace: connection.outbound().namespace(),
             connected_ms: u64::try_from(connected.as_millis()).unwrap_or(u64::MAX),
-            queue_bytes: carried.map(|(queue, _)| queue),
-            sent_bytes: carried.map(|(_, sent)| sent),
+            queue_bytes: queued_and_sent.map(|(queue, _)| queue),
+            sent_bytes: queued_and_sent.map(|(_, sent)| sent),
         };
         found.push((rank, row));
     }
@@ -192,9 +193,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_comes_back_as_the_place_it_was() {
-        for place in [(Reverse(0), String::new()), (Reverse(u64::MAX), "a:b:c ü".to_owned())] {
-            assert_eq!(rank(&cursor(&place)), Some(place));
+    fn a_cursor_round_trips() {
+        for rank_of_last in [(Reverse(0), String::new()), (Reverse(u64::MAX), "a:b:c ü".to_owned())] {
+            assert_eq!(rank(&cursor(&rank_of_last)), Some(rank_of_last));
         }
         assert_eq!(rank("x:y"), None);
         assert_eq!(rank("7"), None);

@@ -1,5 +1,5 @@
-//! Plain HTTP: the web UI on the public listener (`assets.rs`), and what operators may look at on the admin
-//! listener (`debug.rs`). Mounted by `edge/mod.rs` and `app.rs`.
+//! Plain HTTP: the web UI on the public listener (`assets.rs`), and debug pages on the admin listener (`debug.rs`).
+//! Mounted by `edge/mod.rs` and `app.rs`.
 
 mod assets;
 pub(crate) mod debug;
@@ -8,7 +8,7 @@ use axum::Router;
 
 use crate::chat::Chat;
 
-/// What the public listener serves beside Socket.IO; handlers give the chat their commands.
+/// Routes of the public listener besides Socket.IO. Their state is the chat, to which handlers pass commands.
 pub(crate) fn routes() -> Router<Chat> {
     assets::routes()
 }

@@ -1,6 +1,6 @@
-//! Takes what other gateways forward: each connection is authenticated, and served as the public listener serves
-//! its own. What comes here was judged by the gateway that it came to first (its origin above all), which is why
-//! nobody else may come. Called by `mod.rs`.
+//! The peer listener: authenticates each connection and serves the requests that other gateways forward. Those have
+//! passed the checks of the gateway that received them first (the origin check above all), so only gateways may
+//! connect. Called by `mod.rs`.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use super::handshake::{self, Secret};
 use super::sid::Tag;
 use crate::edge::accept::{accept, serve_connection};
 
-/// Connections that have not yet proved anything, at most. Others wait before they are accepted: an honest
-/// one needs a millisecond, and a stranger loses its place after two seconds.
+/// Maximum number of connections that are not yet authenticated. Others wait before they are accepted: a gateway needs
+/// a millisecond, and any other client is disconnected after two seconds.
 const MAX_UNAUTHENTICATED: usize = 256;
 
-/// Until `closed`; this process is `tag`.
+/// Serves until `closed`. `tag` is the tag of this process.
 pub(super) async fn serve(
     listener: TcpListener,
     routes: Router,
@@ -26,16 +26,16 @@ pub(super) async fn serve(
     closed: &CancellationToken,
     lifecycle: &Lifecycle,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_UNAUTHENTICATED));
-    accept(listener, closed, Some(&places), |mut stream, place| {
+    let permits = Arc::new(Semaphore::new(MAX_UNAUTHENTICATED));
+    accept(listener, closed, Some(&permits), |mut stream, permit| {
         let (secret, routes, closed, own) =
             (secret.clone(), routes.clone(), closed.clone(), lifecycle.clone());
         lifecycle.spawn("peer", async move {
             let authenticated = handshake::accept(&mut stream, &secret, tag).await;
-            drop(place);
+            drop(permit);
             match authenticated {
                 Ok(()) => serve_connection(stream, routes, closed, &own).await,
-                Err(error) => tracing::debug!(%error, "a connection did not authenticate as a gateway"),
+                Err(error) => tracing::debug!(%error, "peer connection failed to authenticate"),
             }
         });
     })

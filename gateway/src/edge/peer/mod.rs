@@ -1,8 +1,8 @@
-//! Requests that reach the wrong gateway: a load balancer that knows nothing of sessions spreads the
-//! requests of one client over all of them, and each is passed to the one that holds the session. The
-//! session's id says which (`sid.rs`, `directory.rs`), a connection that both sides have authenticated
-//! carries it (`owner.rs`, `handshake.rs`, `listener.rs`), and a WebSocket becomes a tunnel
-//! (`tunnel.rs`). Why so: docs/adr/0006. Called by `edge/socketio/` and `app.rs`.
+//! Forwarding between gateways: a load balancer without session affinity spreads the requests of one client over all
+//! gateways, and each request is forwarded to the one that owns the session. The session id names the owner (`sid.rs`,
+//! `directory.rs`), a mutually authenticated connection carries the request (`owner.rs`, `handshake.rs`,
+//! `listener.rs`), and a WebSocket is tunnelled (`tunnel.rs`). The reasons are in docs/adr/0006. Called by
+//! `edge/socketio/` and `app.rs`.
 
 mod directory;
 mod handshake;
@@ -32,27 +32,27 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::{Forward, Forwarded, Telemetry};
 use directory::Directory;
 pub(crate) use handshake::Secret;
-use owner::Failure;
+use owner::OwnerError;
 use sid::Tag;
 use tunnel::End;
 
-/// Requests and tunnels under way at once, at most.
+/// Maximum number of concurrent requests and tunnels.
 const MAX_FORWARDED: usize = 16_384;
-/// How long the head of an answer may take, beyond the wait of a poll that has no news: a connect packet
-/// may wait for its answer.
+/// Time allowed for the head of a response, in addition to the wait of an empty poll: a POST may wait for the answer to
+/// a connect packet.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// Tunnels that are ended at once when the node goes away, at most, and the pause between such batches.
+/// Tunnels closed per batch when the node drains, and the pause between batches.
 const DRAIN_BATCH: u32 = 64;
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 
-/// How gateways reach each other.
+/// Settings of the connections between gateways.
 #[derive(Debug, Clone)]
 pub(crate) struct Peering {
-    /// Where this one listens for others.
+    /// Address of the peer listener.
     pub(crate) listen: SocketAddr,
-    /// Under which address they find it; the bound one where absent.
+    /// Address under which other gateways reach it; the bound address if absent.
     pub(crate) address: Option<String>,
-    /// What all of them know.
+    /// The secret that all gateways share.
     pub(crate) secret: Secret,
 }
 
@@ -65,21 +65,21 @@ struct Inner {
     secret: Secret,
     directory: Directory,
     forward_permits: Arc<Semaphore>,
-    /// How long a poll waits at most when there is nothing to say.
+    /// Longest wait of a poll without packets.
     longest_poll: Duration,
-    /// How long ending the tunnels may take at the end.
+    /// Window over which tunnels are closed when the node drains.
     drain: Duration,
     telemetry: Telemetry,
     lifecycle: Lifecycle,
-    /// Nothing is taken from others any more.
+    /// Forwarded requests are no longer accepted.
     closed: CancellationToken,
 }
 
-/// What forwarding is set up with.
+/// Settings and dependencies of forwarding.
 pub(crate) struct PeerConfig {
     pub(crate) tag: Tag,
     pub(crate) secret: Secret,
-    /// How long a poll waits at most when there is nothing to say.
+    /// Longest wait of a poll without packets.
     pub(crate) longest_poll: Duration,
     pub(crate) drain: Duration,
     pub(crate) telemetry: Telemetry,
@@ -102,23 +102,23 @@ impl Peers {
         }))
     }
 
-    /// Of this process.
+    /// The tag of this process.
     pub(crate) fn tag(&self) -> Tag {
         self.0.tag
     }
 
-    /// Keeps the directory, for ever.
+    /// Refreshes the directory at this interval, for ever.
     pub(crate) async fn keep(self, every: Duration) {
         self.0.directory.keep(every).await;
     }
 
-    /// Serves what others pass on, until [`Peers::close`].
+    /// Serves the requests that other gateways forward, until [`Peers::close`].
     pub(crate) async fn serve(self, listener: TcpListener, routes: Router) {
         let Inner { tag, secret, closed, lifecycle, .. } = &*self.0;
         listener::serve(listener, routes, (secret.clone(), *tag), closed, lifecycle).await;
     }
 
-    /// Every session of this node was cut: nothing is taken from others any more.
+    /// Stops accepting forwarded requests; called once every session of this node is closed.
     pub(crate) fn close(&self) {
         self.0.closed.cancel();
         for owner in self.0.directory.all() {
@@ -126,8 +126,8 @@ impl Peers {
         }
     }
 
-    /// Passes a poll on; `body` is whole, so that its length is known and bounded. None where the session
-    /// cannot be reached: to the client it is gone, and stock clients begin another.
+    /// Forwards a poll, whose body has been read, so that its length is known and bounded. None if the owner cannot be
+    /// reached: the client is then answered that the session is unknown, and official clients start a new one.
     pub(crate) async fn poll(&self, tag: Tag, request: Request) -> Option<Response> {
         let (head, body) = request.into_parts();
         let mut forwarded = Request::new(body);
@@ -139,13 +139,16 @@ impl Peers {
         forwarded.ok().map(|(response, _)| response)
     }
 
-    /// Passes an upgrade on, and becomes a tunnel where it is accepted.
+    /// Forwards an upgrade, and starts a tunnel if the owner accepts it.
     pub(crate) async fn upgrade(&self, tag: Tag, mut request: Request) -> Option<Response> {
         let mut forwarded = Request::new(Body::empty());
         *forwarded.uri_mut() = path_and_query(request.uri());
-        // That it asks for this was seen, in however many headers it did.
-        let asked = [(CONNECTION, "upgrade"), (UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, "13")];
-        forwarded.headers_mut().extend(asked.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        // The caller has checked that the request has these, possibly spread over several headers.
+        let upgrade_headers =
+            [(CONNECTION, "upgrade"), (UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, "13")];
+        forwarded
+            .headers_mut()
+            .extend(upgrade_headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
         copy(request.headers(), forwarded.headers_mut(), &[SEC_WEBSOCKET_KEY]);
         let forwarded = self.forward(tag, forwarded).await;
         self.0.telemetry.connections.forwarded(Forward::Upgrade, outcome(&forwarded));
@@ -157,7 +160,7 @@ impl Peers {
                 let _permit = permit;
                 match tokio::try_join!(near, far) {
                     Ok((near, far)) => peers.tunnel(End::client(near), End::owner(far)).await,
-                    Err(error) => tracing::debug!(%error, "an upgrade was not finished"),
+                    Err(error) => tracing::debug!(%error, "upgrade failed"),
                 }
             });
         }
@@ -173,19 +176,19 @@ impl Peers {
             Arc::clone(&self.0.forward_permits).try_acquire_owned().map_err(|_| ForwardError::TooMany)?;
         let owner = self.0.directory.find(tag).await.ok_or(ForwardError::Unknown)?;
         request.headers_mut().insert(HOST, HeaderValue::from_static("peer"));
-        let waits = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
-        let timeout = ANSWER_TIMEOUT + if waits { self.0.longest_poll } else { Duration::ZERO };
+        let may_wait = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
+        let timeout = ANSWER_TIMEOUT + if may_wait { self.0.longest_poll } else { Duration::ZERO };
         let sending = owner.send(request, &self.0.secret, &self.0.lifecycle);
         let answered = tokio::time::timeout(timeout, sending).await;
         let (connection, response) =
-            answered.unwrap_or(Err(Failure::Unreachable)).map_err(ForwardError::Failed)?;
+            answered.unwrap_or(Err(OwnerError::Unreachable)).map_err(ForwardError::Owner)?;
         let (head, body) = response.into_parts();
         let mut response = Response::new(Body::new(body));
         *response.status_mut() = head.status;
         *response.extensions_mut() = head.extensions;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let agreed = [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT];
-            copy(&head.headers, response.headers_mut(), &agreed);
+            let upgrade_headers = [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT];
+            copy(&head.headers, response.headers_mut(), &upgrade_headers);
             *response.body_mut() = Body::empty();
         } else {
             copy(&head.headers, response.headers_mut(), &[CONTENT_TYPE]);
@@ -198,12 +201,12 @@ impl Peers {
 
     async fn tunnel(&self, near: Option<End>, far: Option<End>) {
         let (Some(near), Some(far)) = (near, far) else {
-            return tracing::error!("a connection is not the listener's own");
+            return tracing::error!("upgraded connection was not accepted by this listener");
         };
         let (soft, hard) = (self.0.lifecycle.soft(), self.0.lifecycle.hard());
-        let going_away = async {
+        let draining = async {
             soft.cancelled().await;
-            // As clients of this node are: spread, so that their coming back is.
+            // Spread over the drain window, like this node's own clients, so that the reconnects are spread.
             let open =
                 u32::try_from(MAX_FORWARDED - self.0.forward_permits.available_permits()).unwrap_or(u32::MAX);
             let spread = self.0.drain.min(DRAIN_PAUSE * open.div_ceil(DRAIN_BATCH));
@@ -211,38 +214,38 @@ impl Peers {
         };
         tokio::select! {
             ended = tunnel::join(near, far) => if let Err(error) = ended {
-                tracing::debug!(%error, "a tunnel ended badly");
+                tracing::debug!(%error, "tunnel ended with an error");
             },
-            () = going_away => {}
+            () = draining => {}
             () = hard.cancelled() => {}
         }
     }
 }
 
-/// Why a request was not passed on.
+/// Why a request was not forwarded.
 enum ForwardError {
-    /// It would be one too many.
+    /// Too many requests and tunnels are under way.
     TooMany,
     /// No gateway has this tag.
     Unknown,
-    Failed(Failure),
+    Owner(OwnerError),
 }
 
 fn outcome<T>(forwarded: &Result<T, ForwardError>) -> Forwarded {
     match forwarded {
         Ok(_) => Forwarded::Ok,
         Err(ForwardError::Unknown) => Forwarded::Unknown,
-        Err(ForwardError::Failed(Failure::Unreachable)) => Forwarded::Unreachable,
-        Err(ForwardError::TooMany | ForwardError::Failed(Failure::Refused)) => Forwarded::Refused,
+        Err(ForwardError::Owner(OwnerError::Unreachable)) => Forwarded::Unreachable,
+        Err(ForwardError::TooMany | ForwardError::Owner(OwnerError::Refused)) => Forwarded::Refused,
     }
 }
 
-/// What a client asked for, without what only a proxy would be told.
+/// The URI without scheme and authority, which only a request to a proxy has.
 fn path_and_query(uri: &Uri) -> Uri {
     uri.path_and_query().cloned().map(Uri::from).unwrap_or_default()
 }
 
-/// Nothing else that a client says is passed on: neither cookies nor what proxies in front of us added.
+/// Copies these headers. No others are forwarded: neither cookies nor headers that proxies added.
 fn copy(from: &HeaderMap, to: &mut HeaderMap, names: &[HeaderName]) {
     for name in names {
         if let Some(value) = from.get(name) {

@@ -1,6 +1,6 @@
-//! Another gateway, as seen from this one: where it is, and the connections to it that are idle. Each was
-//! authenticated when it was made (`handshake.rs`) and carries one request after the other, or a tunnel.
-//! Called by `mod.rs`; `directory.rs` knows them all.
+//! The client of another gateway: its address and a pool of idle connections. Each connection is authenticated when it
+//! is made (`handshake.rs`) and carries one request after the other, or a tunnel. Called by `mod.rs`; `directory.rs`
+//! holds one for each gateway.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,29 +19,29 @@ use tokio::net::TcpStream;
 use super::handshake::{self, Secret};
 use super::sid::Tag;
 
-/// How long a connection may take to come about: pods of one cluster are close to each other.
+/// Time allowed for a TCP connect: gateways of one cluster are close to each other.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A machine that went without a word is noticed after twice that, also where nothing is being said.
+/// A host that disappeared without closing its connections is noticed after twice this time, also on idle tunnels.
 const KEEPALIVE: Duration = Duration::from_secs(4);
-/// How long an idle connection is kept; half of what the other side waits for a request.
+/// How long an idle connection is kept: half of the time that the other side waits for a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Idle connections kept, at most.
+/// Maximum number of idle connections kept.
 const MAX_IDLE: usize = 1_024;
 
 pub(super) struct Owner {
     pub(super) tag: Tag,
     address: String,
     idle: Mutex<Vec<(SendRequest<Body>, Instant)>>,
-    /// Whether it was said that it does not trust us, or we not it.
+    /// Whether the failed authentication has been logged.
     warned: AtomicBool,
 }
 
-/// Why a request did not reach its owner, or its answer not us.
+/// Why a request was not answered by the owner of its session.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// It is gone, or does not answer.
+pub(super) enum OwnerError {
+    /// The owner is gone or does not answer.
     Unreachable,
-    /// One of the two did not prove that it knows the secret.
+    /// One of the two gateways could not prove that it knows the secret.
     Refused,
 }
 
@@ -50,17 +50,17 @@ impl Owner {
         Self { tag, address, idle: Mutex::default(), warned: AtomicBool::new(false) }
     }
 
-    /// Sends a request and waits for the head of its answer. One that may have arrived is never sent again.
+    /// Sends a request and waits for the head of its response. A request that may have arrived is never sent again.
     pub(super) async fn send(
         &self,
         mut request: Request<Body>,
         secret: &Secret,
         lifecycle: &Lifecycle,
-    ) -> Result<(SendRequest<Body>, Response<Incoming>), Failure> {
-        while let Some(mut connection) = self.take() {
+    ) -> Result<(SendRequest<Body>, Response<Incoming>), OwnerError> {
+        while let Some(mut connection) = self.take_idle() {
             match connection.try_send_request(request).await {
                 Ok(response) => return Ok((connection, response)),
-                // It had been closed in the meantime, and nothing was sent.
+                // The idle connection was closed in the meantime; without a message, the request may have been sent.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(unreachable(&error.into_error())),
@@ -72,7 +72,7 @@ impl Owner {
         Ok((connection, response))
     }
 
-    /// A connection whose request was answered: idle once the answer was read to its end.
+    /// Returns a connection to the pool. It is idle once its response has been read to the end.
     pub(super) fn keep_idle(&self, connection: SendRequest<Body>) {
         let mut idle = self.idle.lock();
         if idle.len() == idle.capacity() {
@@ -83,36 +83,36 @@ impl Owner {
         }
     }
 
-    /// Ends the connections that are idle.
+    /// Closes the idle connections.
     pub(super) fn close_idle(&self) {
         self.idle.lock().clear();
     }
 
-    /// The one that was used last: the others may grow old.
-    fn take(&self) -> Option<SendRequest<Body>> {
+    /// Takes the most recently used connection, so that surplus ones time out.
+    fn take_idle(&self) -> Option<SendRequest<Body>> {
         let mut idle = self.idle.lock();
         loop {
             let (connection, since) = idle.pop()?;
             if since.elapsed() >= IDLE_TIMEOUT {
-                // All before it are older.
+                // All others are older.
                 *idle = Vec::new();
                 return None;
             }
-            // One that is not ready still carries the rest of an answer, and ends behind it.
+            // One that is not ready is still receiving a response; dropping it closes it after that.
             if connection.is_ready() {
                 return Some(connection);
             }
         }
     }
 
-    async fn connect(&self, secret: &Secret, lifecycle: &Lifecycle) -> Result<SendRequest<Body>, Failure> {
+    async fn connect(&self, secret: &Secret, lifecycle: &Lifecycle) -> Result<SendRequest<Body>, OwnerError> {
         let stream = self.dial(secret).await.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::UnexpectedEof => {
                 if !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!(address = self.address, %error,
-                        "a gateway and this one do not trust each other; is --peer-secret the same?");
+                        "authentication between gateways failed; is --peer-secret the same on both?");
                 }
-                Failure::Refused
+                OwnerError::Refused
             }
             _ => unreachable(&error),
         })?;
@@ -121,7 +121,7 @@ impl Owner {
         let hard = lifecycle.hard();
         lifecycle.spawn("peer-connection", async move {
             if let Some(Err(error)) = hard.run_until_cancelled(driver.with_upgrades()).await {
-                tracing::debug!(%error, "a connection to a gateway ended badly");
+                tracing::debug!(%error, "connection to a gateway ended with an error");
             }
         });
         Ok(connection)
@@ -141,7 +141,7 @@ impl Owner {
     }
 }
 
-fn unreachable(error: &(dyn std::error::Error + 'static)) -> Failure {
-    tracing::debug!(error, "a gateway cannot be reached");
-    Failure::Unreachable
+fn unreachable(error: &(dyn std::error::Error + 'static)) -> OwnerError {
+    tracing::debug!(error, "a gateway could not be reached");
+    OwnerError::Unreachable
 }

@@ -1,14 +1,14 @@
-//! Session ids that lead to the gateway that holds the session: Engine.IO's own id, a dot, and the tag of
-//! the process. A dot needs no escaping in a query and is in no id of Engine.IO. Pure. Called by `http/`.
+//! Session ids that name the gateway that owns the session: Engine.IO's own id, a dot, and the tag of the process. A
+//! dot needs no escaping in a query and occurs in no id of Engine.IO. Pure. Called by `socketio/`.
 
 use std::fmt;
 
-/// Characters of Engine.IO's own id.
-const ID: usize = 16;
-/// Characters of a tag.
-const TAG: usize = 16;
+/// Length of Engine.IO's own id, in characters.
+const ID_CHARS: usize = 16;
+/// Length of a tag, in characters.
+const TAG_CHARS: usize = 16;
 
-/// One gateway process, whatever becomes of its lease: a random number, never used twice.
+/// Identifies a gateway process, whatever its incarnation: a random number, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Tag(u64);
 
@@ -18,7 +18,7 @@ impl Tag {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let digits = text.len() == TAG && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let digits = text.len() == TAG_CHARS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         u64::from_str_radix(text, 16).ok().filter(|_| digits).map(Self)
     }
 
@@ -37,35 +37,37 @@ impl fmt::Display for Tag {
     }
 }
 
-/// What a client presents as its session.
+/// The session id of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Presented<'a> {
-    /// Something without a tag: for Engine.IO to judge.
-    Bare,
-    /// An id and the process that gave it.
+pub(crate) enum SessionId<'a> {
+    /// An id without a tag; Engine.IO decides whether it is valid.
+    Untagged,
+    /// Engine.IO's own id and the tag of the process that issued it.
     Tagged(&'a str, Tag),
-    /// Nothing that a gateway ever gave.
+    /// An id that no gateway issued.
     Malformed,
 }
 
-/// Takes a presented session apart.
-pub(crate) fn read(sid: &str) -> Presented<'_> {
-    let Some((id, tag)) = sid.split_once('.') else { return Presented::Bare };
-    let known = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    match Tag::parse(tag).filter(|_| id.len() == ID && id.bytes().all(known)) {
-        Some(tag) => Presented::Tagged(id, tag),
-        None => Presented::Malformed,
+impl<'a> SessionId<'a> {
+    pub(crate) fn parse(sid: &'a str) -> Self {
+        let Some((id, tag)) = sid.split_once('.') else { return Self::Untagged };
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        match Tag::parse(tag).filter(|_| id.len() == ID_CHARS && id.bytes().all(allowed)) {
+            Some(tag) => Self::Tagged(id, tag),
+            None => Self::Malformed,
+        }
     }
 }
 
-/// The open packet with the tag behind its session's id. In Engine.IO 3 a length stands in front.
-pub(crate) fn mark(open: &str, sid: &str, tag: Tag) -> String {
-    let marked = open.replacen(&format!("\"{sid}\""), &format!("\"{sid}.{tag}\""), 1);
-    match marked.split_once(':') {
+/// Appends the tag to the session id in an open packet. In Engine.IO 3 the packet is preceded by its length, which is
+/// updated.
+pub(crate) fn add_tag(open: &str, sid: &str, tag: Tag) -> String {
+    let tagged = open.replacen(&format!("\"{sid}\""), &format!("\"{sid}.{tag}\""), 1);
+    match tagged.split_once(':') {
         Some((length, packet)) if length.parse::<usize>().is_ok() => {
             format!("{}:{packet}", packet.chars().count())
         }
-        _ => marked,
+        _ => tagged,
     }
 }
 
@@ -76,29 +78,29 @@ mod tests {
     const SID: &str = "AbC-_0123456789x";
 
     #[test]
-    fn what_was_marked_is_read_back() {
+    fn a_tagged_id_is_parsed_back() {
         for tag in [Tag(0), Tag(u64::MAX), Tag::random()] {
             let open = format!(r#"0{{"sid":"{SID}","upgrades":["websocket"]}}"#);
-            let marked = mark(&open, SID, tag);
-            assert_eq!(marked, format!(r#"0{{"sid":"{SID}.{tag}","upgrades":["websocket"]}}"#));
-            assert_eq!(read(&format!("{SID}.{tag}")), Presented::Tagged(SID, tag));
+            let tagged = add_tag(&open, SID, tag);
+            assert_eq!(tagged, format!(r#"0{{"sid":"{SID}.{tag}","upgrades":["websocket"]}}"#));
+            assert_eq!(SessionId::parse(&format!("{SID}.{tag}")), SessionId::Tagged(SID, tag));
             assert_eq!(Tag::from_bytes(tag.to_bytes()), tag);
         }
     }
 
     #[test]
-    fn engine_io_3_counts_its_packet() {
+    fn the_length_of_an_engine_io_3_packet_is_updated() {
         let packet = format!(r#"0{{"sid":"{SID}","upgrades":[]}}"#);
-        let marked = mark(&format!("{}:{packet}", packet.len()), SID, Tag(7));
-        let (length, packet) = marked.split_once(':').unwrap();
+        let tagged = add_tag(&format!("{}:{packet}", packet.len()), SID, Tag(7));
+        let (length, packet) = tagged.split_once(':').unwrap();
         assert_eq!(length, packet.len().to_string());
         assert_eq!(packet, format!(r#"0{{"sid":"{SID}.0000000000000007","upgrades":[]}}"#));
     }
 
     #[test]
-    fn strange_sessions_are_nobodys() {
-        for bare in ["", "__proto__", SID, "🦀", "%2e", &"x".repeat(5_000)] {
-            assert_eq!(read(bare), Presented::Bare, "{bare:.40}");
+    fn ids_without_a_valid_tag_are_untagged_or_malformed() {
+        for untagged in ["", "__proto__", SID, "🦀", "%2e", &"x".repeat(5_000)] {
+            assert_eq!(SessionId::parse(untagged), SessionId::Untagged, "{untagged:.40}");
         }
         let tag = "0123456789abcdef";
         for malformed in [
@@ -114,7 +116,7 @@ mod tests {
             format!("{}.{tag}", "🦀🦀🦀🦀"),
             format!("{SID}%2e{tag}.x"),
         ] {
-            assert_eq!(read(&malformed), Presented::Malformed, "{malformed:.60}");
+            assert_eq!(SessionId::parse(&malformed), SessionId::Malformed, "{malformed:.60}");
         }
     }
 }

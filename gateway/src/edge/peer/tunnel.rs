@@ -1,6 +1,6 @@
-//! One WebSocket through this gateway to the one that holds its session: bytes both ways, and no memory
-//! while nothing moves. A side that does not take its bytes is not given more, so that the owner sees a
-//! slow reader as it would see its own. Called by `mod.rs`.
+//! Tunnels one WebSocket through this gateway to the owner of its session: copies bytes both ways, with no buffer while
+//! idle. It reads only what the other side accepts, so that the owner sees a slow reader as it would on a connection of
+//! its own. Called by `mod.rs`.
 
 use std::io;
 use std::net::Shutdown;
@@ -13,80 +13,82 @@ use tokio::net::TcpStream;
 
 use crate::edge::handshake_stream::HandshakeStream;
 
-/// Bytes taken at once.
+/// Bytes read at once.
 const CHUNK: usize = 16 * 1024;
-/// How long the other direction may go on once one has ended: for the last words of a closing handshake.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the other direction may go on once one has ended, for the rest of a closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One end, what it said already, and what it is still to be told before anything of the other.
+/// One end of a tunnel.
 pub(super) struct End {
     stream: TcpStream,
-    early: Bytes,
-    untold: Bytes,
+    /// Bytes received from it already, for the other end.
+    read_ahead: Bytes,
+    /// Bytes to write to it before those of the other end.
+    unsent: Bytes,
 }
 
 impl End {
-    /// A client. None where it is no connection of a listener.
+    /// The client. None if the connection was not accepted by one of the listeners.
     pub(super) fn client(upgraded: Upgraded) -> Option<Self> {
-        let switched = HandshakeStream::leave(upgraded)?;
-        Some(Self { stream: switched.stream, early: switched.early, untold: switched.answer })
+        let upgraded = HandshakeStream::from_upgraded(upgraded)?;
+        Some(Self { stream: upgraded.stream, read_ahead: upgraded.read_ahead, unsent: upgraded.response })
     }
 
-    /// The gateway that holds its session. None where it is no TCP connection, which none of ours is.
+    /// The gateway that owns the session. None if the connection was not made by `owner.rs`.
     pub(super) fn owner(upgraded: Upgraded) -> Option<Self> {
         let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-        Some(Self { stream: parts.io.into_inner(), early: parts.read_buf, untold: Bytes::new() })
+        Some(Self { stream: parts.io.into_inner(), read_ahead: parts.read_buf, unsent: Bytes::new() })
     }
 }
 
-/// Carries until both have said everything, or one is gone.
+/// Copies until both ends have closed, or one fails.
 pub(super) async fn join(near: End, far: End) -> io::Result<()> {
-    let first = |to: &End, from: &End| [&to.untold[..], &from.early[..]].concat().into();
-    let mut out = std::pin::pin!(carry(&near.stream, &far.stream, first(&far, &near)));
-    let mut back = std::pin::pin!(carry(&far.stream, &near.stream, first(&near, &far)));
+    let first = |to: &End, from: &End| [&to.unsent[..], &from.read_ahead[..]].concat().into();
+    let mut out = std::pin::pin!(copy(&near.stream, &far.stream, first(&far, &near)));
+    let mut back = std::pin::pin!(copy(&far.stream, &near.stream, first(&near, &far)));
     let last = tokio::select! {
-        ended = &mut out => { ended?; tokio::time::timeout(LAST_WORDS, back).await }
-        ended = &mut back => { ended?; tokio::time::timeout(LAST_WORDS, out).await }
+        ended = &mut out => { ended?; tokio::time::timeout(CLOSE_TIMEOUT, back).await }
+        ended = &mut back => { ended?; tokio::time::timeout(CLOSE_TIMEOUT, out).await }
     };
     last.unwrap_or(Ok(()))
 }
 
-async fn carry(from: &TcpStream, to: &TcpStream, mut rest: Bytes) -> io::Result<()> {
+async fn copy(from: &TcpStream, to: &TcpStream, mut rest: Bytes) -> io::Result<()> {
     loop {
         while !rest.is_empty() {
             to.writable().await?;
-            rest.advance(or_nothing(to.try_write(&rest))?);
+            rest.advance(zero_if_blocked(to.try_write(&rest))?);
         }
         from.readable().await?;
-        match pass(from, to)? {
-            Some(left) => rest = left,
+        match copy_once(from, to)? {
+            Some(unwritten) => rest = unwritten,
             None => return socket2::SockRef::from(to).shutdown(Shutdown::Write),
         }
-        // One that never stops talking lets others have their turn.
+        // A stream that is always readable must yield to other tasks.
         tokio::task::consume_budget().await;
     }
 }
 
-/// Reads once and writes it on. What was not taken; none at the end. The buffer is on the stack of a
-/// function that never waits, so that a quiet tunnel has none.
-fn pass(from: &TcpStream, to: &TcpStream) -> io::Result<Option<Bytes>> {
+/// Reads once, writes what it read, and returns what was not written; none at the end of the stream. The buffer is on
+/// the stack of a function that never waits, so that an idle tunnel has none.
+fn copy_once(from: &TcpStream, to: &TcpStream) -> io::Result<Option<Bytes>> {
     let mut buffer = [0; CHUNK];
     let read = match from.try_read(&mut buffer) {
         Ok(0) => return Ok(None),
-        read => or_nothing(read)?,
+        read => zero_if_blocked(read)?,
     };
     let fresh = buffer.get(..read).unwrap_or_default();
     if fresh.is_empty() {
         return Ok(Some(Bytes::new()));
     }
-    let written = or_nothing(to.try_write(fresh))?;
+    let written = zero_if_blocked(to.try_write(fresh))?;
     Ok(Some(Bytes::copy_from_slice(fresh.get(written..).unwrap_or_default())))
 }
 
-fn or_nothing(done: io::Result<usize>) -> io::Result<usize> {
-    match done {
+fn zero_if_blocked(result: io::Result<usize>) -> io::Result<usize> {
+    match result {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        done => done,
+        result => result,
     }
 }
 
@@ -103,20 +105,20 @@ mod tests {
         (listener.accept().await.unwrap().0, far)
     }
 
-    fn end(stream: TcpStream, early: &'static [u8], untold: &'static [u8]) -> End {
-        End { stream, early: Bytes::from_static(early), untold: Bytes::from_static(untold) }
+    fn end(stream: TcpStream, read_ahead: &'static [u8], unsent: &'static [u8]) -> End {
+        End { stream, read_ahead: Bytes::from_static(read_ahead), unsent: Bytes::from_static(unsent) }
     }
 
     #[tokio::test]
-    async fn bytes_go_both_ways_in_order_and_an_end_is_passed_on() {
+    async fn bytes_are_copied_both_ways_in_order_and_a_shutdown_is_passed_on() {
         let ((near, mut client), (far, mut owner)) = (pair().await, pair().await);
         let much: Vec<u8> = (0..3_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
         let tunnel = join(end(near, b"early ", b"welcome "), end(far, b"hello ", b""));
-        let talk = async {
+        let traffic = async {
             let (mut client_reads, mut client_writes) = client.split();
             let (mut owner_reads, mut owner_writes) = owner.split();
-            let (mut heard, mut answer) = (Vec::new(), Vec::new());
-            let (said, closed, got, answered) = tokio::join!(
+            let (mut at_owner, mut at_client) = (Vec::new(), Vec::new());
+            let (client_wrote, owner_wrote, owner_read, client_read) = tokio::join!(
                 async {
                     client_writes.write_all(&much).await?;
                     client_writes.shutdown().await
@@ -125,32 +127,32 @@ mod tests {
                     owner_writes.write_all(&much).await?;
                     owner_writes.shutdown().await
                 },
-                owner_reads.read_to_end(&mut heard),
-                client_reads.read_to_end(&mut answer)
+                owner_reads.read_to_end(&mut at_owner),
+                client_reads.read_to_end(&mut at_client)
             );
-            said.unwrap();
-            closed.unwrap();
-            got.unwrap();
-            answered.unwrap();
-            (heard, answer)
+            client_wrote.unwrap();
+            owner_wrote.unwrap();
+            owner_read.unwrap();
+            client_read.unwrap();
+            (at_owner, at_client)
         };
-        let (tunnel, (heard, answer)) = tokio::join!(tunnel, talk);
+        let (tunnel, (at_owner, at_client)) = tokio::join!(tunnel, traffic);
         tunnel.unwrap();
-        assert!(heard == [b"early ", &much[..]].concat());
-        assert!(answer == [b"welcome hello ", &much[..]].concat());
+        assert!(at_owner == [b"early ", &much[..]].concat());
+        assert!(at_client == [b"welcome hello ", &much[..]].concat());
     }
 
     #[tokio::test]
-    async fn one_that_does_not_read_holds_the_other_back() {
+    async fn a_side_that_does_not_read_stops_the_other_from_writing() {
         let ((near, _client), (far, mut owner)) = (pair().await, pair().await);
         let chunk = vec![0; 64 * 1024];
         let flood = async {
-            let mut taken = 0;
+            let mut accepted = 0;
             while let Ok(written) =
                 tokio::time::timeout(Duration::from_millis(300), owner.write(&chunk)).await
             {
-                taken += written.unwrap();
-                assert!(taken < 64 * 1024 * 1024, "somebody keeps it");
+                accepted += written.unwrap();
+                assert!(accepted < 64 * 1024 * 1024, "the tunnel buffers without bound");
             }
         };
         tokio::select! {

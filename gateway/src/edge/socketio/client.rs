@@ -1,5 +1,5 @@
-//! One connected client: its events, carried out one after the other in the order in which it sent them, each to
-//! its answer, and at last its departure. Made by `connect.rs`; calls `chat/`.
+//! One connected client: handles its events one after the other, in the order in which they were sent, answers each,
+//! and handles its disconnect after them. Created by `connect.rs`; calls `chat/`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use roomcast_ops::trace::{self, Kind};
 use roomcast_protocol::{Code, Refusal, event};
 use socketioxide::extract::AckSender;
 
-use super::event_queue::{EventQueue, Pushed};
+use super::event_queue::{EventQueue, PushResult};
 use super::outbound::SocketOutbound;
 use super::packet::Packet;
 use crate::chat::{Actor, Chat, Reply, Request, Rights};
@@ -18,19 +18,19 @@ use crate::room::Departure;
 use crate::telemetry::Telemetry;
 use crate::users::NameHold;
 
-/// A client, as its socket keeps it.
+/// A client; stored in the extensions of its socket.
 pub(super) struct Client {
     connection: Arc<Connection>,
     actor: Actor,
     outbound: SocketOutbound,
     queue: EventQueue<Item>,
-    /// Its hold on the user's name, until it departs.
+    /// Its claim on the user's name, until it disconnects.
     name: Mutex<Option<NameHold>>,
 }
 
 enum Item {
     Event(Packet),
-    Departed(Departure),
+    Disconnected(Departure),
 }
 
 impl Client {
@@ -45,53 +45,53 @@ impl Client {
         &self.connection
     }
 
-    /// Takes an event. Runs on the connection's reader, one event after the other: that keeps their order.
+    /// Queues an event. Called by the connection's reader for one event at a time, which keeps their order.
     pub(super) fn receive(self: Arc<Self>, chat: &Chat, lifecycle: &Lifecycle, packet: Packet) {
         chat.telemetry.connections.received(&packet.event);
         match self.queue.push(Item::Event(packet), || self.outbound.pause(true)) {
-            Pushed::Waits | Pushed::Refused(Item::Departed(_)) => {}
-            Pushed::Begin => self.work(chat, lifecycle),
-            Pushed::Refused(Item::Event(packet)) => {
-                let why = "too many of your events are waiting; slow down";
+            PushResult::Queued | PushResult::Refused(Item::Disconnected(_)) => {}
+            PushResult::StartTask => self.spawn_task(chat, lifecycle),
+            PushResult::Refused(Item::Event(packet)) => {
+                let why = "too many events are waiting; slow down";
                 let answer = Answer::new(&self, &chat.telemetry, packet.ack, packet.ack_id);
                 answer.respond(Err(Refusal::new(Code::Busy, why)));
             }
         }
     }
 
-    /// The connection ended; the events in front of this are carried out first.
-    pub(super) fn depart(self: Arc<Self>, chat: &Chat, lifecycle: &Lifecycle, how: Departure) {
-        if matches!(self.queue.close(Item::Departed(how)), Pushed::Begin) {
-            self.work(chat, lifecycle);
+    /// The connection ended; events that are queued already are handled first.
+    pub(super) fn disconnect(self: Arc<Self>, chat: &Chat, lifecycle: &Lifecycle, how: Departure) {
+        if matches!(self.queue.close(Item::Disconnected(how)), PushResult::StartTask) {
+            self.spawn_task(chat, lifecycle);
         }
     }
 
-    /// Carries out what waits, in a task that ends when nothing does.
-    fn work(self: Arc<Self>, chat: &Chat, lifecycle: &Lifecycle) {
+    /// Spawns a task that handles queued items and ends when the queue is empty.
+    fn spawn_task(self: Arc<Self>, chat: &Chat, lifecycle: &Lifecycle) {
         let chat = chat.clone();
         lifecycle.spawn_until_hard("client-events", async move {
             while let Some(item) = self.queue.next(|| self.outbound.pause(false)) {
                 match item {
                     Item::Event(packet) => {
                         let name = span_name(&packet.event);
-                        // Boxed: it has room for every kind of event, and the task around it is moved.
+                        // Boxed: the future is as large as its largest command, and the task is moved.
                         let handling = Box::pin(self.handle(&chat, packet));
                         trace::request(name, Kind::Server, handling).await;
                     }
-                    // Boxed as it is rare, and the task has room for it all the time.
-                    Item::Departed(how) => Box::pin(self.end(&chat, how)).await,
+                    // Boxed: it is rare and would make every task larger.
+                    Item::Disconnected(how) => Box::pin(self.end(&chat, how)).await,
                 }
             }
         });
     }
 
-    /// One event, to its answer.
+    /// Handles one event and answers it.
     async fn handle(self: &Arc<Self>, chat: &Chat, packet: Packet) {
         let Packet { event, payload, ack, ack_id } = packet;
         let answer = Answer::new(self, &chat.telemetry, ack, ack_id);
         match self.outbound.namespace().dialect().decode(&event, &payload) {
             Ok(command) => {
-                let urgent = self.queue.waits();
+                let urgent = !self.queue.is_empty();
                 let respond = move |reply| answer.respond(reply);
                 chat.execute(&self.actor, Request { command, urgent, respond }).await;
             }
@@ -108,7 +108,7 @@ impl Client {
     }
 }
 
-/// Names of spans are a closed set: what else clients send is one of them.
+/// Span names are a closed set; unknown events share the name `other`.
 fn span_name(event: &str) -> &'static str {
     event::client::ALL.iter().find(|known| known.name == event).map_or("other", |known| known.name)
 }
@@ -135,7 +135,7 @@ impl Answer {
         let outbound = &client.outbound;
         let encoded = match outbound.namespace().dialect().encode_reply(reply) {
             Ok(encoded) => encoded,
-            Err(error) => return tracing::error!(%error, "an answer could not be encoded"),
+            Err(error) => return tracing::error!(%error, "failed to encode a reply"),
         };
         let sent = outbound.answer(ack, ack_id, &encoded);
         if let Some(written) = client.connection.on_sent(sent) {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_spans_are_a_closed_set() {
+    fn span_names_are_a_closed_set() {
         assert_eq!(span_name("send_message"), "send_message");
         assert_eq!(span_name("'; DROP TABLE"), "other");
     }

@@ -1,5 +1,6 @@
-//! A client comes and goes: signing in before the connect packet is answered, `welcome` right after it, its
-//! events to its [`Client`], its departure. Registers everything with socketioxide; called by `service.rs`.
+//! Connects and disconnects of clients: sign-in before the connect packet is answered, `welcome` right after it,
+//! passing events to the [`Client`], and the disconnect. Registers the handlers with socketioxide; called by
+//! `service.rs`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,45 +24,45 @@ use crate::chat::SignedIn;
 use crate::room::Departure;
 use crate::users::ClaimError;
 
-/// A client that signed in and whose connect packet is being answered.
-struct Admission {
+/// A client that has signed in and whose connect packet is being answered.
+struct PendingConnect {
     signed_in: SignedIn,
-    began: Instant,
+    started: Instant,
 }
 
-/// Puts the vocabulary of a namespace on it.
+/// Registers the handlers of one namespace.
 pub(super) fn mount(io: &SocketIo, context: &Arc<ClientContext>, namespace: &'static Namespace) {
-    let (admitting, welcoming) = (Arc::clone(context), Arc::clone(context));
+    let (auth_context, connect_context) = (Arc::clone(context), Arc::clone(context));
     let authenticate = move |socket: SocketRef, TryData(auth): TryData<serde_json::Value>| async move {
-        let began = Instant::now();
-        // Now, and not once the client is connected: its first event may be right behind.
-        register(&admitting, &socket);
-        let sign_in = sign_in(&admitting, &socket, auth.unwrap_or_default());
+        let started = Instant::now();
+        // Before the client is connected: its first event may directly follow the connect packet.
+        register_handlers(&auth_context, &socket);
+        let sign_in = sign_in(&auth_context, &socket, auth.unwrap_or_default());
         let signed_in = trace::request("connect", Kind::Server, sign_in).await;
-        let transport = TransportHandle::of(&socket, &admitting.sessions);
+        let transport = TransportHandle::of(&socket, &auth_context.sessions);
         match signed_in {
             Ok(signed_in) => {
-                socket.extensions.insert(Arc::new(Mutex::new(Some(Admission { signed_in, began }))));
+                socket.extensions.insert(Arc::new(Mutex::new(Some(PendingConnect { signed_in, started }))));
                 Ok(())
             }
             Err(ClaimError::Refused(refusal)) => {
-                admitting.chat.telemetry.connections.connect_refused(refusal.code, began.elapsed());
+                auth_context.chat.telemetry.connections.connect_refused(refusal.code, started.elapsed());
                 transport.connect_answered(&socket);
                 Err(refusal.code.name())
             }
             Err(ClaimError::RetryLater) => {
-                // Stock clients do not try again after a refusal, but do when the transport goes.
-                let draining = admitting.lifecycle.soft().is_cancelled();
+                // Official clients do not retry after a connect error, but do after a closed transport.
+                let draining = auth_context.lifecycle.soft().is_cancelled();
                 let code = if draining { Code::Draining } else { Code::Unavailable };
-                admitting.chat.telemetry.connections.connect_refused(code, began.elapsed());
-                admitting.chat.telemetry.connections.cut("connect_must_wait");
+                auth_context.chat.telemetry.connections.connect_refused(code, started.elapsed());
+                auth_context.chat.telemetry.connections.cut("connect_must_wait");
                 transport.close(&socket);
                 Err(code.name())
             }
         }
     };
     let welcome = move |socket: SocketRef| {
-        begin(&welcoming, &socket, namespace);
+        on_connected(&connect_context, &socket, namespace);
         std::future::ready(())
     };
     io.ns(namespace.path(), welcome.with(authenticate));
@@ -75,26 +76,27 @@ async fn sign_in(
     if context.lifecycle.soft().is_cancelled() {
         return Err(ClaimError::RetryLater);
     }
-    let auth = if socket.protocol() == ProtocolVersion::V4 { from_query(socket) } else { auth };
+    let auth = if socket.protocol() == ProtocolVersion::V4 { auth_from_query(socket) } else { auth };
     let auth = serde_json::from_value(auth).map_err(|error| ClaimError::Refused(refusal(&error)))?;
     let signed_in = context.chat.sign_in(auth).await?;
-    // Here and not where it is counted: the line belongs to the request, and bears its `trace_id`.
-    tracing::debug!(transport = ?socket.transport_type(), "a client signed in");
+    // Logged inside the request's span, so that the line has its `trace_id`.
+    tracing::debug!(transport = ?socket.transport_type(), "client signed in");
     Ok(signed_in)
 }
 
-/// What 2.x clients, whose connect packet carries nothing, say in the query of their handshake.
-fn from_query(socket: &SocketRef) -> serde_json::Value {
+/// The auth of 2.x clients, whose connect packet carries none: the query of their handshake.
+fn auth_from_query(socket: &SocketRef) -> serde_json::Value {
     let query = socket.req_parts().uri.query().unwrap_or_default();
     let pairs = form_urlencoded::parse(query.as_bytes());
     pairs.map(|(key, value)| (key.into_owned(), serde_json::Value::from(value.into_owned()))).collect()
 }
 
-/// The connect packet was answered: the client is connected.
-fn begin(context: &ClientContext, socket: &SocketRef, namespace: &'static Namespace) {
-    let admission = socket.extensions.remove::<Arc<Mutex<Option<Admission>>>>();
-    let Some(Admission { signed_in, began }) = admission.and_then(|admission| admission.lock().take()) else {
-        tracing::error!("a client was connected that had not signed in");
+/// The connect packet was answered: registers the connection and sends `welcome`.
+fn on_connected(context: &ClientContext, socket: &SocketRef, namespace: &'static Namespace) {
+    let pending = socket.extensions.remove::<Arc<Mutex<Option<PendingConnect>>>>();
+    let Some(PendingConnect { signed_in, started }) = pending.and_then(|pending| pending.lock().take())
+    else {
+        tracing::error!("client connected without having signed in");
         return;
     };
     let SignedIn { name, welcome } = signed_in;
@@ -106,32 +108,32 @@ fn begin(context: &ClientContext, socket: &SocketRef, namespace: &'static Namesp
         connection.close("name_lost");
     }
     connection.send_own(&welcome);
-    context.chat.telemetry.connections.connected(kind, began.elapsed());
+    context.chat.telemetry.connections.connected(kind, started.elapsed());
     socket.extensions.insert(Client::new(connection, outbound, name));
     transport.connect_answered(socket);
     if !socket.connected() {
-        // It went while it was being welcomed, and its departure found nobody.
-        depart(context, socket, DisconnectReason::TransportClose);
+        // It disconnected before its `Client` was registered, so that handler found none.
+        on_disconnect(context, socket, DisconnectReason::TransportClose);
     }
 }
 
-fn register(context: &Arc<ClientContext>, socket: &SocketRef) {
-    let (receiving, departing) = (Arc::clone(context), Arc::clone(context));
+fn register_handlers(context: &Arc<ClientContext>, socket: &SocketRef) {
+    let (event_context, disconnect_context) = (Arc::clone(context), Arc::clone(context));
     socket.on_fallback(move |socket: SocketRef, packet: Packet| {
         match socket.extensions.get::<Arc<Client>>() {
-            Some(client) => client.receive(&receiving.chat, &receiving.lifecycle, packet),
-            None => tracing::debug!("an event came from a client that is not connected"),
+            Some(client) => client.receive(&event_context.chat, &event_context.lifecycle, packet),
+            None => tracing::debug!("event received from a client that is not connected"),
         }
         std::future::ready(())
     });
     socket.on_disconnect(move |socket: SocketRef, reason: DisconnectReason| {
-        depart(&departing, &socket, reason);
+        on_disconnect(&disconnect_context, &socket, reason);
         std::future::ready(())
     });
 }
 
-fn depart(context: &ClientContext, socket: &SocketRef, reason: DisconnectReason) {
-    // Taken out, for it holds the socket that holds it.
+fn on_disconnect(context: &ClientContext, socket: &SocketRef, reason: DisconnectReason) {
+    // Removed, because client and socket hold references to each other.
     let Some(client) = socket.extensions.remove::<Arc<Client>>() else { return };
     let stalled = client.connection().outbound().stalled();
     let (how, label) = match reason {
@@ -148,5 +150,5 @@ fn depart(context: &ClientContext, socket: &SocketRef, reason: DisconnectReason)
     }
     let kind = context.registry.remove(client.connection());
     context.chat.telemetry.connections.disconnected(kind, label);
-    client.depart(&context.chat, &context.lifecycle, how);
+    client.disconnect(&context.chat, &context.lifecycle, how);
 }

@@ -1,5 +1,5 @@
-//! What the requests and the connections of Socket.IO share. Filled by `app.rs`, read by the other files of this
-//! folder.
+//! Dependencies shared by the requests and the connections of Socket.IO. Filled by `edge/mod.rs`, read by the other
+//! files of this folder.
 
 use axum::Router;
 use roomcast_ops::Lifecycle;
@@ -12,10 +12,10 @@ use crate::edge::peer::Peers;
 use crate::hub::Registry;
 use crate::telemetry::Telemetry;
 
-/// socketioxide, for long-polling and for connections handed to it. What it does not know is 404.
+/// socketioxide's HTTP service: serves long-polling and the streams passed to it; answers 404 to anything else.
 pub(crate) type SocketIoHttp = SocketIoService<Router>;
 
-/// What clients' connections share.
+/// Dependencies of clients' connections.
 pub(crate) struct ClientContext {
     pub(crate) chat: Chat,
     pub(crate) registry: Registry,
@@ -23,15 +23,15 @@ pub(crate) struct ClientContext {
     pub(crate) lifecycle: Lifecycle,
 }
 
-/// What the routes share.
+/// Dependencies of the routes.
 pub(crate) struct RequestContext {
     pub(crate) socket_io: SocketIoHttp,
     pub(crate) origins: Origins,
     pub(crate) sessions: Sessions,
-    /// How much a slow reader may cost.
+    /// Limits of what a slow reader may queue.
     pub(crate) bounds: Bounds,
     pub(crate) telemetry: Telemetry,
     pub(crate) lifecycle: Lifecycle,
-    /// The gateways that hold other sessions, where there may be any.
+    /// Forwarding to other gateways, if it is configured.
     pub(crate) peers: Option<Peers>,
 }

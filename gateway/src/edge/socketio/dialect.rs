@@ -1,5 +1,5 @@
-//! A vocabulary of Socket.IO events, translated to and from the commands, replies and events of `chat/` and the
-//! hub. Each is one folder beside this file, named in the table of `dialects/mod.rs`.
+//! A dialect translates Socket.IO events to commands, and replies and events of `chat/` and the hub to Socket.IO
+//! events. Each is one folder of `dialects/`, listed in the table of `dialects/mod.rs`.
 
 use roomcast_protocol::Refusal;
 use serde_json::value::RawValue;
@@ -8,35 +8,35 @@ use super::packet::Payload;
 use crate::chat::{Command, Reply};
 use crate::hub::Event;
 
-/// A packet's event and its one argument, encoded.
+/// The name and the encoded argument of a packet.
 pub(super) type EncodedEvent = (&'static str, Box<RawValue>);
 
-/// What answers an event of a client.
+/// The answer to an event of a client.
 pub(super) struct EncodedReply {
-    /// The acknowledgement, sent where the client asked for one.
+    /// The acknowledgement, sent if the client asked for one.
     pub(super) ack: Box<RawValue>,
-    /// Events that only this client gets, behind it.
+    /// Events for this client alone, sent after the acknowledgement.
     pub(super) events: Vec<EncodedEvent>,
 }
 
-/// A vocabulary. Nothing is decided in it: what may be done, `chat/` says.
+/// A dialect. It only translates; permissions are checked in `chat/`.
 pub(super) trait Dialect: Send + Sync {
-    /// A client's event as a command.
+    /// Decodes a client's event into a command.
     ///
     /// # Errors
-    /// It is not an event of this vocabulary, or its payload is wrong.
+    /// The dialect has no such event, or its payload is invalid.
     fn decode(&self, event: &str, payload: &Payload) -> Result<Command, Refusal>;
 
-    /// What answers a command, or what could not be decoded.
+    /// Encodes the reply to a command, or the refusal of a command or of an event that could not be decoded.
     ///
     /// # Errors
-    /// What `serde_json` says.
+    /// Serialization failed.
     fn encode_reply(&self, reply: Result<Reply, Refusal>) -> serde_json::Result<EncodedReply>;
 
-    /// An event as packets of this vocabulary: none, one or several, each given to `emit` in order. A batch calls it
-    /// once for all members of a namespace.
+    /// Encodes an event as packets: none, one or several, passed to `emit` in order. Called once per batch for all
+    /// members of a namespace.
     ///
     /// # Errors
-    /// What `serde_json` says.
+    /// Serialization failed.
     fn encode_event(&self, event: &Event, emit: &mut dyn FnMut(&str, &RawValue)) -> serde_json::Result<()>;
 }

@@ -1,35 +1,35 @@
-//! One client's events, one after the other, in the order in which they came: a queue that costs a task
-//! only while there is something in it. Called by `client.rs`.
+//! The queue of one client's events, handled one after the other in the order of their arrival. A task runs only while
+//! the queue is not empty. Called by `client.rs`.
 
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 use roomcast_protocol::limits::MAX_QUEUED_EVENTS;
 
-/// Events that wait before no more are read from the connection: it sends faster than the cluster takes.
-/// Those that poll cannot be held back and are refused at the bound.
+/// Queued events above which reading from the connection pauses, because it sends faster than the cluster handles.
+/// Long-polling clients cannot be paused; their events are refused when the queue is full.
 const HIGH_WATERMARK: usize = MAX_QUEUED_EVENTS / 4;
 
-/// What waits for its turn.
+/// A bounded queue.
 pub(super) struct EventQueue<T>(Mutex<State<T>>);
 
 struct State<T> {
     waiting: VecDeque<T>,
-    /// Somebody takes from it.
+    /// A task is taking items.
     running: bool,
     closed: bool,
-    /// It grew past [`HIGH_WATERMARK`] and has not shrunk to half of that.
+    /// The queue exceeded [`HIGH_WATERMARK`] and has not yet shrunk to half of it.
     above_watermark: bool,
 }
 
-/// What a push came to.
+/// The result of a push.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pushed<T> {
-    /// Nobody takes from the queue: the caller must begin to.
-    Begin,
-    /// Whoever does will come to it.
-    Waits,
-    /// The queue is full, or closed.
+pub(super) enum PushResult<T> {
+    /// Queued, and no task is running: the caller must start one.
+    StartTask,
+    /// Queued for the running task.
+    Queued,
+    /// The queue is full or closed.
     Refused(T),
 }
 
@@ -43,35 +43,35 @@ impl<T> EventQueue<T> {
         }))
     }
 
-    /// Adds an event; calls `pause` when it passes the high watermark.
-    pub(super) fn push(&self, item: T, pause: impl FnOnce()) -> Pushed<T> {
+    /// Adds an item; calls `pause` when the queue exceeds the high watermark.
+    pub(super) fn push(&self, item: T, pause: impl FnOnce()) -> PushResult<T> {
         let mut state = self.0.lock();
         if state.closed || state.waiting.len() >= MAX_QUEUED_EVENTS {
-            return Pushed::Refused(item);
+            return PushResult::Refused(item);
         }
         if state.waiting.len() >= HIGH_WATERMARK && !std::mem::replace(&mut state.above_watermark, true) {
-            // Under the lock: a resumption cannot overtake it.
+            // Under the lock, so that a resume cannot overtake it.
             pause();
         }
         state.add(item)
     }
 
-    /// Adds the last item, which is never refused; nothing is taken in after it.
-    pub(super) fn close(&self, last: T) -> Pushed<T> {
+    /// Adds the last item, even if the queue is full; later items are refused.
+    pub(super) fn close(&self, last: T) -> PushResult<T> {
         let mut state = self.0.lock();
         if state.closed {
-            return Pushed::Refused(last);
+            return PushResult::Refused(last);
         }
         state.closed = true;
         state.add(last)
     }
 
-    /// Whether anything waits for its turn.
-    pub(super) fn waits(&self) -> bool {
-        !self.0.lock().waiting.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().waiting.is_empty()
     }
 
-    /// The next one; none ends the caller's turn. Calls `resume` when it has shrunk to half of the high watermark.
+    /// Takes the next item; on none the caller's task must end. Calls `resume` when the queue has shrunk to half of the
+    /// high watermark.
     pub(super) fn next(&self, resume: impl FnOnce()) -> Option<T> {
         let mut state = self.0.lock();
         let next = state.waiting.pop_front();
@@ -81,7 +81,7 @@ impl<T> EventQueue<T> {
         }
         if next.is_none() {
             state.running = false;
-            // An idle client keeps no memory for what a busy moment needed.
+            // Frees the capacity that a burst needed.
             state.waiting = VecDeque::new();
         }
         next
@@ -89,9 +89,9 @@ impl<T> EventQueue<T> {
 }
 
 impl<T> State<T> {
-    fn add(&mut self, item: T) -> Pushed<T> {
+    fn add(&mut self, item: T) -> PushResult<T> {
         self.waiting.push_back(item);
-        if std::mem::replace(&mut self.running, true) { Pushed::Waits } else { Pushed::Begin }
+        if std::mem::replace(&mut self.running, true) { PushResult::Queued } else { PushResult::StartTask }
     }
 }
 
@@ -104,32 +104,32 @@ mod tests {
     fn nothing() {}
 
     #[test]
-    fn one_taker_at_a_time_and_nothing_after_the_last() {
+    fn one_task_runs_at_a_time_and_nothing_follows_the_last_item() {
         let queue = EventQueue::new();
         let next = || queue.next(nothing);
-        assert_eq!(queue.push(1, nothing), Pushed::Begin);
-        assert_eq!(queue.push(2, nothing), Pushed::Waits);
+        assert_eq!(queue.push(1, nothing), PushResult::StartTask);
+        assert_eq!(queue.push(2, nothing), PushResult::Queued);
         assert_eq!((next(), next(), next()), (Some(1), Some(2), None));
-        assert_eq!(queue.close(3), Pushed::Begin);
-        assert_eq!(queue.push(4, nothing), Pushed::Refused(4));
-        assert_eq!(queue.close(5), Pushed::Refused(5));
+        assert_eq!(queue.close(3), PushResult::StartTask);
+        assert_eq!(queue.push(4, nothing), PushResult::Refused(4));
+        assert_eq!(queue.close(5), PushResult::Refused(5));
         assert_eq!((next(), next()), (Some(3), None));
     }
 
     #[test]
-    fn it_is_bounded_but_for_the_last() {
+    fn the_queue_is_bounded_except_for_the_last_item() {
         let queue = EventQueue::new();
-        (0..MAX_QUEUED_EVENTS).for_each(|n| assert_ne!(queue.push(n, nothing), Pushed::Refused(n)));
-        assert_eq!(queue.push(0, nothing), Pushed::Refused(0));
-        assert_eq!(queue.close(1), Pushed::Waits);
+        (0..MAX_QUEUED_EVENTS).for_each(|n| assert_ne!(queue.push(n, nothing), PushResult::Refused(n)));
+        assert_eq!(queue.push(0, nothing), PushResult::Refused(0));
+        assert_eq!(queue.close(1), PushResult::Queued);
     }
 
     #[test]
-    fn a_long_queue_pauses_once_and_resumes_once_it_has_shrunk() {
+    fn a_long_queue_pauses_once_and_resumes_after_it_has_shrunk() {
         let (queue, paused) = (EventQueue::new(), Cell::new(0));
         let pause = || paused.set(paused.get() + 1);
         let resume = || paused.set(paused.get() - 1);
-        (0..HIGH_WATERMARK).for_each(|n| assert_ne!(queue.push(n, pause), Pushed::Refused(n)));
+        (0..HIGH_WATERMARK).for_each(|n| assert_ne!(queue.push(n, pause), PushResult::Refused(n)));
         assert_eq!(paused.get(), 0);
         queue.push(0, pause);
         queue.push(0, pause);

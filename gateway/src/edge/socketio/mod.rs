@@ -1,6 +1,6 @@
 //! Socket.IO: requests of the public listener (`requests.rs`, `upgrade.rs`, `poll.rs`), the transports under
 //! socketioxide (`transport/`), clients and their events (`connect.rs`, `client.rs`), and one folder for each
-//! vocabulary (`dialects/`). Built by `app.rs`; calls `chat/`, and is called back by the hub
+//! dialect (`dialects/`). Built by `edge/mod.rs`; calls `chat/`, and is called back by the hub
 //! through `outbound.rs`.
 
 mod client;

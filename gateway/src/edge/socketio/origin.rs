@@ -1,22 +1,22 @@
-//! Which pages may talk to this gateway. CORS does not protect a WebSocket, so the rule is checked on
-//! long-polling and on the upgrade alike. Pure. Called by `requests.rs`.
+//! The origin check. CORS does not protect WebSockets, so it applies to long-polling and to upgrades alike. Pure.
+//! Called by `requests.rs`.
 
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 
-/// The origins that are allowed beside the gateway's own.
+/// The origins that are allowed besides the gateway's own.
 #[derive(Debug, Clone)]
 pub(crate) struct Origins(Vec<String>);
 
-/// What a request's origin is.
+/// The result of checking a request's origin.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Judged {
-    /// No browser's page, or the gateway's own.
-    Own,
-    /// Another page, which is allowed and needs to be told so.
+pub(crate) enum OriginCheck {
+    /// No `Origin` header (not a browser), or the gateway's own origin.
+    SameOrigin,
+    /// Another origin that is allowed; the response needs CORS headers.
     Allowed(HeaderValue),
-    /// Another page.
-    Refused,
+    /// Another origin that is not allowed.
+    Denied,
 }
 
 impl Origins {
@@ -25,19 +25,19 @@ impl Origins {
         Self(origins)
     }
 
-    pub(crate) fn judge(&self, headers: &HeaderMap) -> Judged {
-        let Some(origin) = headers.get(ORIGIN) else { return Judged::Own };
-        let Ok(text) = origin.to_str() else { return Judged::Refused };
-        // A proxy may have ended TLS, so the scheme is not compared; the host and port are.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> OriginCheck {
+        let Some(origin) = headers.get(ORIGIN) else { return OriginCheck::SameOrigin };
+        let Ok(text) = origin.to_str() else { return OriginCheck::Denied };
+        // A proxy may have terminated TLS, so only host and port are compared, not the scheme.
         let authority = text.split_once("://").map(|(_, authority)| authority);
         let host = headers.get(HOST).and_then(|host| host.to_str().ok());
         if authority.is_some_and(|authority| host.is_some_and(|host| host.eq_ignore_ascii_case(authority))) {
-            return Judged::Own;
+            return OriginCheck::SameOrigin;
         }
         if self.0.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(text)) {
-            return Judged::Allowed(origin.clone());
+            return OriginCheck::Allowed(origin.clone());
         }
-        Judged::Refused
+        OriginCheck::Denied
     }
 }
 
@@ -45,26 +45,26 @@ impl Origins {
 mod tests {
     use super::*;
 
-    fn judge(allowed: &[&str], origin: Option<&str>) -> Judged {
+    fn check(allowed: &[&str], origin: Option<&str>) -> OriginCheck {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("chat.example:8443"));
         if let Some(origin) = origin {
             headers.insert(ORIGIN, origin.parse().unwrap());
         }
-        Origins::new(allowed.iter().map(|&origin| origin.to_owned()).collect()).judge(&headers)
+        Origins::new(allowed.iter().map(|&origin| origin.to_owned()).collect()).check(&headers)
     }
 
     #[test]
-    fn own_pages_and_programs_pass_and_others_must_be_listed() {
-        assert_eq!(judge(&[], None), Judged::Own);
-        assert_eq!(judge(&[], Some("https://chat.example:8443")), Judged::Own);
+    fn same_origin_and_no_origin_pass_and_others_must_be_listed() {
+        assert_eq!(check(&[], None), OriginCheck::SameOrigin);
+        assert_eq!(check(&[], Some("https://chat.example:8443")), OriginCheck::SameOrigin);
         for other in
             ["https://evil.example", "https://chat.example", "null", "https://chat.example:8443.evil"]
         {
-            assert_eq!(judge(&["https://good.example"], Some(other)), Judged::Refused, "{other}");
+            assert_eq!(check(&["https://good.example"], Some(other)), OriginCheck::Denied, "{other}");
         }
         let good = "https://good.example";
-        assert_eq!(judge(&[good], Some(good)), Judged::Allowed(HeaderValue::from_static(good)));
-        assert_eq!(judge(&["*"], Some("null")), Judged::Allowed(HeaderValue::from_static("null")));
+        assert_eq!(check(&[good], Some(good)), OriginCheck::Allowed(HeaderValue::from_static(good)));
+        assert_eq!(check(&["*"], Some("null")), OriginCheck::Allowed(HeaderValue::from_static("null")));
     }
 }

@@ -1,6 +1,6 @@
-//! The way to one client: past socketioxide, where the connection has been a WebSocket from the beginning, or by
-//! socketioxide's own path, where it polls or began with polling; one of the two, for good, so that order holds.
-//! Made by `connect.rs`; the hub sends through it (`hub::Outbound`), and `client.rs` answers through it.
+//! Sending to one client: through the outbox, bypassing socketioxide, if the connection was opened as a WebSocket;
+//! through socketioxide if it polls or began with polling. The choice never changes, so that order is kept. Created by
+//! `connect.rs`; the hub sends through it (`hub::Outbound`), and `client.rs` answers through it.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use super::transport::{Outbox, TransportHandle, frame};
 use crate::hub::{Batch, Event, Frames, Outbound, SendError};
 use crate::telemetry::{TransportKind, Written};
 
-/// Clones reach the same client.
+/// A handle; clones send to the same client.
 #[derive(Clone)]
 pub(super) struct SocketOutbound {
     namespace: &'static Namespace,
     socket: SocketRef,
     transport: TransportHandle,
-    /// The way past socketioxide.
+    /// Bypasses socketioxide; none where socketioxide writes.
     outbox: Option<Arc<Outbox>>,
 }
 
@@ -35,10 +35,10 @@ impl SocketOutbound {
         self.namespace
     }
 
-    /// Answers an event: the acknowledgement where the client asked for one, and events behind it, in one write.
+    /// Answers an event with the acknowledgement, if the client asked for one, and the events after it, in one write.
     ///
     /// # Errors
-    /// The transport cannot go on.
+    /// The transport is closed, or its queue is full.
     pub(super) fn answer(
         &self,
         ack: AckSender,
@@ -47,11 +47,11 @@ impl SocketOutbound {
     ) -> Result<Written, SendError> {
         let Some(outbox) = &self.outbox else {
             if ack_id.is_some() {
-                emitted(ack.send(&reply.ack))?;
+                emit_result(ack.send(&reply.ack))?;
             }
             let mut events = reply.events.iter();
             return events
-                .try_for_each(|(event, payload)| emitted(self.socket.emit(event, payload)))
+                .try_for_each(|(event, payload)| emit_result(self.socket.emit(event, payload)))
                 .map(|()| Written::default());
         };
         let mut out = BytesMut::new();
@@ -64,10 +64,10 @@ impl SocketOutbound {
         if out.is_empty() {
             return Ok(Written::default());
         }
-        outbox.answer(self.namespace, &out.freeze(), usize::from(ack_id.is_some()) + reply.events.len())
+        outbox.send_own(self.namespace, &out.freeze(), usize::from(ack_id.is_some()) + reply.events.len())
     }
 
-    /// Frames of events, as whole WebSocket frames. An event that cannot be encoded is left out, and logged.
+    /// Encodes events as complete WebSocket frames. An event that cannot be encoded is logged and left out.
     fn encode(&self, events: &[Event]) -> Frames {
         let (mut out, mut count) = (BytesMut::new(), 0);
         let mut put = |event: &str, payload: &RawValue| {
@@ -76,32 +76,32 @@ impl SocketOutbound {
         };
         for event in events {
             if let Err(error) = self.namespace.dialect().encode_event(event, &mut put) {
-                tracing::error!(%error, "an event could not be encoded");
+                tracing::error!(%error, "failed to encode an event");
             }
         }
         Frames { bytes: out.freeze(), count }
     }
 
-    /// By socketioxide's own path.
-    fn emit(&self, events: &[Event]) -> Result<Written, SendError> {
-        let mut emitting = Ok(());
+    /// Sends through socketioxide.
+    fn emit_by_socketioxide(&self, events: &[Event]) -> Result<Written, SendError> {
+        let mut result = Ok(());
         let mut emit = |event: &str, payload: &RawValue| {
-            if emitting.is_ok() {
-                emitting = emitted(self.socket.emit(event, payload));
+            if result.is_ok() {
+                result = emit_result(self.socket.emit(event, payload));
             }
         };
         for event in events {
             if let Err(error) = self.namespace.dialect().encode_event(event, &mut emit) {
-                tracing::error!(%error, "an event could not be encoded");
+                tracing::error!(%error, "failed to encode an event");
             }
         }
-        emitting.map(|()| Written::default())
+        result.map(|()| Written::default())
     }
 }
 
 impl Outbound for SocketOutbound {
     fn send(&self, batch: &Batch) -> Result<Written, SendError> {
-        let Some(outbox) = &self.outbox else { return self.emit(batch.events()) };
+        let Some(outbox) = &self.outbox else { return self.emit_by_socketioxide(batch.events()) };
         if batch.is_volatile() && outbox.backlog() > 0 {
             return Err(SendError::Skipped);
         }
@@ -111,9 +111,9 @@ impl Outbound for SocketOutbound {
 
     fn send_own(&self, event: &Event) -> Result<Written, SendError> {
         let events = std::slice::from_ref(event);
-        let Some(outbox) = &self.outbox else { return self.emit(events) };
+        let Some(outbox) = &self.outbox else { return self.emit_by_socketioxide(events) };
         let Frames { bytes, count } = self.encode(events);
-        outbox.answer(self.namespace, &bytes, count)
+        outbox.send_own(self.namespace, &bytes, count)
     }
 
     fn close(&self) {
@@ -135,8 +135,8 @@ impl Outbound for SocketOutbound {
         self.outbox.as_ref().is_some_and(|outbox| outbox.stalled())
     }
 
-    fn carried(&self) -> Option<(usize, u64)> {
-        self.outbox.as_ref().map(|outbox| outbox.carried())
+    fn queued_and_sent(&self) -> Option<(usize, u64)> {
+        self.outbox.as_ref().map(|outbox| outbox.queued_and_sent())
     }
 
     fn namespace(&self) -> &str {
@@ -144,14 +144,14 @@ impl Outbound for SocketOutbound {
     }
 }
 
-/// What socketioxide says of a packet that it was given.
-fn emitted(result: Result<(), SocketSendError>) -> Result<(), SendError> {
+/// Maps the result of sending through socketioxide.
+fn emit_result(result: Result<(), SocketSendError>) -> Result<(), SendError> {
     match result {
         Ok(()) => Ok(()),
         Err(SocketSendError::Socket(SocketError::Closed)) => Err(SendError::Gone),
         Err(SocketSendError::Socket(SocketError::InternalChannelFull)) => Err(SendError::SlowReader),
         Err(SocketSendError::Serialize(error)) => {
-            tracing::error!(%error, "a packet could not be encoded");
+            tracing::error!(%error, "failed to encode a packet");
             Ok(())
         }
     }

@@ -1,4 +1,4 @@
-//! An event as socketioxide hands it over: its name, its first argument, and the way to acknowledge it. Called by
+//! An event as extracted from socketioxide: its name, its first argument, and its acknowledgement sender. Called by
 //! `client.rs`; dialects decode the payload.
 
 use std::sync::Arc;
@@ -16,17 +16,17 @@ pub(super) struct Packet {
     pub(super) event: String,
     pub(super) payload: Payload,
     pub(super) ack: AckSender,
-    /// The number by which the client knows the acknowledgement; none where it wants none.
+    /// The acknowledgement id that the client chose; none if it wants no acknowledgement.
     pub(super) ack_id: Option<i64>,
 }
 
 /// The first argument of an event.
 pub(super) enum Payload {
     Json(Box<RawValue>),
-    /// The same, with bytes in some of its fields: placeholders in the JSON.
+    /// JSON in which placeholders stand for binary attachments.
     WithBytes(Box<RawValue>),
     Absent,
-    Broken,
+    Invalid,
 }
 
 impl FromMessage<LocalAdapter> for Packet {
@@ -34,14 +34,14 @@ impl FromMessage<LocalAdapter> for Packet {
 
     fn from_message(socket: Arc<Socket>, mut value: Value, ack_id: Option<i64>) -> Result<Self, Self::Error> {
         let ack = AckSender::from_message_parts(&socket, &mut value, &ack_id)?;
-        let (event, payload) = read(&value);
+        let (event, payload) = parse(&value);
         Ok(Self { event, payload, ack, ack_id })
     }
 }
 
-/// `["event", {…}, …]`; socketioxide has already read the name.
-fn read(value: &Value) -> (String, Payload) {
-    let Value::Str(text, attachments) = value else { return (String::new(), Payload::Broken) };
+/// Parses `["event", {…}, …]`.
+fn parse(value: &Value) -> (String, Payload) {
+    let Value::Str(text, attachments) = value else { return (String::new(), Payload::Invalid) };
     match serde_json::from_str::<Vec<&RawValue>>(text.as_str()) {
         Ok(parts) => {
             let name = parts.first().and_then(|name| serde_json::from_str(name.get()).ok());
@@ -54,7 +54,7 @@ fn read(value: &Value) -> (String, Payload) {
             };
             (name.unwrap_or_default(), payload)
         }
-        Err(_) => (String::new(), Payload::Broken),
+        Err(_) => (String::new(), Payload::Invalid),
     }
 }
 
@@ -64,19 +64,18 @@ impl Payload {
         let bad = |why: &str| Err(Refusal::new(Code::BadRequest, why));
         match self {
             Self::Json(json) | Self::WithBytes(json) if !json.get().starts_with('{') => {
-                bad("the payload is no object")
+                bad("the payload is not an object")
             }
             Self::Json(json) => serde_json::from_str(json.get()).map_err(|error| refusal(&error)),
-            // A field that nobody knows may hold bytes; one that is read may not.
-            Self::WithBytes(json) => {
-                serde_json::from_str(json.get()).or_else(|_| bad("the payload has bytes where none belong"))
-            }
+            // Unknown fields may be binary; known fields may not.
+            Self::WithBytes(json) => serde_json::from_str(json.get())
+                .or_else(|_| bad("the payload has binary data in a field that is not binary")),
             Self::Absent => bad("the payload is missing"),
-            Self::Broken => bad("the packet is not understood"),
+            Self::Invalid => bad("the packet is invalid"),
         }
     }
 
-    /// The same, for events that may come without a payload.
+    /// Like [`Self::decode`], for events whose payload may be absent.
     pub(super) fn decode_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Refusal> {
         match self {
             Self::Absent => Ok(T::default()),
@@ -86,8 +85,7 @@ impl Payload {
     }
 }
 
-/// Names parse themselves, and their refusal comes back as the text of serde's error: the code stands
-/// in front of it.
+/// Converts serde's error to a refusal. Deserializing a name fails with a text that begins with the refusal's code.
 pub(super) fn refusal(error: &serde_json::Error) -> Refusal {
     let text = error.to_string();
     let (code, message) = text.split_once(": ").unwrap_or_default();
@@ -108,22 +106,22 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_with_their_code() {
-        for (json, code, says) in [
+    fn decode_errors_have_a_code_and_a_message() {
+        for (json, code, expected) in [
             (r#"{"room":"r"}"#, Code::BadRequest, "missing field `text`"),
             (r#"{"room":"r","text":7}"#, Code::BadRequest, "expected a string"),
             (r#"{"room":"","text":"x"}"#, Code::BadRoom, "is empty"),
-            (r#"["r","x"]"#, Code::BadRequest, "no object"),
-            (r#""r""#, Code::BadRequest, "no object"),
+            (r#"["r","x"]"#, Code::BadRequest, "not an object"),
+            (r#""r""#, Code::BadRequest, "not an object"),
         ] {
             let refusal = payload(json).decode::<SendMessage>().unwrap_err();
             assert_eq!(refusal.code, code, "{json}");
-            assert!(refusal.message.contains(says), "{json}: {}", refusal.message);
+            assert!(refusal.message.contains(expected), "{json}: {}", refusal.message);
             assert!(!refusal.message.contains("line"), "{}", refusal.message);
         }
         let bytes = |json: &str| Payload::WithBytes(RawValue::from_string(json.into()).unwrap());
         let refusal = bytes(r#"{"room":{"_placeholder":true,"num":0}}"#).decode::<Join>().unwrap_err();
-        assert_eq!(refusal.message, "the payload has bytes where none belong");
+        assert_eq!(refusal.message, "the payload has binary data in a field that is not binary");
         assert!(bytes(r#"{"room":"r","new":{"_placeholder":true,"num":0}}"#).decode::<Join>().is_ok());
         assert!(payload(r#"{"room":"r","new":[1]}"#).decode::<Join>().is_ok(), "unknown fields are ignored");
         assert!(Payload::Absent.decode_or_default::<Rooms>().is_ok());

@@ -1,5 +1,5 @@
-//! Long-polling: requests go to socketioxide, but for what it cannot be trusted with: a session that was
-//! cut, and events in the same request as the connect packet they need. Called by `requests.rs`.
+//! Long-polling: requests go to socketioxide, with two exceptions that it does not handle: sessions that were closed
+//! by the gateway, and events in the same request as the connect packet that they depend on. Called by `requests.rs`.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -20,111 +20,112 @@ use super::transport::is_connect;
 use crate::edge::error::{refuse, unknown_session};
 use crate::edge::peer::sid;
 
-/// Between two packets of one request, since Engine.IO 4.
+/// Separates the packets of one request in Engine.IO 4.
 const SEPARATOR: u8 = 0x1e;
-/// How long events wait for the connect packet in front of them.
+/// How long events wait for the answer to the connect packet before them.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
-/// An open packet is far smaller.
-const OPEN_BYTES: usize = 4_096;
+/// Limit for reading the open packet, in bytes; it is far smaller.
+const MAX_OPEN_BYTES: usize = 4_096;
 
 pub(super) async fn poll(requests: &RequestContext, request: Request) -> Response {
     let Some(sid) = query(&request, "sid").map(Cow::into_owned) else {
-        return begin(requests, request).await;
+        return open_session(requests, request).await;
     };
-    if requests.sessions.is_refused(&sid) {
+    if requests.sessions.is_closed(&sid) {
         return unknown_session();
     }
     let response = if request.method() == Method::POST {
         post(requests, &sid, request).await
     } else {
-        pass(requests, request).await
+        call_socketioxide(requests, request).await
     };
-    // Cut while the poll was waiting: what it would carry must not be the last word.
-    if requests.sessions.is_refused(&sid) { unknown_session() } else { response }
+    // The session may have been closed while the poll was waiting: the client must learn that instead.
+    if requests.sessions.is_closed(&sid) { unknown_session() } else { response }
 }
 
-async fn pass(requests: &RequestContext, request: Request) -> Response {
+async fn call_socketioxide(requests: &RequestContext, request: Request) -> Response {
     match requests.socket_io.clone().oneshot(request).await {
         Ok(response) => response.map(Body::new),
         Err(never) => match never {},
     }
 }
 
-/// A new session: its id and protocol are noted for the upgrade that will follow, and the client is told
-/// an id that leads back here.
-async fn begin(requests: &RequestContext, mut request: Request) -> Response {
+/// Opens a session: records its id and protocol for the upgrade that may follow, and sends the client an id tagged
+/// with this node.
+async fn open_session(requests: &RequestContext, mut request: Request) -> Response {
     let protocol = query(&request, "EIO").and_then(|protocol| protocol.chars().next());
-    // Kept as long as the session lives: nothing but what socketioxide asks of it.
+    // socketioxide keeps the request as long as the session lives, so only what it reads is passed on.
     *request.uri_mut() = detached(request.uri());
     request.headers_mut().clear();
-    let response = pass(requests, request).await;
+    let response = call_socketioxide(requests, request).await;
     if response.status() != StatusCode::OK {
         return response;
     }
     let (mut head, body) = response.into_parts();
-    let Ok(mut body) = to_bytes(body, OPEN_BYTES).await else {
+    let Ok(mut body) = to_bytes(body, MAX_OPEN_BYTES).await else {
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, 3, "Bad request");
     };
-    if let (Some((open, sid)), Some(protocol)) = (opened(&body), protocol) {
-        requests.sessions.began(sid, protocol);
+    if let (Some((open, sid)), Some(protocol)) = (parse_open_packet(&body), protocol) {
+        requests.sessions.opened(sid, protocol);
         if let Some(peers) = &requests.peers {
-            body = sid::mark(open, sid, peers.tag()).into();
+            body = sid::add_tag(open, sid, peers.tag()).into();
             head.headers.remove(CONTENT_LENGTH);
         }
     }
     Response::from_parts(head, Body::from(body))
 }
 
-/// An open packet, and the session id in it.
-fn opened(body: &Bytes) -> Option<(&str, &str)> {
+/// An open packet and the session id in it.
+fn parse_open_packet(body: &Bytes) -> Option<(&str, &str)> {
     let open = std::str::from_utf8(body).ok()?;
     let (_, rest) = open.split_once(r#""sid":""#)?;
     rest.split_once('"').map(|(sid, _)| (open, sid))
 }
 
-/// A request's head, and all of its body.
-pub(super) async fn whole(request: Request) -> Result<(Parts, Bytes), Response> {
+/// Reads a request's whole body.
+pub(super) async fn read_body(request: Request) -> Result<(Parts, Bytes), Response> {
     let (mut head, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MAX_PACKET_BYTES).await else {
         return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, 3, "the payload is too large"));
     };
-    // It says so itself.
+    // The new body has its own length.
     head.headers.remove(CONTENT_LENGTH);
     Ok((head, body))
 }
 
-/// Hands the packets up; those behind a connect packet once it is answered.
+/// Passes the packets of a POST to socketioxide; those after a connect packet once that is answered.
 async fn post(requests: &RequestContext, sid: &str, request: Request) -> Response {
-    let (head, mut rest) = match whole(request).await {
-        Ok(whole) => whole,
+    let (head, mut rest) = match read_body(request).await {
+        Ok(parts) => parts,
         Err(refused) => return refused,
     };
-    while let Some(end) = connect_ends(&rest) {
+    while let Some(end) = connect_packet_end(&rest) {
         let first = rest.split_to(end);
-        // The separator itself.
+        // Skips the separator.
         rest.advance(1);
         let answered = requests.sessions.connecting(sid);
-        let response = pass(requests, Request::from_parts(head.clone(), Body::from(first))).await;
+        let response =
+            call_socketioxide(requests, Request::from_parts(head.clone(), Body::from(first))).await;
         if response.status() != StatusCode::OK {
             return response;
         }
-        // Not answered in time, or never to be: what follows is for socketioxide to judge.
+        // Without an answer in time, socketioxide decides about the packets that follow.
         if tokio::time::timeout(CONNECT_WAIT, answered).await.is_err() {
-            tracing::debug!("a connect packet was not answered in time");
+            tracing::debug!("connect packet was not answered in time");
         }
     }
-    pass(requests, Request::from_parts(head, Body::from(rest))).await
+    call_socketioxide(requests, Request::from_parts(head, Body::from(rest))).await
 }
 
-/// Where the first connect packet ends, if other packets follow it.
-fn connect_ends(body: &[u8]) -> Option<usize> {
-    let mut begin = 0;
+/// The end of the first connect packet, if other packets follow it.
+fn connect_packet_end(body: &[u8]) -> Option<usize> {
+    let mut start = 0;
     for (at, byte) in body.iter().enumerate() {
         if *byte == SEPARATOR {
-            if is_connect(body.get(begin..at)?) {
+            if is_connect(body.get(start..at)?) {
                 return Some(at);
             }
-            begin = at + 1;
+            start = at + 1;
         }
     }
     None
@@ -135,11 +136,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_cut_behind_a_connect_packet_that_others_follow() {
-        assert_eq!(connect_ends(b"40{}\x1e42[\"join\"]"), Some(4));
-        assert_eq!(connect_ends(b"3\x1e40/native,{}\x1e42[1]"), Some(14));
+    fn a_request_is_split_after_a_connect_packet_that_others_follow() {
+        assert_eq!(connect_packet_end(b"40{}\x1e42[\"join\"]"), Some(4));
+        assert_eq!(connect_packet_end(b"3\x1e40/native,{}\x1e42[1]"), Some(14));
         for whole in [&b"40{}"[..], b"", b"42[1]\x1e42[2]", b"42[1]\x1e40{}", b"40/x,\x1e42[1]"] {
-            assert_eq!(connect_ends(whole), None, "{whole:?}");
+            assert_eq!(connect_packet_end(whole), None, "{whole:?}");
         }
     }
 
@@ -148,8 +149,8 @@ mod tests {
         let four = Bytes::from_static(br#"0{"sid":"abc","upgrades":[]}"#);
         let three = Bytes::from_static(br#"85:0{"sid":"abc","upgrades":[]}"#);
         for open in [four, three] {
-            assert_eq!(opened(&open).map(|(_, sid)| sid), Some("abc"));
+            assert_eq!(parse_open_packet(&open).map(|(_, sid)| sid), Some("abc"));
         }
-        assert_eq!(opened(&Bytes::from_static(b"ok")), None);
+        assert_eq!(parse_open_packet(&Bytes::from_static(b"ok")), None);
     }
 }

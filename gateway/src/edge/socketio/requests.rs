@@ -1,5 +1,5 @@
-//! RequestContext of Socket.IO, judged by their origin and answered where their session is: here, by `upgrade.rs`
-//! (WebSockets) and `poll.rs` (long-polling), or by another gateway, through `peer/`. Called by `edge/mod.rs`.
+//! Requests of Socket.IO: checks their origin and has them answered by the node that holds the session: this one, by
+//! `upgrade.rs` (WebSockets) and `poll.rs` (long-polling), or another, through `peer/`. Called by `edge/mod.rs`.
 
 use std::sync::Arc;
 
@@ -12,34 +12,36 @@ use http::header::{
 use http::{HeaderValue, Method, StatusCode};
 
 use super::context::RequestContext;
-use super::origin::Judged;
-use super::query::{query, with_own_sid};
+use super::origin::OriginCheck;
+use super::query::{query, with_sid};
 use super::{poll, upgrade};
 use crate::edge::error::{refuse, unknown_session};
-use crate::edge::peer::sid::{self, Presented, Tag};
+use crate::edge::peer::sid::{SessionId, Tag};
 
-/// Where a request is to be answered.
-enum Place {
-    /// Here; its session, if it names one, is Engine.IO's own id now.
-    Here(Request),
-    Elsewhere(Tag, Request),
-    Nowhere,
+/// The node that answers a request.
+enum Destination {
+    /// This node. A session id in the request has been replaced by Engine.IO's own id.
+    Local(Request),
+    /// The gateway with this tag.
+    Peer(Tag, Request),
+    /// The session id is malformed.
+    Unknown,
 }
 
-fn place(requests: &RequestContext, mut request: Request) -> Place {
-    let (Some(peers), Some(presented)) = (&requests.peers, query(&request, "sid")) else {
-        return Place::Here(request);
+fn destination(requests: &RequestContext, mut request: Request) -> Destination {
+    let (Some(peers), Some(sid)) = (&requests.peers, query(&request, "sid")) else {
+        return Destination::Local(request);
     };
-    match sid::read(&presented) {
-        Presented::Bare => Place::Here(request),
-        Presented::Malformed => Place::Nowhere,
-        Presented::Tagged(_, tag) if tag != peers.tag() => Place::Elsewhere(tag, request),
-        Presented::Tagged(id, _) => {
-            match with_own_sid(request.uri(), id) {
+    match SessionId::parse(&sid) {
+        SessionId::Untagged => Destination::Local(request),
+        SessionId::Malformed => Destination::Unknown,
+        SessionId::Tagged(_, tag) if tag != peers.tag() => Destination::Peer(tag, request),
+        SessionId::Tagged(id, _) => {
+            match with_sid(request.uri(), id) {
                 Ok(own) => *request.uri_mut() = own,
-                Err(_) => return Place::Nowhere,
+                Err(_) => return Destination::Unknown,
             }
-            Place::Here(request)
+            Destination::Local(request)
         }
     }
 }
@@ -48,7 +50,7 @@ fn is_websocket(request: &Request) -> bool {
     query(request, "transport").as_deref() == Some("websocket")
 }
 
-async fn here(requests: &Arc<RequestContext>, request: Request) -> Response {
+async fn serve_local(requests: &Arc<RequestContext>, request: Request) -> Response {
     if is_websocket(&request) {
         upgrade::upgrade(requests, request)
     } else {
@@ -56,14 +58,14 @@ async fn here(requests: &Arc<RequestContext>, request: Request) -> Response {
     }
 }
 
-async fn elsewhere(requests: &RequestContext, tag: Tag, request: Request) -> Response {
+async fn forward(requests: &RequestContext, tag: Tag, request: Request) -> Response {
     let Some(peers) = &requests.peers else { return unknown_session() };
     let answer = if !is_websocket(&request) {
-        match poll::whole(request).await {
+        match poll::read_body(request).await {
             Ok((head, body)) => peers.poll(tag, Request::from_parts(head, body.into())).await,
             Err(refused) => return refused,
         }
-    } else if upgrade::is_asked(&request) {
+    } else if upgrade::is_upgrade(&request) {
         peers.upgrade(tag, request).await
     } else {
         return refuse(StatusCode::BAD_REQUEST, 3, "Bad request");
@@ -71,27 +73,29 @@ async fn elsewhere(requests: &RequestContext, tag: Tag, request: Request) -> Res
     answer.unwrap_or_else(unknown_session)
 }
 
-/// What another gateway passed on, for a session that is held here: it never goes further.
+/// Answers a request that another gateway forwarded. It is never forwarded again.
 pub(crate) async fn forwarded(State(requests): State<Arc<RequestContext>>, request: Request) -> Response {
-    match place(&requests, request) {
-        Place::Here(request) if query(&request, "sid").is_some() => here(&requests, request).await,
-        Place::Here(_) | Place::Elsewhere(..) | Place::Nowhere => unknown_session(),
+    match destination(&requests, request) {
+        Destination::Local(request) if query(&request, "sid").is_some() => {
+            serve_local(&requests, request).await
+        }
+        Destination::Local(_) | Destination::Peer(..) | Destination::Unknown => unknown_session(),
     }
 }
 
 pub(crate) async fn socket_io(State(requests): State<Arc<RequestContext>>, request: Request) -> Response {
-    let origin = match requests.origins.judge(request.headers()) {
-        Judged::Refused => return refuse(StatusCode::FORBIDDEN, 4, "this origin is not allowed"),
-        Judged::Own => None,
-        Judged::Allowed(origin) => Some(origin),
+    let origin = match requests.origins.check(request.headers()) {
+        OriginCheck::Denied => return refuse(StatusCode::FORBIDDEN, 4, "this origin is not allowed"),
+        OriginCheck::SameOrigin => None,
+        OriginCheck::Allowed(origin) => Some(origin),
     };
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        match place(&requests, request) {
-            Place::Here(request) => here(&requests, request).await,
-            Place::Elsewhere(tag, request) => elsewhere(&requests, tag, request).await,
-            Place::Nowhere => unknown_session(),
+        match destination(&requests, request) {
+            Destination::Local(request) => serve_local(&requests, request).await,
+            Destination::Peer(tag, request) => forward(&requests, tag, request).await,
+            Destination::Unknown => unknown_session(),
         }
     };
     let headers = response.headers_mut();

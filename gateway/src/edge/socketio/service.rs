@@ -1,4 +1,4 @@
-//! socketioxide, set up and with every namespace of the table on it. Called by `app.rs`.
+//! Configures socketioxide and registers every namespace of the table. Called by `edge/mod.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use super::connect;
 use super::context::{ClientContext, SocketIoHttp};
 use super::dialects::NAMESPACES;
 
-/// Packets that may wait for one client on socketioxide's own path; more, and it reads too slowly.
+/// Packets that socketioxide queues for one client; a client that exceeds it is closed as a slow reader.
 const CLIENT_QUEUE: usize = 4_096;
-/// Bytes of each connection's buffer for what it reads. A connection's stream has room for more while it reads.
+/// Size of socketioxide's read buffer of each connection, in bytes. The stream itself reads larger chunks.
 const READ_BUFFER: usize = 128;
-/// How long a client may take from its connection to its first connect packet.
+/// Time allowed from the connection of a client to its first connect packet.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How connections are asked whether they are alive.
+/// Engine.IO's pings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heartbeat {
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
 }
 
-/// socketioxide, with every namespace of the table on it.
+/// Builds the service, with every namespace of the table.
 pub(crate) fn service(heartbeat: Heartbeat, context: ClientContext) -> SocketIoHttp {
     let parser = ParserConfig::common()
         .max_incoming_binaries(10)

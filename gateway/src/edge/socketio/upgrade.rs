@@ -1,5 +1,5 @@
-//! The WebSocket handshake: axum's request in, our own stream under socketioxide. Called by
-//! `http/mod.rs` once the origin was judged.
+//! The WebSocket handshake: answers the upgrade request and passes the connection to socketioxide as a [`Conn`]. Called
+//! by `requests.rs` after the origin check.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,25 +16,25 @@ use super::context::RequestContext;
 use super::query::{detached, query};
 use super::transport::{Conn, Control, Outbox};
 use crate::edge::error::refuse;
-use crate::edge::handshake_stream::{HandshakeStream, Switched};
+use crate::edge::handshake_stream::{HandshakeStream, UpgradedStream};
 
-fn has(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(word))
+    values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
 }
 
-/// Whether a request asks for a WebSocket, as far as the head tells.
-pub(super) fn is_asked(request: &Request) -> bool {
+/// Whether a request's head asks for a WebSocket.
+pub(super) fn is_upgrade(request: &Request) -> bool {
     let headers = request.headers();
     request.method() == Method::GET
-        && has(headers, &UPGRADE, "websocket")
-        && has(headers, &CONNECTION, "upgrade")
-        && has(headers, &SEC_WEBSOCKET_VERSION, "13")
+        && has_token(headers, &UPGRADE, "websocket")
+        && has_token(headers, &CONNECTION, "upgrade")
+        && has_token(headers, &SEC_WEBSOCKET_VERSION, "13")
 }
 
-/// Answers the handshake; once the bytes are ours, hands them to socketioxide.
+/// Answers the handshake and, once hyper has released the connection, passes it to socketioxide.
 pub(super) fn upgrade(requests: &Arc<RequestContext>, mut request: Request) -> Response {
-    let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).filter(|_| is_asked(&request)) else {
+    let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).filter(|_| is_upgrade(&request)) else {
         return refuse(StatusCode::BAD_REQUEST, 3, "Bad request");
     };
     let protocol = match query(&request, "EIO").as_deref() {
@@ -47,56 +47,59 @@ pub(super) fn upgrade(requests: &Arc<RequestContext>, mut request: Request) -> R
     }
     let accept = derive_accept_key(key.as_bytes());
 
-    // Lives as long as the connection: nothing but what socketioxide asks of it is kept.
-    let mut kept = http::Request::new(());
+    // socketioxide keeps this request as long as the connection lives, so it holds only what socketioxide reads.
+    let mut request_for_socketioxide = http::Request::new(());
     let sid = query(&request, "sid").map(Cow::into_owned);
-    *kept.uri_mut() = match protocol {
-        // The rest of what a client says there is for Engine.IO 3, where its connect packet says nothing.
+    *request_for_socketioxide.uri_mut() = match protocol {
+        // Other query parameters are the auth of Engine.IO 3 clients, whose connect packet carries none.
         '4' if sid.is_none() => Uri::from_static("/socket.io/?EIO=4&transport=websocket"),
         _ => detached(request.uri()),
     };
 
     let upgraded = hyper::upgrade::on(&mut request);
-    let handing = Arc::clone(requests);
+    let context = Arc::clone(requests);
     requests.lifecycle.spawn("upgrade", async move {
         match upgraded.await {
-            Ok(upgraded) => hand_over(&handing, upgraded, kept, sid.as_deref(), protocol),
-            Err(error) => tracing::debug!(%error, "an upgrade was not finished"),
+            Ok(upgraded) => {
+                serve_upgraded(&context, upgraded, request_for_socketioxide, sid.as_deref(), protocol)
+            }
+            Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
     });
-    let switched = [
+    let headers = [
         (CONNECTION, "upgrade".to_owned()),
         (UPGRADE, "websocket".to_owned()),
         (SEC_WEBSOCKET_ACCEPT, accept),
     ];
-    (StatusCode::SWITCHING_PROTOCOLS, switched).into_response()
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-fn hand_over(
+fn serve_upgraded(
     requests: &RequestContext,
     upgraded: Upgraded,
     mut request: http::Request<()>,
     sid: Option<&str>,
     protocol: char,
 ) {
-    let Some(Switched { stream, answer, early }) = HandshakeStream::leave(upgraded) else {
-        tracing::error!("a connection is not the listener's own");
+    let Some(UpgradedStream { stream, response, read_ahead }) = HandshakeStream::from_upgraded(upgraded)
+    else {
+        tracing::error!("upgraded connection was not accepted by this listener");
         return;
     };
     let outbox = Outbox::new(stream, requests.bounds, requests.lifecycle.clone(), requests.telemetry.clone());
-    outbox.hold_first_packet(answer);
+    outbox.hold_first_packet(response);
     let control = Arc::new(Control::new(Arc::new(outbox)));
     request.extensions_mut().insert(Arc::clone(&control));
     match sid {
         Some(sid) => requests.sessions.upgraded(sid, &control),
         // Engine.IO 3 has no connect packet for `/`: the connection itself is one.
-        None if protocol == '3' => control.connect_read(),
+        None if protocol == '3' => control.connect_started(),
         None => {}
     }
-    let conn = Conn::new(&early, control);
-    // The answer is ready at once: socketioxide serves the connection in a task of its own.
-    let handed = requests.socket_io.clone().call((conn, request)).into_inner();
-    if let Err(error) = handed {
-        tracing::debug!(?error, "a connection was refused");
+    let conn = Conn::new(&read_ahead, control);
+    // The future is ready at once: socketioxide serves the connection in a task of its own.
+    let accepted = requests.socket_io.clone().call((conn, request)).into_inner();
+    if let Err(error) = accepted {
+        tracing::debug!(?error, "socketioxide refused a connection");
     }
 }

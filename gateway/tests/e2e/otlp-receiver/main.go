@@ -1,6 +1,6 @@
-// The OTLP receiver of the OpenTelemetry Collector, as the Collector itself is built from it, and nothing
-// else: listens for gRPC where it is told (port 0 lets the system choose), says where, and prints every batch
-// of spans as a line of OTLP's own JSON. Built by the Makefile, started by otlp.mjs.
+// The OTLP receiver of the OpenTelemetry Collector, without the rest of the Collector: listens for gRPC on the given
+// address (port 0 lets the system choose), logs the address, and prints every batch of spans as a line of OTLP's own
+// JSON. Built by `make e2e`, started by otlp.mjs.
 package main
 
 import (
@@ -37,7 +37,7 @@ func run(address string) error {
 	config := factory.CreateDefaultConfig().(*otlpreceiver.Config)
 	config.Protocols.GRPC.GetOrInsertDefault().NetAddr.Endpoint = address
 
-	// One batch is one write, so lines never mix.
+	// Each batch is one write, so that lines are not interleaved.
 	traces, err := consumer.NewTraces(func(_ context.Context, batch ptrace.Traces) error {
 		line, err := (&ptrace.JSONMarshaler{}).MarshalTraces(batch)
 		if err != nil {

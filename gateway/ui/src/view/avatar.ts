@@ -1,9 +1,9 @@
-// A person's initials on a colour of their own. Called by view/log.ts and view/people.ts.
+// A user's initials on the colour of their name. Called by view/log.ts and view/people.ts.
 
 import { initials, tone } from '../format.ts';
 import { el } from './dom.ts';
 
-/** As many `.tone-n` classes as style/tokens.css has. */
+/** Number of `.tone-n` classes in style/tokens.css. */
 const TONES = 8;
 
 export function avatar(name: string): HTMLElement {

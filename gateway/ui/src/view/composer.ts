@@ -1,12 +1,12 @@
-// Where one writes: grows with the text, Enter sends, Shift+Enter breaks the line. A draft stays
-// with its room. Drawn by view/shell.ts; calls Actions.send and typing.
+// The message input: grows with the text; Enter sends, Shift+Enter inserts a line break. Each room has its own
+// draft. Drawn by view/shell.ts; calls Actions.send and typing.
 
 import type { Actions } from '../session.ts';
 import type { State } from '../state.ts';
-import { say } from '../strings.ts';
+import { texts } from '../strings.ts';
 import { el, icon, setText } from './dom.ts';
 
-/** Bytes before the limit from which on a count is shown. */
+/** The remaining length is shown once fewer bytes than this are left. */
 const COUNT_FROM = 500;
 
 export function createComposer(actions: Actions) {
@@ -33,7 +33,7 @@ export function createComposer(actions: Actions) {
     input.style.height = 'auto';
     input.style.height = `${input.scrollHeight}px`;
     const left = limit - utf8.encode(text()).length;
-    setText(count, left < 0 ? say.tooLong(-left) : left < COUNT_FROM ? say.lengthLeft(left) : '');
+    setText(count, left < 0 ? texts.tooLong(-left) : left < COUNT_FROM ? texts.lengthLeft(left) : '');
     count.classList.toggle('is-over', left < 0);
     button.disabled = text() === '' || left < 0 || room === null;
   }
@@ -51,7 +51,7 @@ export function createComposer(actions: Actions) {
     actions.typing(text() !== '');
   });
   input.addEventListener('keydown', (event) => {
-    // While an input method composes, Enter chooses a candidate; Safari says so only by 229.
+    // While an input method composes, Enter selects a candidate; Safari reports that only by key code 229.
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     submit();
@@ -73,7 +73,7 @@ export function createComposer(actions: Actions) {
       room = state.active;
       input.value = room === null ? '' : (drafts.get(room) ?? '');
       input.disabled = room === null;
-      input.placeholder = room === null ? '' : say.writeTo(room);
+      input.placeholder = room === null ? '' : texts.writeTo(room);
       input.setAttribute('aria-label', input.placeholder);
       changed();
     },

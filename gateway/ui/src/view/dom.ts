@@ -1,4 +1,4 @@
-// Makes elements. Text always becomes a text node: nothing here or in the views parses HTML.
+// Creates and updates elements. Text always becomes a text node: neither this file nor the views parse HTML.
 // Called by every view.
 
 export type Child = Node | string | null | false;
@@ -32,12 +32,12 @@ export function append(parent: Node, children: readonly Child[]): void {
       parent.appendChild(typeof child === 'string' ? document.createTextNode(child) : child);
 }
 
-/** Sets text only where it differs, so that nothing is announced or laid out twice. */
+/** Sets the text if it differs, so that nothing is announced or laid out twice. */
 export function setText(element: Node, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Makes `parent` hold exactly `wanted`, in that order, moving as little as possible. */
+/** Makes `wanted` the children of `parent`, in that order, moving as few nodes as possible. */
 export function arrange(parent: Element, wanted: readonly Node[]): void {
   const keep = new Set(wanted);
   for (const child of [...parent.childNodes]) if (!keep.has(child)) child.remove();
@@ -48,7 +48,7 @@ export function arrange(parent: Element, wanted: readonly Node[]): void {
   }
 }
 
-/** Elements kept from one drawing to the next by key. */
+/** Elements that are reused between draws, by key. */
 export class Keyed<T, E extends Element> {
   readonly #elements = new Map<string, E>();
 
@@ -104,7 +104,7 @@ export function icon(name: keyof typeof PATHS): SVGSVGElement {
   return svg;
 }
 
-/** The mark of the house: a room with a voice in it. */
+/** The Roomcast logo. */
 export function logo(): SVGSVGElement {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', '0 0 32 32');

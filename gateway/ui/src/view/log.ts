@@ -1,21 +1,21 @@
-// The messages of the room in view: rows from timeline.ts, kept by key; stays at the end while the
-// end is in view, and in place while older messages load above. Calls Actions.look, loadOlder, retry.
+// The messages of the active room: rows from timeline.ts, reused by key. Stays at the end while the end is visible, and
+// keeps its scroll position while older messages load above. Calls Actions.viewChanged, loadOlder, retry.
 
-import { clockTime, dayName, fullTime, pieces } from '../format.ts';
+import { clockTime, dayName, fullTime, splitLinks } from '../format.ts';
 import type { Actions } from '../session.ts';
 import { activeRoom, type Room, type State } from '../state.ts';
-import { say } from '../strings.ts';
+import { texts } from '../strings.ts';
 import { rows, type MessageRow, type Row } from '../timeline.ts';
 import { avatar } from './avatar.ts';
 import { arrange, el, icon, Keyed, setText } from './dom.ts';
 
-/** This close to the end counts as being there, in pixels. */
+/** Distance from the end that still counts as the end, in pixels. */
 const NEAR_END = 60;
-/** This close to the top asks for older messages. */
+/** Distance from the top at which older messages are loaded, in pixels. */
 const NEAR_TOP = 300;
 
 export function createLog(actions: Actions) {
-  let kept = makeRows(actions);
+  let keyedRows = makeRows(actions);
   let pinned = true;
 
   const top = el('div', { class: 'log-top' });
@@ -23,7 +23,7 @@ export function createLog(actions: Actions) {
   const older = el(
     'button',
     { class: 'link', attrs: { type: 'button' }, on: { click: () => actions.loadOlder() } },
-    say.earlier,
+    texts.earlier,
   );
   top.append(topText, older);
   const list = el('div', { class: 'log-rows' });
@@ -49,15 +49,15 @@ export function createLog(actions: Actions) {
   const atEnd = (): boolean => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight <= NEAR_END;
 
   function toEnd(smoothly = false): void {
-    const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
-    scroller.scrollTo({ top: scroller.scrollHeight, behavior: smoothly && !calm ? 'smooth' : 'instant' });
+    const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)').matches;
+    scroller.scrollTo({ top: scroller.scrollHeight, behavior: smoothly && !reducedMotion ? 'smooth' : 'instant' });
   }
 
   scroller.addEventListener(
     'scroll',
     () => {
       pinned = atEnd();
-      actions.look({ pinned });
+      actions.viewChanged({ pinned });
       if (scroller.scrollTop < NEAR_TOP) actions.loadOlder();
     },
     { passive: true },
@@ -84,8 +84,8 @@ export function createLog(actions: Actions) {
       drawTop(room);
       if (same) return;
 
-      if (switched) kept = makeRows(actions);
-      // Only what arrives while one looks is read aloud, not a history.
+      if (switched) keyedRows = makeRows(actions);
+      // Screen readers announce new messages only, not a loaded history.
       const live = !switched && room.items[0] === previous.items[0] && previous.items.length > 0;
       scroller.setAttribute('aria-live', live ? 'polite' : 'off');
       scroller.setAttribute('aria-label', `#${room.name}`);
@@ -94,27 +94,27 @@ export function createLog(actions: Actions) {
       const anchor = pinned || switched ? null : findAnchor();
       arrange(
         list,
-        kept.list(rows(room, state.self), ({ key }) => key),
+        keyedRows.list(rows(room, state.self), ({ key }) => key),
       );
 
-      const divider = kept.get('divider');
+      const divider = keyedRows.get('divider');
       if (wrote || (!switched && pinned)) toEnd();
       else if (switched && divider) scroller.scrollTop = divider.offsetTop - scroller.clientHeight / 4;
       else if (switched) toEnd();
       else if (anchor?.row.isConnected) shift(anchor.row.getBoundingClientRect().top - anchor.at);
       pinned = atEnd();
-      actions.look({ pinned });
+      actions.viewChanged({ pinned });
       if (scroller.scrollTop < NEAR_TOP) actions.loadOlder();
       setTimeout(() => scroller.setAttribute('aria-live', 'polite'), 500);
     },
   };
 
-  /** By nothing where nothing moved: any assignment would end a smooth scroll on its way. */
+  /** Does nothing if nothing moved: any assignment would interrupt a smooth scroll. */
   function shift(by: number): void {
     if (by !== 0) scroller.scrollTop += by;
   }
 
-  /** A row in view that is still there after the change: it must not move under the reader's eyes. */
+  /** The first visible message, whose position on the screen is kept across the change. */
   function findAnchor(): { row: Element; at: number } | null {
     const edge = scroller.getBoundingClientRect().top;
     for (const row of list.children) {
@@ -128,19 +128,19 @@ export function createLog(actions: Actions) {
     pill.hidden = state.pinned || !room;
     const count = room?.unread ?? 0;
     pill.classList.toggle('has-new', count > 0);
-    setText(pillText, say.newMessages(count));
+    setText(pillText, texts.newMessages(count));
   }
 
   function drawTop(room: Room): void {
     const empty = room.items.length === 0;
     const text =
       !room.joined && room.position === null
-        ? say.loadingRoom
+        ? texts.loadingRoom
         : room.loading
-          ? say.loadingHistory
+          ? texts.loadingHistory
           : room.more
             ? ''
-            : say.startOfRoom(room.name);
+            : texts.startOfRoom(room.name);
     setText(topText, text);
     top.classList.toggle('is-empty', empty);
     older.hidden = !room.more || room.loading;
@@ -152,10 +152,10 @@ function makeRows(actions: Actions): Keyed<Row, HTMLElement> {
     (row) => {
       if (row.is === 'message') return makeMessage(row);
       if (row.is === 'day') {
-        const words = { today: say.today, yesterday: say.yesterday };
+        const words = { today: texts.today, yesterday: texts.yesterday };
         return el('div', { class: 'day' }, el('span', {}, dayName(row.ts, Date.now(), words)));
       }
-      if (row.is === 'divider') return el('div', { class: 'divider' }, el('span', {}, say.newDivider));
+      if (row.is === 'divider') return el('div', { class: 'divider' }, el('span', {}, texts.newDivider));
       return el('div', { class: 'note', testid: 'presence-note' });
     },
     (element, row) => {
@@ -166,17 +166,17 @@ function makeRows(actions: Actions): Keyed<Row, HTMLElement> {
 }
 
 function presenceText({ joined, left }: { joined: readonly string[]; left: readonly string[] }): string {
-  const parts = [joined.length ? say.joinedRoom(joined) : '', left.length ? say.leftRoom(left) : ''];
+  const parts = [joined.length ? texts.joinedRoom(joined) : '', left.length ? texts.leftRoom(left) : ''];
   return parts.filter(Boolean).join(' · ');
 }
 
 function makeMessage({ id, user, text }: MessageRow): HTMLElement {
   const body = el('div', { class: 'text' });
-  for (const piece of pieces(text)) {
+  for (const part of splitLinks(text)) {
     body.append(
-      piece.href === null
-        ? piece.text
-        : el('a', { attrs: { href: piece.href, target: '_blank', rel: 'noopener noreferrer nofollow' } }, piece.text),
+      part.href === null
+        ? part.text
+        : el('a', { attrs: { href: part.href, target: '_blank', rel: 'noopener noreferrer nofollow' } }, part.text),
     );
   }
   return el(
@@ -208,10 +208,10 @@ function drawMessage(element: HTMLElement, row: MessageRow, actions: Actions): v
   }
   const delivery = element.querySelector('.delivery');
   if (delivery && row.own) {
-    const word = row.delivery === 'stored' ? say.stored : row.delivery === 'pending' ? say.pending : '';
+    const label = row.delivery === 'stored' ? texts.stored : row.delivery === 'pending' ? texts.pending : '';
     const sign = row.delivery === 'failed' ? 'alert' : row.delivery === 'pending' ? 'clock' : 'check';
-    delivery.replaceChildren(icon(sign), el('span', { class: 'sr' }, word));
-    delivery.setAttribute('title', word);
+    delivery.replaceChildren(icon(sign), el('span', { class: 'sr' }, label));
+    delivery.setAttribute('title', label);
   }
   element.querySelector('.failure')?.remove();
   if (row.delivery === 'failed') {
@@ -223,9 +223,9 @@ function drawMessage(element: HTMLElement, row: MessageRow, actions: Actions): v
         el(
           'div',
           { class: 'failure' },
-          el('span', {}, say.notSent(row.failure)),
-          act(say.retry, actions.retry),
-          act(say.discard, actions.discard),
+          el('span', {}, texts.notSent(row.failure)),
+          act(texts.retry, actions.retry),
+          act(texts.discard, actions.discard),
         ),
       );
   }

@@ -1,8 +1,8 @@
-// The first page: pick a name. Drawn by main.ts while nobody is signed in; calls Actions.signIn.
+// The sign-in form. Drawn by main.ts while the user is not signed in; calls Actions.signIn.
 
 import type { Actions } from '../session.ts';
 import type { State } from '../state.ts';
-import { say } from '../strings.ts';
+import { texts } from '../strings.ts';
 import { el, logo, setText } from './dom.ts';
 
 export function createLogin(actions: Actions) {
@@ -55,11 +55,11 @@ export function createLogin(actions: Actions) {
     draw({ link, limits }: State) {
       const busy = link.is !== 'out';
       button.disabled = busy;
-      setText(button, busy ? say.connecting : 'Join the chat');
+      setText(button, busy ? texts.connecting : 'Join the chat');
       input.readOnly = busy;
       input.maxLength = limits.max_name;
       const why =
-        link.is === 'out' ? link.error : link.is === 'waiting' ? link.why : link.is === 'lost' ? say.unreachable : '';
+        link.is === 'out' ? link.error : link.is === 'waiting' ? link.why : link.is === 'lost' ? texts.unreachable : '';
       setText(error, why);
       input.toggleAttribute('aria-invalid', link.is === 'out' && link.error !== '');
     },

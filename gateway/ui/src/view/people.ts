@@ -1,10 +1,10 @@
-// The right side: who is online in the room in view. Drawn by view/shell.ts; calls
-// Actions.loadMoreUsers where the list has more pages.
+// The right column: users online in the active room. Drawn by view/shell.ts; calls Actions.loadMoreUsers if the list
+// has more pages.
 
 import { sortedNames } from '../format.ts';
 import type { Actions } from '../session.ts';
 import { activeRoom, type State } from '../state.ts';
-import { say } from '../strings.ts';
+import { texts } from '../strings.ts';
 import { avatar } from './avatar.ts';
 import { arrange, el, icon, Keyed, setText } from './dom.ts';
 
@@ -16,7 +16,7 @@ export function createPeople(actions: Actions, close: () => void) {
         { class: 'person', attrs: { 'data-user': name } },
         avatar(name),
         el('span', { class: 'person-name' }, name),
-        own && el('span', { class: 'person-you' }, say.you),
+        own && el('span', { class: 'person-you' }, texts.you),
       ),
     () => {},
   );
@@ -53,10 +53,10 @@ export function createPeople(actions: Actions, close: () => void) {
           ({ name, own }) => `${own}:${name}`,
         ),
       );
-      setText(title, say.online(online?.count ?? 0));
+      setText(title, texts.online(online?.count ?? 0));
       const missing = (online?.count ?? 0) - names.length;
       more.hidden = missing <= 0;
-      setText(more, missing > 0 ? say.moreOnline(missing) : '');
+      setText(more, missing > 0 ? texts.moreOnline(missing) : '');
     },
   };
 }

@@ -1,10 +1,10 @@
-// The left side: rooms with what is unread in them, other rooms to open, who we are and which node
-// serves us. Drawn by view/shell.ts; calls Actions.openRoom and signOut.
+// The left column: joined rooms with their unread counts, other rooms to open, the user and the node that serves
+// it. Drawn by view/shell.ts; calls Actions.openRoom and signOut.
 
 import { badge, sortedNames } from '../format.ts';
 import type { Actions } from '../session.ts';
 import type { State } from '../state.ts';
-import { say } from '../strings.ts';
+import { texts } from '../strings.ts';
 import { avatar } from './avatar.ts';
 import { append, arrange, el, icon, Keyed, logo, setText } from './dom.ts';
 
@@ -50,16 +50,16 @@ export function createRooms(actions: Actions, close: () => void) {
       if (entry.unread) {
         tail.append(
           el('span', { class: 'badge', testid: 'unread-badge', attrs: { 'aria-hidden': 'true' } }, badge(entry.unread)),
-          el('span', { class: 'sr' }, say.unread(entry.unread)),
+          el('span', { class: 'sr' }, texts.unread(entry.unread)),
         );
       } else if (entry.count) {
         tail.append(
           el(
             'span',
-            { class: 'room-count', attrs: { title: say.online(entry.count), 'aria-hidden': 'true' } },
+            { class: 'room-count', attrs: { title: texts.online(entry.count), 'aria-hidden': 'true' } },
             String(entry.count),
           ),
-          el('span', { class: 'sr' }, say.online(entry.count)),
+          el('span', { class: 'sr' }, texts.online(entry.count)),
         );
       }
     },
@@ -176,7 +176,7 @@ export function createRooms(actions: Actions, close: () => void) {
         face.replaceChildren(avatar(state.self));
       }
       setText(nodeName, state.node || '…');
-      nodeName.title = say.servedBy(state.node);
+      nodeName.title = texts.servedBy(state.node);
       const more = [state.transport, state.latency === null ? '' : `${state.latency} ms`].filter(Boolean);
       setText(nodeMore, state.link.is === 'online' ? more.join(' · ') : '');
       node.classList.toggle('is-off', state.link.is !== 'online');

@@ -1,10 +1,10 @@
-// The chat itself: rooms, header, banner, log, composer and people, as columns or as drawers where
-// the window is narrow. Drawn by main.ts; hands each view the state.
+// The chat page: rooms, header, banner, log, composer and people, as columns, or as drawers in narrow
+// windows. Drawn by main.ts; passes the state to each view.
 
 import { badge, sortedNames } from '../format.ts';
 import type { Actions } from '../session.ts';
 import { activeRoom, totalUnread, type Link, type State } from '../state.ts';
-import { say } from '../strings.ts';
+import { texts } from '../strings.ts';
 import { createComposer } from './composer.ts';
 import { el, icon, setText } from './dom.ts';
 import { createLog } from './log.ts';
@@ -65,12 +65,12 @@ export function createShell(actions: Actions) {
     'div',
     { class: 'gap', testid: 'history-notice' },
     icon('alert'),
-    el('span', {}, say.gap),
+    el('span', {}, texts.gap),
     el(
       'button',
       {
         class: 'quiet',
-        attrs: { type: 'button', 'aria-label': say.dismiss, title: say.dismiss },
+        attrs: { type: 'button', 'aria-label': texts.dismiss, title: texts.dismiss },
         on: { click: () => actions.dismissGap() },
       },
       icon('close'),
@@ -97,7 +97,7 @@ export function createShell(actions: Actions) {
   );
   const element = el('div', { class: 'shell' }, rooms.element, main, people.element, backdrop);
 
-  /** Drawers exist only where the columns do not fit; a closed one takes no focus. */
+  /** The open drawer. Drawers replace columns in narrow windows; a closed one cannot take the focus. */
   let open: Drawer | null = null;
   const narrow = { rooms: matchMedia('(max-width: 639px)'), people: matchMedia('(max-width: 999px)') };
 
@@ -137,23 +137,23 @@ export function createShell(actions: Actions) {
       main.classList.toggle('is-nowhere', !room);
       title.dataset['room'] = room?.name ?? '';
       setText(title, room ? `#${room.name}` : 'Roomcast');
-      setText(subtitle, room?.joined ? say.online(room.online.count) : '');
+      setText(subtitle, room?.joined ? texts.online(room.online.count) : '');
       setText(peopleCount, room ? String(room.online.count) : '');
       leave.hidden = !room;
       who.hidden = !room;
       gap.hidden = !room?.gap;
 
-      const elsewhere = totalUnread(state) - (room?.unread ?? 0);
-      menuBadge.hidden = elsewhere === 0;
-      setText(menuBadge, badge(elsewhere));
-      menu.setAttribute('aria-label', elsewhere ? `Rooms, ${say.unread(elsewhere)}` : 'Rooms');
+      const unreadElsewhere = totalUnread(state) - (room?.unread ?? 0);
+      menuBadge.hidden = unreadElsewhere === 0;
+      setText(menuBadge, badge(unreadElsewhere));
+      menu.setAttribute('aria-label', unreadElsewhere ? `Rooms, ${texts.unread(unreadElsewhere)}` : 'Rooms');
 
       setText(bannerText, bannerFor(state.link));
       banner.hidden = bannerFor(state.link) === '';
       banner.classList.toggle('is-first', state.link.is === 'connecting');
 
       const typers = room ? sortedNames([...room.typing.keys()], '') : [];
-      setText(typing, typers.length ? say.typing(typers) : '');
+      setText(typing, typers.length ? texts.typing(typers) : '');
       setText(status, state.status);
 
       rooms.draw(state, before);
@@ -168,11 +168,11 @@ export function createShell(actions: Actions) {
 function bannerFor(link: Link): string {
   switch (link.is) {
     case 'connecting':
-      return say.connecting;
+      return texts.connecting;
     case 'lost':
-      return navigator.onLine ? say.lost(link.attempt) : say.offline;
+      return navigator.onLine ? texts.lost(link.attempt) : texts.offline;
     case 'restarting':
-      return say.restarting;
+      return texts.restarting;
     case 'waiting':
       return link.why;
     case 'online':

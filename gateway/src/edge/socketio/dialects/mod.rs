@@ -1,7 +1,6 @@
-//! The table of namespaces: where clients connect, and which vocabulary is spoken there. Everything that has to
-//! know a namespace reads it here: what is mounted (`service.rs`), the gate and the outbox under socketioxide
-//! (`transport/`), and the encoder (`outbound.rs`). A new vocabulary is a folder beside this file and a line of this
-//! table.
+//! The table of namespaces that clients connect to, each with its dialect. It is read by `service.rs`, which registers
+//! them, by the gate and the outbox under socketioxide (`transport/`), and by the encoder (`outbound.rs`). A new
+//! dialect is a folder beside this file and a line of this table.
 
 mod native;
 
@@ -11,19 +10,19 @@ use super::dialect::Dialect;
 use crate::hub::Encoding;
 use native::Native;
 
-/// Every namespace there is.
+/// All namespaces.
 pub(super) static NAMESPACES: [Namespace; 2] = [
     Namespace { path: "/", prefix: "", encoding: Encoding::new(0), dialect: &Native },
     Namespace { path: NATIVE_NAMESPACE, prefix: "/native,", encoding: Encoding::new(1), dialect: &Native },
 ];
 
-/// Characters of the longest path.
+/// Maximum length of a path, in bytes.
 pub(super) const MAX_PATH: usize = 32;
 
-/// One of them.
+/// A namespace.
 pub(crate) struct Namespace {
     path: &'static str,
-    /// As it stands in a packet.
+    /// Its encoding in a packet.
     prefix: &'static str,
     encoding: Encoding,
     dialect: &'static dyn Dialect,
@@ -44,13 +43,13 @@ impl PartialEq for Namespace {
 impl Eq for Namespace {}
 
 impl Namespace {
-    /// Of a socket of socketioxide, all of whose namespaces are of the table.
+    /// The namespace with this path.
     pub(super) fn of_path(path: &str) -> Option<&'static Self> {
         NAMESPACES.iter().find(|namespace| namespace.path == path)
     }
 
-    /// Of a packet, from what stands behind its type: a path up to a comma, without its query, or no path for
-    /// `/`. None where that is not in the table.
+    /// The namespace of a packet. `rest` is the packet after its type: a path up to a comma, whose query is ignored, or
+    /// no path for `/`. None if the path is not in the table.
     pub(super) fn of_packet(rest: &[u8]) -> Option<&'static Self> {
         match rest.first() {
             None | Some(b'{') => Self::of_path("/"),
@@ -70,7 +69,7 @@ impl Namespace {
         self.prefix
     }
 
-    /// Its place in the table, by which bytes are cached.
+    /// Its index in the table; batches cache encoded bytes by it.
     pub(super) fn encoding(&self) -> Encoding {
         self.encoding
     }
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_names_are_compared() {
+    fn paths_are_compared_in_full() {
         let found = |rest: &[u8]| Namespace::of_packet(rest).map(Namespace::path);
         for root in [&b""[..], b"{}", b"/,", b"/", b"/?a=1,"] {
             assert_eq!(found(root), Some("/"), "{root:?}");

@@ -1,5 +1,5 @@
-//! Acting on one WebSocket's stream from outside. Shared by `stream.rs`, which obeys, and by those who decide:
-//! `handle.rs` and `sessions.rs`.
+//! Flags that control one WebSocket's stream from other tasks: set by `handle.rs` and `sessions.rs`, checked by
+//! `stream.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,13 +8,13 @@ use futures_util::task::AtomicWaker;
 
 use super::outbox::Outbox;
 
-/// What can be done to a connection's stream from outside.
+/// Controls a connection's stream from other tasks.
 pub(crate) struct Control {
     pub(super) outbox: Arc<Outbox>,
-    pub(super) cut: AtomicBool,
-    /// The client's events pile up: no more are read.
+    pub(super) aborted: AtomicBool,
+    /// The client's event queue is above its high watermark: reading is paused.
     pub(super) paused: AtomicBool,
-    /// Connects that were read and not yet answered: what follows them waits.
+    /// Connect packets that were read and not yet answered: packets after them are held back.
     pub(super) connecting: AtomicUsize,
     pub(super) reader: AtomicWaker,
 }
@@ -23,7 +23,7 @@ impl Control {
     pub(crate) fn new(outbox: Arc<Outbox>) -> Self {
         Self {
             outbox,
-            cut: AtomicBool::new(false),
+            aborted: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             connecting: AtomicUsize::new(0),
             reader: AtomicWaker::new(),
@@ -36,12 +36,12 @@ impl Control {
         self.reader.wake();
     }
 
-    /// A client is being connected: what it sends waits until [`Control::connect_answered`].
-    pub(crate) fn connect_read(&self) {
+    /// A connect packet was read: packets after it are held back until [`Control::connect_answered`].
+    pub(crate) fn connect_started(&self) {
         self.connecting.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The client is connected to a namespace, or was refused: what follows may be read.
+    /// The connect packet was answered, with success or with an error: reading goes on.
     pub(crate) fn connect_answered(&self) {
         // Saturating: a client that repeats its connect packet is answered once.
         self.connecting
@@ -50,9 +50,9 @@ impl Control {
         self.reader.wake();
     }
 
-    /// Ends the stream, both ways, with an error.
-    pub(crate) fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
+    /// Fails all further reads and writes of the stream.
+    pub(crate) fn abort(&self) {
+        self.aborted.store(true, Ordering::Release);
         self.reader.wake();
     }
 }

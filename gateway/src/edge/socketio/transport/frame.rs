@@ -1,5 +1,5 @@
 //! Frames on the WebSocket, as the server writes them (RFC 6455, section 5.2: unmasked) around packets
-//! of Engine.IO and Socket.IO: encoding ours, and recognising socketioxide's. Pure.
+//! of Engine.IO and Socket.IO: encodes the gateway's own, and recognises some of socketioxide's. Pure.
 
 use bytes::{BufMut as _, BytesMut};
 use serde_json::value::RawValue;
@@ -36,19 +36,19 @@ fn put(out: &mut BytesMut, parts: &[&str]) {
     parts.iter().for_each(|part| out.put_slice(part.as_bytes()));
 }
 
-/// What matters to us in what socketioxide writes.
+/// A frame of socketioxide that the outbox must know of.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// A client is connected: frames of ours may follow.
-    Connect(&'static Namespace),
-    /// A packet that so many binary frames belong to.
+pub(super) enum FrameEvent {
+    /// The answer to a connect packet: the gateway's own frames may follow.
+    Connected(&'static Namespace),
+    /// A packet that is followed by this number of binary frames.
     Attachments(usize),
-    /// One of them.
+    /// A binary frame.
     Binary,
 }
 
-/// Looks through whole frames.
-pub(super) fn look(mut bytes: &[u8], mut each: impl FnMut(Seen)) {
+/// Scans complete frames, and calls `on_event` for each one that the outbox must know of.
+pub(super) fn scan_frames(mut bytes: &[u8], mut on_event: impl FnMut(FrameEvent)) {
     while let [first, second, rest @ ..] = bytes {
         let (length, rest) = match (second & 0x7f, rest) {
             (126, [a, b, rest @ ..]) => (u64::from(u16::from_be_bytes([*a, *b])), rest),
@@ -62,18 +62,18 @@ pub(super) fn look(mut bytes: &[u8], mut each: impl FnMut(Seen)) {
         match (first & 0x0f, payload) {
             (1, [b'4', b'0', rest @ ..]) => {
                 if let Some(namespace) = Namespace::of_packet(rest) {
-                    each(Seen::Connect(namespace));
+                    on_event(FrameEvent::Connected(namespace));
                 }
             }
-            (1, [b'4', b'5' | b'6', count @ ..]) => each(Seen::Attachments(number(count))),
-            (2, _) => each(Seen::Binary),
+            (1, [b'4', b'5' | b'6', count @ ..]) => on_event(FrameEvent::Attachments(leading_number(count))),
+            (2, _) => on_event(FrameEvent::Binary),
             _ => {}
         }
         bytes = next;
     }
 }
 
-fn number(digits: &[u8]) -> usize {
+fn leading_number(digits: &[u8]) -> usize {
     let digits = digits.iter().take_while(|digit| digit.is_ascii_digit()).take(6);
     digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
 }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn our_frames_are_what_socketioxide_would_write() {
+    fn frames_are_encoded_as_socketioxide_encodes_them() {
         assert_eq!(event(&NAMESPACES[0], "{}"), b"\x81\x1042[\"message\",{}]".map(|byte| byte).to_vec());
         let mut ack = BytesMut::new();
         put_ack(&mut ack, &NAMESPACES[1], 12, &raw("1"));
@@ -103,14 +103,14 @@ mod tests {
             let frame = event(&NAMESPACES[1], &format!("\"{}\"", "x".repeat(length)));
             let mut rest = &frame[..];
             let mut seen = 0;
-            // Walking over it must end exactly at its end.
-            look(rest, |_| seen += 1);
+            // Scanning must end exactly at the end of the frame.
+            scan_frames(rest, |_| seen += 1);
             rest = &rest[rest.len()..];
             assert!(rest.is_empty() && seen == 0);
             let doubled = [frame, frame_of(1, b"40{}")].concat();
             let mut found = Vec::new();
-            look(&doubled, |seen| found.push(seen));
-            assert_eq!(found, [Seen::Connect(&NAMESPACES[0])], "{length}");
+            scan_frames(&doubled, |event| found.push(event));
+            assert_eq!(found, [FrameEvent::Connected(&NAMESPACES[0])], "{length}");
         }
     }
 
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn connects_and_attachments_are_seen_among_others() {
+    fn connects_and_attachments_are_recognised_among_other_frames() {
         let frames = [
             frame_of(1, b"2"),
             frame_of(1, b"40/native,{\"sid\":\"x\"}"),
@@ -130,17 +130,22 @@ mod tests {
             frame_of(1, b"42[\"40\"]"),
         ];
         let mut found = Vec::new();
-        look(&frames.concat(), |seen| found.push(seen));
-        let expected = [Seen::Connect(&NAMESPACES[1]), Seen::Attachments(2), Seen::Binary, Seen::Binary];
+        scan_frames(&frames.concat(), |event| found.push(event));
+        let expected = [
+            FrameEvent::Connected(&NAMESPACES[1]),
+            FrameEvent::Attachments(2),
+            FrameEvent::Binary,
+            FrameEvent::Binary,
+        ];
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn garbage_is_walked_over() {
+    fn scanning_garbage_does_not_panic() {
         for garbage in
             [&b"\x81"[..], b"\x81\x7f\0", b"\x81\x7e\xff\xff40", b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff4"]
         {
-            look(garbage, drop);
+            scan_frames(garbage, drop);
         }
     }
 }

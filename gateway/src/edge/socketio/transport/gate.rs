@@ -1,21 +1,21 @@
-//! Finds, in the bytes of a client's WebSocket, the end of each packet that connects it to a namespace.
-//! socketioxide connects in a task of its own, and an event that arrives before that task is done costs
-//! the client its connection; so what follows such a packet must wait. Pure. Called by `stream.rs` and, for long-polling, by `poll.rs`.
-//! The frames are those of RFC 6455, section 5.2.
+//! Finds, in the bytes of a client's WebSocket, the end of each packet that connects it to a namespace. socketioxide
+//! connects in a task of its own, and closes the connection if an event arrives before that task is done; so packets
+//! after a connect packet must wait. Pure. Called by `stream.rs` and, for long-polling, by `poll.rs`. The frames are
+//! those of RFC 6455, section 5.2.
 
 use super::super::dialects::{MAX_PATH, Namespace};
 
-/// Payload bytes that say what a packet is: `40`, the longest path of a namespace, and what ends it.
+/// Payload bytes needed to recognise a packet: `40`, the longest path of a namespace, and the byte that ends it.
 const START: usize = 2 + MAX_PATH + 1;
-/// Longest head of a client's frame: two bytes, eight of length, four of mask.
-const HEAD: usize = 14;
+/// Longest header of a client's frame: two bytes, eight of length, four of mask.
+const MAX_HEADER: usize = 14;
 
-/// Follows frames through any cut of the byte stream.
+/// Parses frames incrementally, wherever the byte stream is split.
 #[derive(Debug)]
 pub(super) struct Scanner {
-    head: [u8; HEAD],
-    head_len: usize,
-    /// Payload bytes of the present frame still to come.
+    header: [u8; MAX_HEADER],
+    header_len: usize,
+    /// Payload bytes of the current frame that have not arrived yet.
     remaining: u64,
     /// The first bytes of its payload.
     start: [u8; START],
@@ -26,8 +26,8 @@ pub(super) struct Scanner {
 impl Default for Scanner {
     fn default() -> Self {
         Self {
-            head: [0; HEAD],
-            head_len: 0,
+            header: [0; MAX_HEADER],
+            header_len: 0,
             remaining: 0,
             start: [0; START],
             start_len: 0,
@@ -37,20 +37,20 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// Goes through `bytes` up to the end of the first packet that connects, and says how many bytes
-    /// that are; none where there is no such end.
-    pub(super) fn connect_ends(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// Scans `bytes` up to the end of the first connect packet and returns the number of bytes up to there; none if no
+    /// connect packet ends in them.
+    pub(super) fn connect_packet_end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
             if self.in_payload {
-                at += self.payload(bytes.get(at..).unwrap_or_default());
+                at += self.scan_payload(bytes.get(at..).unwrap_or_default());
             } else {
-                self.header(*bytes.get(at)?);
+                self.push_header_byte(*bytes.get(at)?);
                 at += 1;
             }
             if self.in_payload && self.remaining == 0 {
                 self.in_payload = false;
-                if self.finish() {
+                if self.end_frame() {
                     return Some(at);
                 }
             }
@@ -58,19 +58,19 @@ impl Scanner {
         None
     }
 
-    fn header(&mut self, byte: u8) {
-        if let Some(slot) = self.head.get_mut(self.head_len) {
+    fn push_header_byte(&mut self, byte: u8) {
+        if let Some(slot) = self.header.get_mut(self.header_len) {
             *slot = byte;
         }
-        self.head_len += 1;
-        if self.head_len < self.head_size() {
+        self.header_len += 1;
+        if self.header_len < self.header_size() {
             return;
         }
         let extended = |from: usize, to: usize| {
-            let bytes = self.head.get(from..to).unwrap_or_default();
+            let bytes = self.header.get(from..to).unwrap_or_default();
             bytes.iter().fold(0_u64, |length, byte| (length << 8) | u64::from(*byte))
         };
-        self.remaining = match self.head[1] & 0x7f {
+        self.remaining = match self.header[1] & 0x7f {
             126 => extended(2, 4),
             127 => extended(2, 10),
             short => u64::from(short),
@@ -79,20 +79,20 @@ impl Scanner {
         self.in_payload = true;
     }
 
-    /// How long the present head is, as far as can be told.
-    fn head_size(&self) -> usize {
-        if self.head_len < 2 {
+    /// The length of the current header, as far as it is known from the bytes that have arrived.
+    fn header_size(&self) -> usize {
+        if self.header_len < 2 {
             return 2;
         }
-        let length = match self.head[1] & 0x7f {
+        let length = match self.header[1] & 0x7f {
             126 => 2,
             127 => 8,
             _ => 0,
         };
-        2 + length + if self.head[1] & 0x80 == 0 { 0 } else { 4 }
+        2 + length + if self.header[1] & 0x80 == 0 { 0 } else { 4 }
     }
 
-    fn payload(&mut self, bytes: &[u8]) -> usize {
+    fn scan_payload(&mut self, bytes: &[u8]) -> usize {
         let here = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len());
         let masks = self.mask().into_iter().cycle().skip(self.start_len);
         let slots = self.start.iter_mut().skip(self.start_len);
@@ -105,22 +105,22 @@ impl Scanner {
     }
 
     fn mask(&self) -> [u8; 4] {
-        let size = self.head_size();
-        let masked = self.head[1] & 0x80 != 0;
-        let mask = self.head.get(size - 4..size).filter(|_| masked);
+        let size = self.header_size();
+        let masked = self.header[1] & 0x80 != 0;
+        let mask = self.header.get(size - 4..size).filter(|_| masked);
         mask.and_then(|mask| mask.try_into().ok()).unwrap_or_default()
     }
 
-    /// Whether the frame that just ended was a text that connects to a namespace of ours.
-    fn finish(&mut self) -> bool {
-        let text = self.head[0] & 0x0f == 1;
-        self.head_len = 0;
+    /// Ends the current frame; true if it was a text frame with a connect packet for a known namespace.
+    fn end_frame(&mut self) -> bool {
+        let text = self.header[0] & 0x0f == 1;
+        self.header_len = 0;
         let start = self.start.get(..self.start_len).unwrap_or_default();
         text && is_connect(start)
     }
 }
 
-/// Whether an Engine.IO packet, of which the first bytes are enough, connects to a namespace of ours.
+/// Whether an Engine.IO packet, of which the first bytes suffice, is a connect packet for a known namespace.
 pub(crate) fn is_connect(packet: &[u8]) -> bool {
     packet.strip_prefix(b"40").is_some_and(|rest| Namespace::of_packet(rest).is_some())
 }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_connect_is_found_in_any_cut() {
+    fn the_end_of_a_connect_packet_is_found_wherever_the_stream_is_split() {
         let connects: [&[u8]; 6] = [
             b"40",
             br#"40{"username":"ann"}"#,
@@ -167,7 +167,7 @@ mod tests {
                 let mut scanner = Scanner::default();
                 let mut passed = 0;
                 let found = bytes.chunks(cut).find_map(|chunk| {
-                    let ends = scanner.connect_ends(chunk).map(|at| passed + at);
+                    let ends = scanner.connect_packet_end(chunk).map(|at| passed + at);
                     passed += chunk.len();
                     ends
                 });
@@ -177,13 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn other_packets_pass() {
+    fn other_packets_are_not_connect_packets() {
         let others: [&[u8]; 8] =
             [b"", b"4", b"41", b"42[\"40\"]", b"40/elsewhere,{}", b"40/native2,", b"40/native/,{}", b"401"];
         for other in others {
-            assert_eq!(Scanner::default().connect_ends(&frame(1, other)), None, "{other:?}");
+            assert_eq!(Scanner::default().connect_packet_end(&frame(1, other)), None, "{other:?}");
         }
-        assert_eq!(Scanner::default().connect_ends(&frame(2, b"40")), None, "binary");
-        assert_eq!(Scanner::default().connect_ends(&[0xff; 400]), None, "garbage");
+        assert_eq!(Scanner::default().connect_packet_end(&frame(2, b"40")), None, "binary");
+        assert_eq!(Scanner::default().connect_packet_end(&[0xff; 400]), None, "garbage");
     }
 }

@@ -1,4 +1,4 @@
-//! Acting on one client's transport, whatever it is. Made by `connect.rs`, kept by `outbound.rs`.
+//! Controls one client's transport, WebSocket or long-polling. Created by `connect.rs`, kept by `outbound.rs`.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::control::Control;
 use super::outbox::Outbox;
 use super::sessions::Sessions;
 
-/// The way to act on one client's transport, whatever it is.
+/// Controls one client's transport, WebSocket or long-polling.
 #[derive(Clone)]
 pub(crate) struct TransportHandle {
     control: Option<Arc<Control>>,
@@ -16,26 +16,26 @@ pub(crate) struct TransportHandle {
 }
 
 impl TransportHandle {
-    /// Of the socket's connection.
+    /// The handle of a socket's transport.
     pub(crate) fn of(socket: &SocketRef, sessions: &Sessions) -> Self {
         let control = socket.req_parts().extensions.get::<Arc<Control>>().cloned();
         Self { control, sessions: sessions.clone() }
     }
 
-    /// The way past socketioxide, for connections that have been WebSockets from the beginning. Those
-    /// that poll, or upgraded, take socketioxide's own path to the end, so that their order holds.
+    /// The outbox of a connection that was opened as a WebSocket. None if it polls or has upgraded: those are written
+    /// to by socketioxide to the end, so that order is kept.
     pub(crate) fn outbox(&self) -> Option<Arc<Outbox>> {
         self.control.as_ref().map(|control| Arc::clone(&control.outbox))
     }
 
-    /// Stops or resumes reading from the client, where that can be done.
+    /// Stops or resumes reading from the client; does nothing for long-polling.
     pub(crate) fn pause(&self, paused: bool) {
         if let Some(control) = &self.control {
             control.pause(paused);
         }
     }
 
-    /// The client is connected to a namespace, or was refused: what it sent behind may come.
+    /// The connect packet was answered, with success or with an error: packets after it are let through.
     pub(crate) fn connect_answered(&self, socket: &SocketRef) {
         match &self.control {
             Some(control) => control.connect_answered(),
@@ -43,11 +43,11 @@ impl TransportHandle {
         }
     }
 
-    /// Closes the transport. A namespace disconnect would keep stock clients from coming back.
+    /// Closes the transport. After a namespace disconnect official clients would not reconnect.
     pub(crate) fn close(&self, socket: &SocketRef) {
         match &self.control {
-            Some(control) => control.cut(),
-            None => self.sessions.cut(socket.id.as_str()),
+            Some(control) => control.abort(),
+            None => self.sessions.close(socket.id.as_str()),
         }
     }
 }

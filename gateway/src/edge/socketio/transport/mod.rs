@@ -1,6 +1,6 @@
-//! Transports under socketioxide: the stream that carries every byte of a WebSocket (`stream.rs`), what is known of
-//! sessions that poll (`sessions.rs`), and a handle to act on either (`handle.rs`): to resume it after a connect packet
-//! was answered, and to close it. Called by the other files of `edge/socketio`.
+//! Transports under socketioxide: the stream that carries every byte of a WebSocket (`stream.rs`), the table of
+//! long-polling sessions (`sessions.rs`), and a handle that controls either (`handle.rs`): resumes it after a connect
+//! packet was answered, and closes it. Called by the other files of `edge/socketio`.
 
 mod control;
 pub(super) mod frame;

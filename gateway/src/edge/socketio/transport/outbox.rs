@@ -1,6 +1,6 @@
-//! What is on its way to one WebSocket: frames of socketioxide and frames of ours in one queue of shared
-//! bytes, written together. Called by `stream.rs` (socketioxide's bytes) and by `outbound.rs` (ours). A
-//! queue that grows past its bound, or that the peer does not take for too long, ends the connection.
+//! The send queue of one WebSocket: socketioxide's frames and the gateway's own frames, in one queue of shared bytes,
+//! written together. Called by `stream.rs` (socketioxide's bytes) and by `outbound.rs` (own frames). A queue that
+//! exceeds its bound, or from which the peer reads nothing for too long, ends the connection.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -14,19 +14,19 @@ use roomcast_ops::Lifecycle;
 use tokio::net::TcpStream;
 
 use super::super::dialects::Namespace;
-use super::frame::{Seen, look};
+use super::frame::{FrameEvent, scan_frames};
 use crate::hub::{Encoding, SendError};
 use crate::telemetry::{Telemetry, Written};
 
-/// Frames of one write, at most: what the kernel takes at once without a larger array.
-const SLICES: usize = 64;
+/// Maximum number of slices in one vectored write: more would need a larger array in the kernel.
+const MAX_SLICES: usize = 64;
 
-/// How much a slow reader may cost.
+/// Limits of what a slow reader may queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Bytes that may wait for one connection.
+    /// Maximum number of bytes queued for one connection.
     pub(crate) bytes: usize,
-    /// How long a peer may take none of them.
+    /// Maximum time for which a peer may read none of them.
     pub(crate) stall: Duration,
 }
 
@@ -43,48 +43,50 @@ struct State {
     open: bool,
     queue: VecDeque<Bytes>,
     bytes: usize,
-    /// Bytes that were reported as waiting, and frames that will be reported as written.
+    /// Queued bytes as last reported to telemetry.
     reported: usize,
+    /// Queued frames, reported as written once the queue is empty.
     frames: usize,
-    /// Bytes that were written, ever.
+    /// Total of written bytes.
     sent: u64,
-    /// Ours, which must not overtake the connect packet of their namespace, nor come between a packet
-    /// and its attachments.
+    /// Own frames that must not yet be queued: not before the answer to their namespace's connect packet, and not
+    /// between a packet and its attachments.
     waiting: VecDeque<(&'static Namespace, Bytes)>,
-    /// Namespaces whose connect packet has left.
-    connected: Connected,
+    /// Namespaces whose connect packet has been answered.
+    connected: NamespaceSet,
+    /// Binary frames still to come from socketioxide for its last packet.
     attachments: usize,
-    /// What waits is held until [`Outbox::release_first_packets`].
+    /// Nothing is written until [`Outbox::release_first_packets`].
     held: bool,
-    /// Bytes of answers that wait: whoever asked for them may wait for what comes behind them, too.
+    /// Queued bytes of replies. They do not count against the bound of broadcasts queued after them.
     answers: usize,
-    /// A task waits until the peer reads on.
-    draining: bool,
+    /// A task is waiting until the socket is writable again.
+    flushing: bool,
 }
 
-/// A set of namespaces. A bit each, beside everything else that a write looks at.
+/// A set of namespaces, one bit each.
 #[derive(Default)]
-struct Connected(u16);
+struct NamespaceSet(u16);
 
 const _: () = assert!(Encoding::MAX <= 16);
 
-impl Connected {
-    fn has(&self, namespace: &Namespace) -> bool {
+impl NamespaceSet {
+    fn contains(&self, namespace: &Namespace) -> bool {
         self.0 & (1 << namespace.encoding().index()) != 0
     }
 
-    fn add(&mut self, namespace: &Namespace) {
+    fn insert(&mut self, namespace: &Namespace) {
         self.0 |= 1 << namespace.encoding().index();
     }
 }
 
-/// What is sent, in the order in which it may be refused.
+/// What is sent; decides which bound applies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// To everyone in a room: refused where more would wait than may.
+    /// Sent to all members of a room: refused if the queue would exceed its bound.
     Broadcast,
-    /// What this client asked for, however large: refused where more than that waits already.
-    Answer,
+    /// Sent to this client only: refused only if the queue exceeds its bound already, whatever the size of the reply.
+    Own,
 }
 
 impl Outbox {
@@ -97,11 +99,11 @@ impl Outbox {
             frames: 0,
             sent: 0,
             waiting: VecDeque::new(),
-            connected: Connected::default(),
+            connected: NamespaceSet::default(),
             attachments: 0,
             held: false,
             answers: 0,
-            draining: false,
+            flushing: false,
         };
         Self {
             stream,
@@ -113,7 +115,7 @@ impl Outbox {
         }
     }
 
-    /// These bytes are the first, and leave with what follows, at [`Outbox::release_first_packets`].
+    /// Queues the first bytes; they are written with what follows, by [`Outbox::release_first_packets`].
     pub(crate) fn hold_first_packet(&self, bytes: Bytes) {
         let mut state = self.state.lock();
         state.bytes += bytes.len();
@@ -121,39 +123,39 @@ impl Outbox {
         state.held = true;
     }
 
-    /// Writes what was held, in one go, and from now on everything at once.
+    /// Writes what was held back, in one write; from then on everything is written at once.
     pub(super) fn release_first_packets(self: &Arc<Self>) -> Result<(), SendError> {
         let mut state = self.state.lock();
         if std::mem::replace(&mut state.held, false) { self.write(&mut state) } else { Ok(()) }
     }
 
-    /// What it writes to, for whoever reads from it.
+    /// The socket, for the reading side.
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Where to count what is read.
+    /// The telemetry, for the reading side.
     pub(super) fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }
 
-    /// Whether the peer took nothing for too long.
+    /// Whether the connection was closed because the peer read nothing for too long.
     pub(crate) fn stalled(&self) -> bool {
         self.stalled.load(Ordering::Acquire)
     }
 
-    /// Bytes that wait for the peer.
+    /// Queued bytes.
     pub(crate) fn backlog(&self) -> usize {
         self.state.lock().bytes
     }
 
-    /// Bytes that wait, and bytes that were written ever.
-    pub(crate) fn carried(&self) -> (usize, u64) {
+    /// Queued bytes, and the total of written bytes.
+    pub(crate) fn queued_and_sent(&self) -> (usize, u64) {
         let state = self.state.lock();
         (state.bytes, state.sent)
     }
 
-    /// Sends frames that others get, too; so many of them.
+    /// Sends `count` frames that other members of a room receive, too.
     pub(crate) fn send(
         self: &Arc<Self>,
         namespace: &'static Namespace,
@@ -163,14 +165,14 @@ impl Outbox {
         self.enqueue(namespace, frames, count, Kind::Broadcast)
     }
 
-    /// Sends what this client asked for: so many frames.
-    pub(crate) fn answer(
+    /// Sends `count` frames for this client only.
+    pub(crate) fn send_own(
         self: &Arc<Self>,
         namespace: &'static Namespace,
         frames: &Bytes,
         count: usize,
     ) -> Result<Written, SendError> {
-        self.enqueue(namespace, frames, count, Kind::Answer)
+        self.enqueue(namespace, frames, count, Kind::Own)
     }
 
     fn enqueue(
@@ -184,10 +186,10 @@ impl Outbox {
         if !state.open {
             return Err(SendError::Gone);
         }
-        let ready = state.attachments == 0 && state.connected.has(namespace);
+        let ready = state.attachments == 0 && state.connected.contains(namespace);
         if ready && state.queue.is_empty() {
-            // The common case: nothing waits, and the socket takes it all. Straight to the system, for
-            // what the runtime knows of the socket is needed only where it does not.
+            // The common case: the queue is empty and the socket accepts everything. Calls the system directly;
+            // tokio's readiness of the socket is needed only if it does not.
             let written = match socket2::SockRef::from(&self.stream).send(frames) {
                 Ok(written) if written == frames.len() => {
                     state.sent += written as u64;
@@ -203,22 +205,22 @@ impl Outbox {
             };
             state.bytes += frames.len() - written;
             state.frames += count;
-            state.answers += if kind == Kind::Answer { frames.len() - written } else { 0 };
+            state.answers += if kind == Kind::Own { frames.len() - written } else { 0 };
             state.queue.push_back(frames.slice(written..));
-            self.drain_later(&mut state);
+            self.spawn_flush(&mut state);
             self.report_queue(&mut state);
             return Ok(Written::default());
         }
-        let waits = match kind {
+        let queued = match kind {
             Kind::Broadcast => (state.bytes + frames.len()).saturating_sub(state.answers),
-            Kind::Answer => state.bytes,
+            Kind::Own => state.bytes,
         };
-        if waits > self.bounds.bytes {
+        if queued > self.bounds.bytes {
             return Err(SendError::SlowReader);
         }
         state.bytes += frames.len();
         state.frames += count;
-        state.answers += if kind == Kind::Answer { frames.len() } else { 0 };
+        state.answers += if kind == Kind::Own { frames.len() } else { 0 };
         if ready {
             state.queue.push_back(frames.clone());
             self.write(&mut state)?;
@@ -229,29 +231,29 @@ impl Outbox {
         Ok(Written::default())
     }
 
-    /// Takes whole frames of socketioxide, in their place.
+    /// Queues complete frames of socketioxide.
     pub(super) fn accept_frames(self: &Arc<Self>, bytes: &[u8]) -> Result<(), SendError> {
         let mut state = self.state.lock();
         if !state.open {
             return Err(SendError::Gone);
         }
-        // Not bounded here: socketioxide's own queue is, and what it writes for us is little.
+        // Not bounded here: socketioxide's own queue is, and it writes little on this path.
         state.bytes += bytes.len();
         state.frames += 1;
         state.queue.push_back(Bytes::copy_from_slice(bytes));
-        look(bytes, |seen| match seen {
-            Seen::Connect(namespace) => state.connected.add(namespace),
-            Seen::Attachments(count) => state.attachments = count,
-            Seen::Binary => state.attachments = state.attachments.saturating_sub(1),
+        scan_frames(bytes, |event| match event {
+            FrameEvent::Connected(namespace) => state.connected.insert(namespace),
+            FrameEvent::Attachments(count) => state.attachments = count,
+            FrameEvent::Binary => state.attachments = state.attachments.saturating_sub(1),
         });
         if state.attachments == 0 {
-            state.release();
+            state.queue_waiting();
         }
         self.write(&mut state)
     }
 
-    /// Ends the connection in both directions and forgets what waits: a reader sees the end, and
-    /// everything is cleaned up there.
+    /// Shuts the connection down in both directions and drops what is queued. The reader then sees the end of the
+    /// stream, which leads to the disconnect.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         if !std::mem::replace(&mut state.open, false) {
@@ -262,13 +264,13 @@ impl Outbox {
         state.bytes = 0;
         self.report_queue(&mut state);
         if let Err(error) = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Both) {
-            tracing::trace!(%error, "a connection was gone already");
+            tracing::trace!(%error, "shutdown of a connection that is closed already");
         }
     }
 
-    /// Writes what the peer takes; the rest is left to a task that waits for it.
+    /// Writes what the socket accepts; the rest is left to [`flush`].
     fn write(self: &Arc<Self>, state: &mut State) -> Result<(), SendError> {
-        if state.draining || state.held {
+        if state.flushing || state.held {
             self.report_queue(state);
             return Ok(());
         }
@@ -277,14 +279,14 @@ impl Outbox {
         match tried {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.drain_later(state);
+                self.spawn_flush(state);
                 Ok(())
             }
             Err(_) => Err(SendError::Gone),
         }
     }
 
-    /// Takes note of what waits; of most connections nothing ever does.
+    /// Reports a change of the queue's size; for most connections it never changes.
     fn report_queue(&self, state: &mut State) {
         if state.reported != state.bytes {
             self.telemetry.wire.queued(state.reported, state.bytes);
@@ -292,19 +294,19 @@ impl Outbox {
         }
     }
 
-    fn drain_later(self: &Arc<Self>, state: &mut State) {
-        state.draining = true;
-        self.lifecycle.spawn_until_hard("slow-reader", drain(Arc::clone(self)));
+    fn spawn_flush(self: &Arc<Self>, state: &mut State) {
+        state.flushing = true;
+        self.lifecycle.spawn_until_hard("slow-reader", flush(Arc::clone(self)));
     }
 
-    /// One turn of [`drain`]: true when nothing is left.
-    fn drained(&self) -> io::Result<bool> {
+    /// One step of [`flush`]: true when the queue is empty.
+    fn flush_once(&self) -> io::Result<bool> {
         let mut state = self.state.lock();
         let tried = state.try_write(&self.stream, &self.telemetry);
         self.report_queue(&mut state);
         match tried {
             Ok(()) => {
-                state.draining = false;
+                state.flushing = false;
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -313,11 +315,11 @@ impl Outbox {
     }
 }
 
-/// Writes on as the peer reads on; gives up a peer that does not.
-async fn drain(outbox: Arc<Outbox>) {
+/// Writes the queue as the peer reads; closes the connection if the peer reads nothing for too long.
+async fn flush(outbox: Arc<Outbox>) {
     loop {
         match tokio::time::timeout(outbox.bounds.stall, outbox.stream.writable()).await {
-            Ok(Ok(())) => match outbox.drained() {
+            Ok(Ok(())) => match outbox.flush_once() {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(_) => return outbox.close(),
@@ -332,10 +334,11 @@ async fn drain(outbox: Arc<Outbox>) {
 }
 
 impl State {
-    fn release(&mut self) {
+    /// Queues the own frames that waited, as far as their namespace is connected.
+    fn queue_waiting(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         for (namespace, frame) in waiting {
-            if self.connected.has(namespace) {
+            if self.connected.contains(namespace) {
                 self.queue.push_back(frame);
             } else {
                 self.waiting.push_back((namespace, frame));
@@ -352,21 +355,20 @@ impl State {
                 stream.try_write(front)?
             } else {
                 let slices: Vec<IoSlice<'_>> =
-                    self.queue.iter().take(SLICES).map(|bytes| IoSlice::new(bytes)).collect();
+                    self.queue.iter().take(MAX_SLICES).map(|bytes| IoSlice::new(bytes)).collect();
                 stream.try_write_vectored(&slices)?
             };
-            self.wrote(written);
+            self.on_written(written);
             let frames = if self.queue.is_empty() { std::mem::take(&mut self.frames) } else { 0 };
             telemetry.wire.written(&Written { writes: 1, frames, bytes: written });
         }
         self.answers = 0;
-        // An idle connection keeps no memory for what a busy moment needed. What is sent to many does not
-        // come here but where the peer is slow.
+        // Frees the capacity that a burst needed. Broadcasts get here only if the peer is slow.
         self.queue = VecDeque::new();
         Ok(())
     }
 
-    fn wrote(&mut self, mut written: usize) {
+    fn on_written(&mut self, mut written: usize) {
         self.bytes -= written;
         self.sent += written as u64;
         while let Some(front) = self.queue.front_mut() {

@@ -1,7 +1,6 @@
-//! The stream under socketioxide: every byte of a WebSocket passes here. Inbound, it holds back what a
-//! client sent in the same breath as its connect packet, and stops reading from a client whose events
-//! pile up; outbound, it hands socketioxide's frames to the outbox, where ours go too. Made by
-//! `upgrade.rs`.
+//! The stream under socketioxide, through which every byte of a WebSocket passes. Inbound, it holds back packets after
+//! a connect packet until that is answered, and stops reading from a client whose event queue is too long; outbound, it
+//! passes socketioxide's frames to the outbox, which has the gateway's own frames too. Created by `upgrade.rs`.
 
 use std::io::{self, Read as _};
 use std::pin::Pin;
@@ -16,52 +15,52 @@ use super::control::Control;
 use super::gate::Scanner;
 use crate::hub::SendError;
 
-/// Bytes read at once. More than is handed up at once, for the buffers above live as long as their
-/// connections and are small.
+/// Bytes read at once. More than is passed on at once, because the buffers of socketioxide live as long as their
+/// connections and are kept small.
 const CHUNK: usize = 4 * 1024;
 
-/// Boxed, as socketioxide's tasks have room for it several times.
+/// Boxed, because socketioxide's tasks contain it several times.
 pub(crate) struct Conn(Box<Inner>);
 
 struct Inner {
     control: Arc<Control>,
     scanner: Scanner,
-    /// The first packets have left.
-    opened: bool,
-    /// Read already, and not yet handed up: what came with the upgrade, or behind a connect packet.
-    held: BytesMut,
+    /// The first packets have been released for writing.
+    released: bool,
+    /// Bytes read from the socket and not yet passed on: read ahead of the upgrade, or after a connect packet.
+    pending: BytesMut,
 }
 
 impl Conn {
-    /// A connection after its upgrade; `early` are the bytes that came behind the request.
-    pub(crate) fn new(early: &Bytes, control: Arc<Control>) -> Self {
-        control.outbox.telemetry().wire.read(early.len());
-        let (scanner, held) = (Scanner::default(), BytesMut::from(early.as_ref()));
-        Self(Box::new(Inner { control, scanner, opened: false, held }))
+    /// A connection after its upgrade; `read_ahead` are the bytes that followed the request.
+    pub(crate) fn new(read_ahead: &Bytes, control: Arc<Control>) -> Self {
+        control.outbox.telemetry().wire.read(read_ahead.len());
+        let (scanner, pending) = (Scanner::default(), BytesMut::from(read_ahead.as_ref()));
+        Self(Box::new(Inner { control, scanner, released: false, pending }))
     }
 }
 
 impl Inner {
-    fn check_cut(&self) -> io::Result<()> {
-        if self.control.cut.load(Ordering::Acquire) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut"));
+    fn check_aborted(&self) -> io::Result<()> {
+        if self.control.aborted.load(Ordering::Acquire) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the gateway"));
         }
         Ok(())
     }
 
-    /// Hands up as much as there is room for and the gate allows; says how much that is.
-    fn give(&mut self, bytes: &[u8], out: &mut ReadBuf<'_>) -> usize {
+    /// Passes on as much as `out` has room for, but not beyond a connect packet; returns the number of bytes.
+    fn pass_on(&mut self, bytes: &[u8], out: &mut ReadBuf<'_>) -> usize {
         let most = bytes.len().min(out.remaining());
-        let offered = bytes.get(..most).unwrap_or_default();
-        let given = match self.scanner.connect_ends(offered) {
+        let candidate = bytes.get(..most).unwrap_or_default();
+        let passed = match self.scanner.connect_packet_end(candidate) {
             Some(end) => {
-                self.control.connect_read();
+                self.control.connect_started();
                 end
             }
             None => most,
         };
-        out.put_slice(offered.get(..given).unwrap_or_default());
-        given
+        out.put_slice(candidate.get(..passed).unwrap_or_default());
+        passed
     }
 
     fn poll_stream(&self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -71,8 +70,8 @@ impl Inner {
             let mut read = 0;
             let tried = stream.try_io(Interest::READABLE, || {
                 read = (&*socket2::SockRef::from(stream)).read(space)?;
-                // Less than there was room for: nothing more is there, and the runtime need not ask the
-                // system once more to learn it. (tokio's own reads do the same.)
+                // A short read means that the socket is empty: clearing the readiness saves a system call that
+                // would only return `WouldBlock`. (tokio's own reads do the same.)
                 if 0 < read && read < space.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
             match tried {
@@ -89,7 +88,7 @@ impl Inner {
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        // The outbox outlives us by its other handles; the socket must not.
+        // Other handles keep the outbox alive; the socket must be closed now.
         self.0.control.outbox.close();
     }
 }
@@ -97,28 +96,28 @@ impl Drop for Conn {
 impl AsyncRead for Conn {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self.get_mut().0;
-        // Before the checks: whoever acts in between wakes us.
+        // Before the checks, so that a flag set after them wakes this task.
         this.control.reader.register(cx.waker());
-        this.check_cut()?;
-        if !std::mem::replace(&mut this.opened, true) {
-            // Whoever reads has said what comes first: it leaves with the answer to the upgrade.
+        this.check_aborted()?;
+        if !std::mem::replace(&mut this.released, true) {
+            // socketioxide reads once it has written its first packets: they leave with the upgrade response.
             this.control.outbox.release_first_packets().map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
         if this.control.connecting.load(Ordering::Acquire) > 0 || this.control.paused.load(Ordering::Acquire)
         {
             return Poll::Pending;
         }
-        if this.held.is_empty() {
+        if this.pending.is_empty() {
             let mut space = [0; CHUNK];
             let read = ready!(this.poll_stream(cx, &mut space))?;
             let fresh = space.get(..read).unwrap_or_default();
-            let given = this.give(fresh, out);
-            this.held.extend_from_slice(fresh.get(given..).unwrap_or_default());
+            let passed = this.pass_on(fresh, out);
+            this.pending.extend_from_slice(fresh.get(passed..).unwrap_or_default());
         } else {
-            let mut held = std::mem::take(&mut this.held);
-            held.advance(this.give(&held, out));
-            if !held.is_empty() {
-                this.held = held;
+            let mut pending = std::mem::take(&mut this.pending);
+            pending.advance(this.pass_on(&pending, out));
+            if !pending.is_empty() {
+                this.pending = pending;
             }
         }
         Poll::Ready(Ok(()))
@@ -128,8 +127,8 @@ impl AsyncRead for Conn {
 impl AsyncWrite for Conn {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &self.0;
-        this.check_cut()?;
-        // All of it, at once: what is not written yet waits in the outbox, whose bound holds for it too.
+        this.check_aborted()?;
+        // Accepts everything at once: what cannot be written yet is queued in the outbox.
         Poll::Ready(match this.control.outbox.accept_frames(bytes) {
             Ok(()) => Ok(bytes.len()),
             Err(SendError::Gone | SendError::SlowReader | SendError::Skipped) => {
@@ -139,11 +138,11 @@ impl AsyncWrite for Conn {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.check_cut())
+        Poll::Ready(self.0.check_aborted())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Both tasks of socketioxide end with it, and dropping us closes the socket.
+        // Both tasks of socketioxide end after it, and dropping this closes the socket.
         Poll::Ready(Ok(()))
     }
 }
@@ -172,12 +171,12 @@ mod tests {
         [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
     }
 
-    async fn pair(early: &[u8]) -> (Conn, Arc<Control>, TcpStream) {
-        let (conn, control, far, _) = measured(early).await;
+    async fn pair(read_ahead: &[u8]) -> (Conn, Arc<Control>, TcpStream) {
+        let (conn, control, far, _) = measured(read_ahead).await;
         (conn, control, far)
     }
 
-    async fn measured(early: &[u8]) -> (Conn, Arc<Control>, TcpStream, Metrics) {
+    async fn measured(read_ahead: &[u8]) -> (Conn, Arc<Control>, TcpStream, Metrics) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let metrics = Metrics::new("test").unwrap();
@@ -185,7 +184,7 @@ mod tests {
         let near = listener.accept().await.unwrap().0;
         let outbox = Arc::new(Outbox::new(near, BOUNDS, Lifecycle::new(), events));
         let control = Arc::new(Control::new(outbox));
-        (Conn::new(&Bytes::copy_from_slice(early), Arc::clone(&control)), control, far, metrics)
+        (Conn::new(&Bytes::copy_from_slice(read_ahead), Arc::clone(&control)), control, far, metrics)
     }
 
     fn value(metrics: &Metrics, name: &str) -> f64 {
@@ -195,12 +194,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_follows_a_connect_waits_for_its_answer() {
+    async fn packets_after_a_connect_packet_wait_for_its_answer() {
         let (connect, event) = (frame("40{}"), frame("42[\"join\"]"));
         let all = [connect.clone(), event.clone()].concat();
-        for early in [0, 3, connect.len(), all.len()] {
-            let (mut conn, control, mut far) = pair(&all[..early]).await;
-            far.write_all(&all[early..]).await.unwrap();
+        for read_ahead in [0, 3, connect.len(), all.len()] {
+            let (mut conn, control, mut far) = pair(&all[..read_ahead]).await;
+            far.write_all(&all[read_ahead..]).await.unwrap();
             let mut got = vec![0; connect.len()];
             conn.read_exact(&mut got).await.unwrap();
             assert_eq!(got, connect);
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_connection_begins_with_leaves_when_the_client_is_to_speak() {
+    async fn the_first_packets_leave_in_one_write_with_the_upgrade_response() {
         let (mut conn, control, mut far) = pair(b"").await;
         control.outbox.hold_first_packet(Bytes::from_static(b"101 "));
         conn.write_all(b"\x81\x010").await.unwrap();
@@ -229,20 +228,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_is_read_at_once_than_is_asked_for() {
+    async fn reads_larger_than_the_buffer_of_the_caller_are_passed_on_in_pieces() {
         let (mut conn, _control, mut far) = pair(b"").await;
         let sent: Vec<u8> = frame(&"x".repeat(120)).repeat(100);
         far.write_all(&sent).await.unwrap();
-        let (mut got, mut piece) = (Vec::new(), [0; 50]);
+        let (mut got, mut chunk) = (Vec::new(), [0; 50]);
         while got.len() < sent.len() {
-            let read = conn.read(&mut piece).await.unwrap();
-            got.extend_from_slice(&piece[..read]);
+            let read = conn.read(&mut chunk).await.unwrap();
+            got.extend_from_slice(&chunk[..read]);
         }
         assert_eq!(got, sent);
     }
 
     #[tokio::test]
-    async fn a_client_whose_events_pile_up_is_not_read() {
+    async fn a_paused_client_is_not_read_until_it_is_resumed() {
         let (mut conn, control, mut far) = pair(b"").await;
         control.pause(true);
         far.write_all(&frame("42[]")).await.unwrap();
@@ -253,35 +252,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_ends_a_waiting_reader() {
+    async fn abort_ends_a_waiting_reader() {
         let (mut conn, control, _far) = pair(b"").await;
         let mut byte = [0];
-        let (read, ()) = tokio::join!(conn.read(&mut byte), async { control.cut() });
+        let (read, ()) = tokio::join!(conn.read(&mut byte), async { control.abort() });
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
         assert_eq!(conn.write(b"x").await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 
     #[tokio::test]
-    async fn our_frames_wait_for_the_connect_packet_and_for_attachments() {
+    async fn own_frames_wait_for_the_connect_packet_and_for_attachments() {
         let (mut conn, control, mut far) = pair(b"").await;
-        let ours = |n: i64| {
+        let own = |n: i64| {
             let mut out = BytesMut::new();
             frame::put_ack(&mut out, ROOT, n, &serde_json::value::to_raw_value(&n).unwrap());
             out.freeze()
         };
-        control.outbox.send(ROOT, &ours(1), 1).unwrap();
+        control.outbox.send(ROOT, &own(1), 1).unwrap();
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         conn.write_all(b"\x81\x0751-[\"a\"").await.unwrap();
         conn.write_all(b"\x81\x08451-[\"a\"").await.unwrap();
-        control.outbox.send(ROOT, &ours(2), 1).unwrap();
+        control.outbox.send(ROOT, &own(2), 1).unwrap();
         conn.write_all(b"\x82\x01b").await.unwrap();
         let expected = [
             &b"\x81\x0440{}"[..],
-            &ours(1),
+            &own(1),
             b"\x81\x0751-[\"a\"",
             b"\x81\x08451-[\"a\"",
             b"\x82\x01b",
-            &ours(2),
+            &own(2),
         ]
         .concat();
         let mut got = vec![0; expected.len()];
@@ -290,37 +289,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_does_not_read_is_bounded_and_given_up() {
+    async fn a_peer_that_does_not_read_is_bounded_and_closed() {
         let (mut conn, control, mut far, metrics) = measured(b"").await;
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         let frame = Bytes::from(vec![b'x'; 16 * 1024]);
         let full = (0..10_000).find_map(|_| control.outbox.send(ROOT, &frame, 1).err());
         assert_eq!(full, Some(SendError::SlowReader), "the bound holds");
-        let waits = value(&metrics, "roomcast_queue_bytes");
-        assert!(waits > 40_000.0 && waits <= 65_536.0, "{waits} bytes are said to wait");
+        let queued = value(&metrics, "roomcast_queue_bytes");
+        assert!(queued > 40_000.0 && queued <= 65_536.0, "{queued} bytes are reported as queued");
         let mut byte = [0];
-        // The stall ends both directions, so the reader comes to its end by itself.
+        // A stall shuts down both directions, so the reader sees the end of the stream.
         let ended = tokio::time::timeout(Duration::from_secs(10), conn.read(&mut byte)).await.unwrap();
         assert_eq!(ended.unwrap_or(0), 0);
         assert_eq!(control.outbox.send(ROOT, &frame, 1), Err(SendError::Gone));
-        assert!(value(&metrics, "roomcast_queue_bytes").abs() < 0.5, "nothing waits for whoever is gone");
-        // What was written before arrives, then the end.
+        assert!(
+            value(&metrics, "roomcast_queue_bytes").abs() < 0.5,
+            "nothing is queued for a closed connection"
+        );
+        // What was written before still arrives, then the end of the stream.
         let mut all = Vec::new();
         far.read_to_end(&mut all).await.unwrap_or_default();
         assert!(all.starts_with(b"\x81\x0440{}x"));
     }
 
     #[tokio::test]
-    async fn an_answer_may_be_larger_than_the_bound_and_costs_nobody_else() {
+    async fn a_reply_may_be_larger_than_the_bound_and_broadcasts_after_it_are_not_refused() {
         let (mut conn, control, _far) = pair(b"").await;
         conn.write_all(b"\x81\x0440{}").await.unwrap();
         let answer = Bytes::from(vec![b'a'; 16 * 1024 * 1024]);
         let broadcast = Bytes::from(vec![b'b'; 1_024]);
-        control.outbox.answer(ROOT, &answer, 1).unwrap();
+        control.outbox.send_own(ROOT, &answer, 1).unwrap();
         control.outbox.send(ROOT, &broadcast, 1).unwrap();
-        assert_eq!(control.outbox.answer(ROOT, &answer, 1), Err(SendError::SlowReader), "one at a time");
+        assert_eq!(control.outbox.send_own(ROOT, &answer, 1), Err(SendError::SlowReader), "one at a time");
         let full = (0..1_000).find_map(|_| control.outbox.send(ROOT, &broadcast, 1).err());
-        assert_eq!(full, Some(SendError::SlowReader), "the bound holds behind it");
+        assert_eq!(full, Some(SendError::SlowReader), "the bound still holds after it");
     }
 
     #[tokio::test]
@@ -349,9 +351,9 @@ mod tests {
         let (all, ()) = tokio::join!(reading, writing);
         let expected = (0..2_000_u32).flat_map(|n| [u8::try_from(n % 251).unwrap(); 1_000]);
         assert!(all[6..].iter().copied().eq(expected));
-        // What was written at once is counted by whoever sends to many; here nobody does.
+        // What was written at once is counted by the fan-out, which this test does not run.
         let counted = |name| value(&metrics, name);
-        assert!(counted("roomcast_queue_bytes").abs() < 0.5, "nothing waits any more");
+        assert!(counted("roomcast_queue_bytes").abs() < 0.5, "nothing is queued any more");
         assert!((counted("roomcast_frames_written_total") - (2_001 - at_once) as f64).abs() < 0.5);
         assert!((counted("roomcast_sent_bytes_total") - (all.len() - at_once * 1_000) as f64).abs() < 0.5);
         assert!(counted("roomcast_writes_total") > 0.0);

@@ -1,5 +1,5 @@
-//! Roomcast's own vocabulary (docs/PROTOCOL.md): a client event carries one object and is acknowledged with
-//! `{status, …}`. Named in the table of `dialects/mod.rs`.
+//! Roomcast's own dialect (docs/PROTOCOL.md): a client event carries one object and is acknowledged with
+//! `{status, …}`. Listed in the table of `dialects/mod.rs`.
 
 use roomcast_protocol::ack::{Answer, Done, Joined};
 use roomcast_protocol::server::Snapshot;
@@ -59,7 +59,7 @@ impl Dialect for Native {
     }
 }
 
-/// The acknowledgement of a join, and in the same write who is there.
+/// The acknowledgement of a join, and `online_users` in the same write.
 fn encode_joined(joined: &JoinedRoom) -> serde_json::Result<EncodedReply> {
     let (room, online) = (joined.room.clone(), joined.online.clone());
     let snapshot = Snapshot { room: room.clone(), count: online.count, users: online.users.clone() };
