@@ -95,18 +95,13 @@ mod tests {
 
     #[test]
     fn frames_are_encoded_as_socketioxide_encodes_them() {
-        assert_eq!(event(&NAMESPACES[0], "{}"), b"\x81\x1042[\"message\",{}]".map(|byte| byte).to_vec());
+        assert_eq!(event(&NAMESPACES[0], "{}"), b"\x81\x1042[\"message\",{}]".to_vec());
         let mut ack = BytesMut::new();
         put_ack(&mut ack, &NAMESPACES[1], 12, &raw("1"));
         assert_eq!(&ack[..], b"\x81\x0f43/native,12[1]");
         for length in [100, 126, 65_535, 65_536, 100_000] {
             let frame = event(&NAMESPACES[1], &format!("\"{}\"", "x".repeat(length)));
-            let mut rest = &frame[..];
-            let mut seen = 0;
-            // Scanning must end exactly at the end of the frame.
-            scan_frames(rest, |_| seen += 1);
-            rest = &rest[rest.len()..];
-            assert!(rest.is_empty() && seen == 0);
+            // The next frame is found only if scanning ends exactly at the end of this one.
             let doubled = [frame, frame_of(1, b"40{}")].concat();
             let mut found = Vec::new();
             scan_frames(&doubled, |event| found.push(event));
