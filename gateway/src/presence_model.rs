@@ -11,7 +11,7 @@
 //!
 //! | rule | what fails |
 //! |---|---|
-//! | differences cancel only where no list was given in between (`room/view.rs`, `flip`) | what a client shows, once it is quiet |
+//! | differences cancel only where no list was given in between (`room/view.rs`, `set_shown`) | what a client shows, once it is quiet |
 //! | a read tells what was not told yet (`view.rs`, `read`) | the same |
 //! | a registration seals the former incarnations (`node.rs`, `succeed`) | the store and who is there: facts and names of nobody's |
 //! | a release that failed stays due (`users/registry.rs`, `done`) | the store and who is there: `held` by nobody |
@@ -44,7 +44,7 @@ use roomcast_store::{
     Store, StoreError,
 };
 
-use crate::node::Life;
+use crate::node::LeaseState;
 use crate::room::state::{Effect, JoinAttempt, Room};
 use crate::room::{Departure, PresenceUpdate, RoomTiming, Write, WriteOutcome};
 use crate::users::registry::{Call, ClaimKind, Outcome, Registry};
@@ -101,7 +101,7 @@ struct RoomEntry {
 struct Node {
     store: Store,
     inbox: Arc<Inbox>,
-    life: Life,
+    lease: LeaseState,
     sequence: u64,
     registry: Registry,
     /// Calls for names that are done, with their outcomes, which the node does not know yet.
@@ -170,7 +170,7 @@ impl Node {
         Self {
             store: memory.node(inbox.clone()),
             inbox,
-            life: Life::new(),
+            lease: LeaseState::new(),
             sequence: 0,
             registry: Registry::new(GRACE),
             busy: BTreeMap::new(),
@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    fn lives(&self, node: usize) -> bool {
+    fn is_running(&self, node: usize) -> bool {
         self.nodes[node].frozen_until.is_none()
     }
 
@@ -275,7 +275,7 @@ impl World {
     /// What `Users::sync_locked` does.
     async fn sync(&mut self, node: usize, user: &UserName) -> bool {
         loop {
-            let Some(by) = self.nodes[node].life.current(self.now) else { return false };
+            let Some(by) = self.nodes[node].lease.current(self.now) else { return false };
             let Some(call) = self.nodes[node].registry.due(user, &by) else { return true };
             let outcome = self.name_call(node, user, &call, &by).await;
             self.name_called(node, user, &call, &by, outcome);
@@ -288,7 +288,7 @@ impl World {
     /// What `Users::take` does, once or with those known dead.
     async fn connect(&mut self, node: usize, user: UserName, secret_number: u8) -> Option<ClientId> {
         let secret = secret(secret_number);
-        if !self.lives(node) || self.nodes[node].busy.contains_key(&user) {
+        if !self.is_running(node) || self.nodes[node].busy.contains_key(&user) {
             return None;
         }
         let mut dead = Vec::new();
@@ -296,7 +296,7 @@ impl World {
             if !self.sync(node, &user).await {
                 return None;
             }
-            let by = self.nodes[node].life.current(self.now)?;
+            let by = self.nodes[node].lease.current(self.now)?;
             let mut stay = self.nodes[node].registry.arrive_here(&user, &secret, &by);
             if stay.is_none() {
                 let kind = self.nodes[node].registry.begin_claim(&user, &secret, &by);
@@ -430,7 +430,7 @@ impl World {
                     continue;
                 }
                 Effect::Open => Work::Open,
-                Effect::Close { authors } => Work::Close(authors),
+                Effect::Close { writers } => Work::Close(writers),
                 Effect::Write(write) => Work::Write(write),
                 Effect::ReadPresence => Work::Read,
                 _ => continue,
@@ -448,8 +448,8 @@ impl World {
             Work::Wrote(outcome) => return self.with(node, &name, |room| room.wrote(outcome, now)),
             Work::State(state) => return self.with(node, &name, |room| room.presence(state, now)),
             Work::Open => Work::Opened(self.open(node, &name).await),
-            Work::Close(authors) => {
-                self.close(node, &name, authors).await;
+            Work::Close(writers) => {
+                self.close(node, &name, writers).await;
                 Work::Closed
             }
             Work::Write(write) => Work::Wrote(self.write(node, &name, write).await),
@@ -475,7 +475,7 @@ impl World {
         // What is indexed by a room that could not be opened stays so until the incarnation ends.
         self.doubts |= fate != Fate::Done;
         let opened = store.log.open(name, 10).await.unwrap();
-        let indexed = self.nodes[node].life.current(self.now);
+        let indexed = self.nodes[node].lease.current(self.now);
         if let Some(by) = &indexed {
             store.presence.index(name, by).await.unwrap();
         }
@@ -483,13 +483,13 @@ impl World {
         (fate == Fate::Done).then_some((opened, state, indexed))
     }
 
-    async fn close(&mut self, node: usize, name: &RoomName, authors: Vec<Incarnation>) {
+    async fn close(&mut self, node: usize, name: &RoomName, writers: Vec<Incarnation>) {
         let store = self.nodes[node].store.clone();
         store.bus.unsubscribe(name).await.unwrap();
-        for author in authors {
+        for writer in writers {
             let (fate, sequence) = (self.fate(), self.nodes[node].next_sequence());
             if fate != Fate::NotDone {
-                store.presence.close(name, &author, sequence).await.unwrap();
+                store.presence.close(name, &writer, sequence).await.unwrap();
             } else {
                 self.doubts = true;
             }
@@ -497,7 +497,7 @@ impl World {
     }
 
     async fn write(&mut self, node: usize, name: &RoomName, write: Write) -> WriteOutcome {
-        let Some(by) = self.nodes[node].life.current(self.now) else { return WriteOutcome::NotTried };
+        let Some(by) = self.nodes[node].lease.current(self.now) else { return WriteOutcome::NotTried };
         let Some(change) = write.under(&by) else { return WriteOutcome::NotTried };
         let (fate, presence) = (self.fate(), self.nodes[node].store.presence.clone());
         if fate == Fate::NotDone {
@@ -518,7 +518,7 @@ impl World {
                 self.doubts = true;
                 WriteOutcome::Failed { under: by, unknown: true }
             }
-            true => WriteOutcome::Taken(by),
+            true => WriteOutcome::Accepted(by),
             false => {
                 self.nodes[node].renew_at = self.now;
                 WriteOutcome::Refused(by)
@@ -532,19 +532,19 @@ impl World {
     async fn renew(&mut self, node: usize) {
         let (begun, store) = (self.now, self.nodes[node].store.clone());
         let (mut answered, mut new_incarnation) = (false, false);
-        let mut current = self.nodes[node].life.current(begun);
+        let mut current = self.nodes[node].lease.current(begun);
         if let Some(by) = &current {
             let fate = self.fate();
             let renewed = fate != Fate::NotDone && store.nodes.renew(by, LEASE).await.unwrap();
             answered = fate == Fate::Done && renewed;
             if answered {
-                self.nodes[node].life.extend(begun + LEASE);
+                self.nodes[node].lease.extend(begun + LEASE);
             } else if fate == Fate::Done {
                 current = None;
             }
         }
         if current.is_none() {
-            let (fate, (next, former)) = (self.fate(), self.nodes[node].life.succeed());
+            let (fate, (next, former)) = (self.fate(), self.nodes[node].lease.next_incarnation());
             let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None, body_version: 1 };
             if fate != Fate::NotDone {
                 store.nodes.register_after(&former, &next, &info, LEASE).await.unwrap();
@@ -552,7 +552,7 @@ impl World {
             answered = fate == Fate::Done;
             new_incarnation = answered;
             if answered {
-                self.nodes[node].life.registered(begun + LEASE);
+                self.nodes[node].lease.registered(begun + LEASE);
             }
         }
         self.nodes[node].renew_at = begun + if answered { RENEW_EVERY } else { RETRY };
@@ -572,7 +572,7 @@ impl World {
             self.each_room(node, |room| room.resume(begun));
         }
         if new_incarnation || std::mem::take(&mut self.nodes[node].reconnected) {
-            self.nodes[node].registry.doubt_all();
+            self.nodes[node].registry.mark_all_unknown();
             self.each_room(node, |room| room.rewrite(begun));
         }
     }
@@ -587,11 +587,11 @@ impl World {
             self.renew(node).await;
         }
         self.nodes[node].registry.expire(now);
-        for name in self.nodes[node].registry.stale() {
+        for name in self.nodes[node].registry.out_of_sync() {
             if self.nodes[node].busy.contains_key(&name) || self.waits(20) {
                 continue;
             }
-            let Some(by) = self.nodes[node].life.current(now) else { continue };
+            let Some(by) = self.nodes[node].lease.current(now) else { continue };
             if let Some(call) = self.nodes[node].registry.due(&name, &by) {
                 let outcome = self.name_call(node, &name, &call, &by).await;
                 self.nodes[node].busy.insert(name, (call, by, outcome));
@@ -710,8 +710,12 @@ impl World {
     // --- histories --------------------------------------------------------------------------------
 
     fn some_client(&mut self) -> Option<ClientId> {
-        let free: Vec<_> =
-            self.clients.iter().filter(|(_, client)| self.lives(client.node)).map(|(id, _)| *id).collect();
+        let free: Vec<_> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| self.is_running(client.node))
+            .map(|(id, _)| *id)
+            .collect();
         (!free.is_empty()).then(|| free[self.random.random_range(0..free.len())])
     }
 
@@ -785,7 +789,7 @@ impl World {
                 assert_eq!(other.secret, client.secret, "{what}: two owners of {}", client.user);
             }
         }
-        let nodes = [0, 1].map(|node| self.nodes[node].life.current(self.now).unwrap());
+        let nodes = [0, 1].map(|node| self.nodes[node].lease.current(self.now).unwrap());
         let mut expected: BTreeSet<String> = BTreeSet::new();
         for by in &nodes {
             expected.extend([format!("lease {by:?}"), format!("info {by:?}")]);

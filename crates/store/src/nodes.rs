@@ -21,7 +21,7 @@ use crate::error::Result;
 pub struct Incarnation(Arc<str>);
 
 impl Incarnation {
-    /// A fresh life.
+    /// A new_owner life.
     pub fn random() -> Self {
         Self(format!("{:016x}", rand::random::<u64>()).into())
     }

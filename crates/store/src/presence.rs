@@ -13,7 +13,7 @@ use crate::nodes::Incarnation;
 
 /// Most names that one news carries, so that its envelope is bounded: greater changes come in pieces, each
 /// with a number of its own.
-pub(crate) const NEWS_NAMES: usize = 500;
+pub(crate) const MAX_NAMES_PER_EVENT: usize = 500;
 /// Facts removed in one step of a sweep: a step holds the store for some milliseconds at most.
 pub(crate) const SWEEP_STEP: usize = 500;
 
@@ -77,7 +77,7 @@ pub struct UsersPage {
 
 impl UsersPage {
     /// The page after a name of all users there are.
-    pub(crate) fn cut(mut users: Vec<UserName>, after: Option<&str>, limit: usize) -> Self {
+    pub(crate) fn of(mut users: Vec<UserName>, after: Option<&str>, limit: usize) -> Self {
         users.sort();
         let count = users.len();
         let begin = after.map_or(0, |after| users.partition_point(|user| user.as_str() <= after));

@@ -25,7 +25,7 @@ pub(super) enum Kind {
     /// A connection arrived.
     Arrive,
     /// What is true already is written again.
-    Again(Hold),
+    Repeat(Hold),
 }
 
 /// What somebody claims.
@@ -95,8 +95,8 @@ async fn claim(link: &Link, keys: &Keys, requests: &[ClaimRequest]) -> Result<Ve
             (request.secret.to_hex(), if request.secret.is_chosen() { b"1" } else { b"0" });
         let kind: &[u8] = match request.kind {
             Kind::Arrive => b"arrive",
-            Kind::Again(Hold::Live) => b"live",
-            Kind::Again(Hold::Grace) => b"grace",
+            Kind::Repeat(Hold::Live) => b"live",
+            Kind::Repeat(Hold::Grace) => b"grace",
         };
         let mut args = vec![hash.as_bytes(), chosen, node.as_str().as_bytes(), kind];
         args.extend(request.dead.iter().map(|node| node.as_str().as_bytes()));

@@ -37,8 +37,8 @@ impl Owners {
         dead: &[Incarnation],
     ) -> Claim {
         self.of_node.entry(node.clone()).or_default().insert(user.clone());
-        let fresh = || Owner { hash: secret.hash, chosen: secret.is_chosen(), holders: BTreeMap::new() };
-        let owner = self.names.entry(user.clone()).or_insert_with(fresh);
+        let new_owner = || Owner { hash: secret.hash, chosen: secret.is_chosen(), holders: BTreeMap::new() };
+        let owner = self.names.entry(user.clone()).or_insert_with(new_owner);
         owner.holders.retain(|holder, _| !dead.contains(holder));
         if owner.hash != secret.hash {
             // An owner in grace who chose no secret cannot prove it was them: the name is free.
@@ -51,7 +51,7 @@ impl Owners {
                 }
                 return Claim::Taken(holders);
             }
-            *owner = fresh();
+            *owner = new_owner();
         }
         let elsewhere = |(holder, hold): (&Incarnation, &Hold)| {
             (*hold == Hold::Grace && holder != node).then(|| holder.clone())

@@ -86,7 +86,7 @@ impl Names for RedisNames {
     ) -> Result<Claim> {
         let (user, secret, node) = (user.clone(), secret.clone(), node.clone());
         self.batcher
-            .claim(ClaimRequest { user, secret, node, kind: Kind::Again(hold), dead: Vec::new() })
+            .claim(ClaimRequest { user, secret, node, kind: Kind::Repeat(hold), dead: Vec::new() })
             .await
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_protocol::{RoomName, UserName};
 
-use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
+use super::{Change, MAX_NAMES_PER_EVENT, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
 use crate::bus::BusEvent;
 use crate::bus::memory::Subscribers;
 use crate::clock::Clock;
@@ -92,7 +92,13 @@ impl Room {
     }
 
     /// Numbers the change and tells, at most so many names a piece, each with the count as of then.
-    fn tell(&mut self, room: &RoomName, difference: Difference, now: u64, subscribers: &Subscribers) {
+    fn publish_changes(
+        &mut self,
+        room: &RoomName,
+        difference: Difference,
+        now: u64,
+        subscribers: &Subscribers,
+    ) {
         self.ends = self.users.is_empty().then(|| now.saturating_add(EMPTY_KEPT_MS));
         let Difference { joined, left } = difference;
         if joined.is_empty() && left.is_empty() {
@@ -107,9 +113,10 @@ impl Room {
             .map(|user| (true, user))
             .chain(left.into_iter().map(|user| (false, user)))
             .collect();
-        for piece in changes.chunks(NEWS_NAMES) {
-            let side =
-                |came| piece.iter().filter(move |(side, _)| *side == came).map(|(_, user)| user.clone());
+        for chunk in changes.chunks(MAX_NAMES_PER_EVENT) {
+            let side = |is_join| {
+                chunk.iter().filter(move |(side, _)| *side == is_join).map(|(_, user)| user.clone())
+            };
             let (joined, left): (Vec<_>, Vec<_>) = (side(true).collect(), side(false).collect());
             count = (count + joined.len()).saturating_sub(left.len());
             self.version.number += 1;
@@ -172,8 +179,8 @@ impl Rooms {
             }
             facts.sequences.remove(former);
         }
-        facts.tell(room, difference, now, subscribers);
-        for users in returned.chunks(NEWS_NAMES) {
+        facts.publish_changes(room, difference, now, subscribers);
+        for users in returned.chunks(MAX_NAMES_PER_EVENT) {
             subscribers.deliver(room, &BusEvent::Returned { node: node.clone(), users: users.to_vec() });
         }
         true
@@ -197,7 +204,7 @@ impl Rooms {
         if found.len() < most {
             facts.sequences.remove(node);
         }
-        facts.tell(room, difference, now, subscribers);
+        facts.publish_changes(room, difference, now, subscribers);
         found.len()
     }
 
@@ -294,7 +301,7 @@ impl Presence for MemoryPresence {
     async fn users(&self, room: &RoomName, cursor: Option<&str>, limit: usize) -> Result<UsersPage> {
         let users = self.rooms.lock().rooms.get(room).map(|room| room.users.keys().cloned().collect());
         let after = cursor.and_then(|cursor| cursor.strip_prefix('n'));
-        Ok(UsersPage::cut(users.unwrap_or_default(), after, limit))
+        Ok(UsersPage::of(users.unwrap_or_default(), after, limit))
     }
 
     async fn rooms(&self, cursor: Option<&str>, limit: usize) -> Result<RoomsPage> {

@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::cmd;
 use roomcast_protocol::{RoomName, UserName};
 
-use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
+use super::{Change, MAX_NAMES_PER_EVENT, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
 use crate::error::{Result, StoreError};
 use crate::keys::{INDEX_BUCKETS, Keys};
 use crate::link::Link;
@@ -35,7 +35,7 @@ impl RedisPresence {
 
     async fn sweep_room(&self, room: &RoomName, node: &Incarnation) -> Result<usize> {
         let (candidate, channel) = (Self::candidate(), self.keys.room_channel(room));
-        let (names, most) = (NEWS_NAMES.to_string(), SWEEP_STEP.to_string());
+        let (names, most) = (MAX_NAMES_PER_EVENT.to_string(), SWEEP_STEP.to_string());
         let args = [node.as_str(), &candidate, &channel, &names, &most].map(str::as_bytes);
         let mut facts = 0;
         loop {
@@ -71,7 +71,7 @@ impl Presence for RedisPresence {
         change: &Change,
     ) -> Result<bool> {
         let (candidate, channel) = (Self::candidate(), self.keys.room_channel(room));
-        let (sequence, most) = (sequence.to_string(), NEWS_NAMES.to_string());
+        let (sequence, most) = (sequence.to_string(), MAX_NAMES_PER_EVENT.to_string());
         let counts = [&change.here, &change.gone, &change.arrived].map(|users| users.len().to_string());
         let kind = match change {
             Change { whole: true, .. } => "whole",
@@ -113,13 +113,13 @@ impl Presence for RedisPresence {
     async fn sweep(&self, node: &Incarnation) -> Result<(usize, usize)> {
         let rooms: Vec<String> = self.link.command(cmd("SMEMBERS").arg(self.keys.node_rooms(node))).await?;
         let rooms: Vec<_> = rooms.into_iter().filter_map(|room| RoomName::try_from(room).ok()).collect();
-        let looked_through = rooms.len();
+        let searched = rooms.len();
         let facts = stream::iter(rooms)
             .map(async |room| self.sweep_room(&room, node).await)
             .buffer_unordered(SWEEPS_AT_ONCE)
             .try_fold(0, async |sum, facts| Ok(sum + facts))
             .await?;
-        Ok((looked_through, facts))
+        Ok((searched, facts))
     }
 
     async fn forget(&self, node: &Incarnation) -> Result<()> {
@@ -153,7 +153,7 @@ impl Presence for RedisPresence {
         let state = self.read(room, SORTED_UP_TO).await?;
         match state.users {
             Some(users) => {
-                Ok(UsersPage::cut(users, cursor.and_then(|cursor| cursor.strip_prefix('n')), limit))
+                Ok(UsersPage::of(users, cursor.and_then(|cursor| cursor.strip_prefix('n')), limit))
             }
             None => self.scan(room, "0", limit).await,
         }
