@@ -11,10 +11,10 @@ use roomcast_protocol::{Refusal, RoomName};
 use roomcast_store::{BusEvent, Incarnation, Opened, RoomState};
 use tokio::sync::{Notify, oneshot};
 
+use super::effect::{JoinAttempt, JoinedRoom, LogRead};
 use super::figures::{Figures, Page, Rank};
 use super::follower::Healed;
 use super::roster::WriteOutcome;
-use super::state::{JoinAttempt, JoinedRoom, LogRead};
 use crate::hub::{Connection, ConnectionId};
 use crate::users::stay::Departure;
 

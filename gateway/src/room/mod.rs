@@ -3,6 +3,7 @@
 //! (`worker.rs`): they send to members through the hub, and call the store in tasks (`store_tasks.rs`).
 
 mod command;
+pub(crate) mod effect;
 mod figures;
 mod follower;
 mod roster;
@@ -23,11 +24,12 @@ use roomcast_store::{BusEvent, BusListener};
 use tokio::sync::{mpsc, oneshot};
 
 use command::{Command, Gap, JoinResponder, PendingJoin};
+use effect::JoinAttempt;
+pub(crate) use effect::JoinedRoom;
 pub(crate) use figures::{Figures, Order, Page, Rank, first};
 #[cfg(test)]
 pub(crate) use roster::{PresenceUpdate, Write, WriteOutcome};
-use state::JoinAttempt;
-pub(crate) use state::{JoinedRoom, RoomTiming};
+pub(crate) use state::RoomTiming;
 pub(crate) use store_tasks::RoomDeps;
 use worker::Worker;
 

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use roomcast_protocol::ack::Online;
 use roomcast_protocol::limits::MAX_REPLAY;
-use roomcast_protocol::{Epoch, Position, RoomName, UserName};
+use roomcast_protocol::{RoomName, UserName};
 use roomcast_store::{BusEvent, Incarnation, Opened, Replay, RoomState};
 
-use super::follower::{Follower, Healed, Since, Step};
-use super::roster::{PresenceUpdate, Roster, Write, WriteOutcome};
+use super::effect::{Effect, JoinAttempt, JoinedRoom, LogRead};
+use super::follower::{Follower, Healed, Since};
+use super::roster::{Roster, WriteOutcome};
 use crate::hub::{ConnectionId, Message};
 use crate::users::stay::{Departure, Stays};
 
@@ -20,75 +21,6 @@ use crate::users::stay::{Departure, Stays};
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// Bus events stashed while a room is being opened. Where there are more, a gap is healed once it is open.
 const STASH: usize = 1_024;
-
-/// A join that is not answered yet.
-#[derive(Debug)]
-pub(crate) struct JoinAttempt<C, T> {
-    pub(crate) id: ConnectionId,
-    pub(crate) client: C,
-    pub(crate) user: UserName,
-    pub(crate) since: Option<Position>,
-    pub(crate) limit: usize,
-    /// Receives the answer.
-    pub(crate) pending: T,
-}
-
-/// The answer to a join.
-#[derive(Debug)]
-pub(crate) struct JoinedRoom {
-    pub(crate) room: RoomName,
-    pub(crate) position: Position,
-    pub(crate) recovered: bool,
-    pub(crate) messages: Vec<Arc<Message>>,
-    pub(crate) online: Online,
-}
-
-/// The result of reading the log for a join.
-#[derive(Debug)]
-pub(crate) enum LogRead {
-    After(Replay),
-    Newest(Vec<roomcast_store::Entry>),
-    Failed,
-}
-
-/// What the caller must do.
-#[derive(Debug)]
-pub(crate) enum Effect<C, T> {
-    /// Subscribe, then read log and presence; answer with [`Room::opened`].
-    Open,
-    /// Unsubscribe, and close the room in the store for these incarnations; answer with [`Room::closed`].
-    Close { writers: Vec<Incarnation> },
-    /// Answer a join, before any other event of this room is sent to the client.
-    AddMember { client: C, pending: T, joined: JoinedRoom },
-    /// The client is not a member any more.
-    RemoveMember(ConnectionId),
-    /// Refuse a join: the store is unreachable.
-    RefuseJoin { pending: T },
-    /// Read the messages after this position for a join; answer with [`Room::log_read`].
-    ReadAfter { attempt: JoinAttempt<C, T>, position: Position },
-    /// Read the newest messages for a join; answer with [`Room::log_read`].
-    ReadNewest { attempt: JoinAttempt<C, T> },
-    /// Read the messages after this position; answer with [`Room::healed`].
-    Heal(Position),
-    /// Send a message to every member.
-    Deliver(Arc<Message>),
-    /// Send every member a resync: it must read the room again.
-    Resync(Epoch),
-    /// Send every member a presence update.
-    SendPresence(PresenceUpdate),
-    /// Send a typing event to every member except the user's own connections.
-    Typing { user: UserName, typing: bool },
-    /// Write this node's facts; answer with [`Room::wrote`].
-    Write(Write),
-    /// Read the room's presence; answer with [`Room::presence`].
-    ReadPresence,
-    /// Postpone the expiry of the room's log.
-    Touch,
-    /// Call [`Room::timer`] at this time.
-    WakeAt(Instant),
-    /// Remove the room.
-    Drop,
-}
 
 type Effects<C, T> = Vec<Effect<C, T>>;
 
@@ -265,7 +197,7 @@ impl<C, T> Room<C, T> {
         if let Phase::Open(live) = &mut self.phase {
             let mut steps = Vec::new();
             live.follower.healed(healed, &mut steps);
-            push_steps(steps, &mut effects);
+            effects.extend(steps.into_iter().map(Effect::from));
         }
         self.advance(now, effects)
     }
@@ -365,7 +297,7 @@ impl<C, T> Room<C, T> {
                 BusEvent::Message(entry) => {
                     let mut steps = Vec::new();
                     live.follower.entry(entry, &mut steps);
-                    push_steps(steps, effects);
+                    effects.extend(steps.into_iter().map(Effect::from));
                 }
                 BusEvent::Presence { version, count, joined, left } => {
                     live.roster.on_event(version, count, joined, left);
@@ -384,7 +316,7 @@ impl<C, T> Room<C, T> {
                 let mut steps = Vec::new();
                 live.follower.gap(&mut steps);
                 live.roster.gap();
-                push_steps(steps, effects);
+                effects.extend(steps.into_iter().map(Effect::from));
             }
             Phase::Closing { .. } => {}
         }
@@ -467,14 +399,6 @@ impl<C, T> Room<C, T> {
         }
         effects
     }
-}
-
-fn push_steps<C, T>(steps: Vec<Step>, effects: &mut Effects<C, T>) {
-    effects.extend(steps.into_iter().map(|step| match step {
-        Step::Deliver(message) => Effect::Deliver(message),
-        Step::Heal(position) => Effect::Heal(position),
-        Step::Resync(epoch) => Effect::Resync(epoch),
-    }));
 }
 
 #[cfg(test)]

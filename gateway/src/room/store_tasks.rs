@@ -11,9 +11,10 @@ use roomcast_store::{Incarnation, Replay, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::command::{Command, PendingJoin};
+use super::effect::{JoinAttempt, LogRead};
 use super::follower::{Healed, RECENT};
 use super::roster::{Write, WriteOutcome};
-use super::state::{JoinAttempt, LogRead, RoomTiming};
+use super::state::RoomTiming;
 use crate::hub::Connection;
 use crate::node::Node;
 use crate::telemetry::Telemetry;

@@ -15,10 +15,11 @@ use roomcast_protocol::{Code, Refusal, RoomName};
 use tokio::sync::mpsc;
 
 use super::command::{Command, Gap, PendingJoin};
+use super::effect::Effect;
 use super::figures::{Activity, Figures, Order, Page, Rank, first, milliseconds};
 use super::follower::Follower;
 use super::roster::PresenceUpdate;
-use super::state::{Effect, Room};
+use super::state::Room;
 use super::store_tasks::RoomDeps;
 use crate::hub::{Batch, Connection, Event, Fanout, Full, Members, Places};
 

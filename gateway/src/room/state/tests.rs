@@ -1,8 +1,10 @@
 //! Tests of `room/state.rs`: commands and events in, effects out.
 
+use roomcast_protocol::{Epoch, Position};
 use roomcast_store::log::Head;
 use roomcast_store::{Entry, Version};
 
+use super::super::roster::Write;
 use super::*;
 
 type TestRoom = Room<&'static str, u32>;
