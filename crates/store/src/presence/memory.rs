@@ -1,4 +1,4 @@
-//! Presence in memory, step by step what `lua/presence_*.lua` do.
+//! Presence in memory: the same steps as `lua/presence_*.lua`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
@@ -19,24 +19,24 @@ use crate::nodes::Incarnation;
 pub(crate) struct MemoryPresence {
     rooms: Mutex<Rooms>,
     clock: Clock,
-    /// Says which rooms are remembered.
+    /// Has the rooms that are not forgotten.
     log: Arc<MemoryLog>,
     subscribers: Arc<Subscribers>,
 }
 
-/// For how long an empty room's numbering goes on.
+/// For how long the numbering of an empty room is kept.
 const EMPTY_KEPT_MS: u64 = 86_400_000;
 /// Fewer rooms than this are never searched for forgotten ones.
 const PURGE_ABOVE: usize = 256;
 
-/// Who is where, and where to look.
+/// The facts of each room, and the indexes.
 #[derive(Default)]
 struct Rooms {
     rooms: HashMap<RoomName, Room>,
     index: BTreeSet<RoomName>,
     /// Rooms in which an incarnation may have facts, for its sweep.
     of_node: HashMap<Incarnation, BTreeSet<RoomName>>,
-    /// So many rooms, and those that were empty for too long are looked for.
+    /// With this many rooms, those that were empty for too long are removed.
     purge_at: usize,
 }
 
@@ -50,7 +50,7 @@ struct Room {
     ends: Option<u64>,
 }
 
-/// What changed for the room as a whole.
+/// The changes of the whole room.
 #[derive(Default)]
 struct Difference {
     joined: Vec<UserName>,
@@ -69,7 +69,7 @@ impl Room {
         }
     }
 
-    /// The last fact gone is a leave.
+    /// The removal of the last fact is a leave.
     fn drop(&mut self, node: &Incarnation, user: &UserName, difference: &mut Difference) {
         let Some(facts) = self.facts.get_mut(node) else { return };
         if !facts.remove(user) {
@@ -91,7 +91,7 @@ impl Room {
         self.facts.get(node).into_iter().flatten().take(limit).cloned().collect()
     }
 
-    /// Numbers the change and tells, at most so many names a piece, each with the count as of then.
+    /// Publishes the changes in chunks of limited size, each with the next number and with the count after it.
     fn publish_changes(
         &mut self,
         room: &RoomName,
@@ -127,7 +127,7 @@ impl Room {
 }
 
 impl Rooms {
-    /// A room, without what an empty one kept for too long.
+    /// A room, unless it was empty for too long.
     fn get(&mut self, room: &RoomName, now: u64) -> Option<&mut Room> {
         if self.rooms.get(room)?.ends.is_some_and(|ends| ends <= now) {
             self.rooms.remove(room);
@@ -172,7 +172,7 @@ impl Rooms {
         let returned =
             |user: &&UserName| facts.users.get(*user).is_some_and(|by| by.iter().any(|by| by != node));
         let returned: Vec<UserName> = change.arrived.iter().filter(returned).cloned().collect();
-        // After the new facts, so that whoever is still here is not seen to leave.
+        // After the new facts, so that no leave is published for users who are still here.
         for former in &change.former {
             for user in facts.facts_of(former, usize::MAX) {
                 facts.drop(former, &user, &mut difference);
