@@ -1,5 +1,5 @@
-//! Builds a gateway (it binds first, so that its addresses can be read), runs it, and stops it in stages: not ready, no new
-//! clients, clients closed in jittered batches, flush. Called by `main.rs` and by tests.
+//! Builds a gateway (it binds first, so that its addresses can be read), runs it, and stops it in stages: not ready,
+//! no new clients, clients closed in jittered batches, flush. Called by `main.rs` and by tests.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -146,8 +146,8 @@ impl App {
             background(lifecycle, "peers", lifecycle.soft(), peers.clone().keep(config.lease / 2));
         }
 
-        // A drained node stops renewing its lease and removes no presence: its users reconnect to other nodes. It renews
-        // until its last client is closed, however long the drain takes.
+        // A drained node stops renewing its lease and removes no presence: its users reconnect to other nodes. It
+        // renews until its last client is closed, however long the drain takes.
         let drained = CancellationToken::new();
         let keep_lease = node.clone().keep_lease(store.clone(), registered);
         background(lifecycle, "lease", drained.clone(), keep_lease);

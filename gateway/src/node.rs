@@ -1,6 +1,6 @@
-//! This node's lease in the cluster. It is renewed until the process ends; when it ran out (a pause, a partition, a wiped
-//! store), the node registers as a new incarnation. Run by `app.rs`; rooms and users read the incarnation under which
-//! they may write, and `recovery.rs` watches the status of the lease.
+//! This node's lease in the cluster. It is renewed until the process ends; when it ran out (a pause, a partition, a
+//! wiped store), the node registers as a new incarnation. Run by `app.rs`; rooms and users read the incarnation under
+//! which they may write, and `recovery.rs` watches the status of the lease.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,8 +54,8 @@ impl LeaseState {
         self.valid_until = Some(until);
     }
 
-    /// Ends the incarnation. Returns the next one and the earlier ones that are to be sealed with its registration. Every
-    /// attempt gets a new incarnation: where the answer was lost, the store may have registered the former one.
+    /// Ends the incarnation. Returns the next one and the earlier ones that are to be sealed with its registration.
+    /// Every attempt gets a new incarnation: where the answer was lost, the store may have registered the former one.
     pub(crate) fn next_incarnation(&mut self) -> (Incarnation, Vec<Incarnation>) {
         let next = Incarnation::random();
         let ended = std::mem::replace(&mut self.incarnation, next.clone());

@@ -1,6 +1,6 @@
-//! Finds dead nodes and removes their users' presence. Every replica does all of it: sealing, sweeping and forgetting may
-//! run twice and on two replicas at once, because the store removes a fact and publishes the leave in one step. Called
-//! by `app.rs`; `plan.rs` decides what is due, the store does it.
+//! Finds dead nodes and removes their users' presence. Every replica does all of it: sealing, sweeping and forgetting
+//! may run twice and on two replicas at once, because the store removes a fact and publishes the leave in one step.
+//! Called by `app.rs`; `plan.rs` decides what is due, the store does it.
 
 mod plan;
 

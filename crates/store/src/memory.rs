@@ -15,10 +15,10 @@ use crate::store::Store;
 
 /// The state that several nodes in one process share. [`node`](Self::node) creates the [`Store`] of one node.
 ///
-/// Each part has its own lock, held for one step of one call and never across an await. Events are passed to the listeners
-/// while the lock of the changed state is held, so that they arrive in the order of the changes. Locks are taken in one
-/// order: presence, log, subscribers. Listeners cannot call back, because every method that locks is async and a
-/// listener is not.
+/// Each part has its own lock, held for one step of one call and never across an await. Events are passed to the
+/// listeners while the lock of the changed state is held, so that they arrive in the order of the changes. Locks are
+/// taken in one order: presence, log, subscribers. Listeners cannot call back, because every method that locks is
+/// async and a listener is not.
 #[derive(Clone)]
 pub struct Memory {
     log: Arc<MemoryLog>,

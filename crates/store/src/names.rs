@@ -1,6 +1,6 @@
-//! The owners of names. A name belongs to the owner of a secret, of which only the hash is stored, as long as the user has
-//! a connection or a grace. Called by the gateway when a client connects and when a user's last connection on a node
-//! ends.
+//! The owners of names. A name belongs to the owner of a secret, of which only the hash is stored, as long as the
+//! user has a connection or a grace. Called by the gateway when a client connects and when a user's last connection
+//! on a node ends.
 
 mod batch;
 pub(crate) mod memory;
@@ -76,9 +76,10 @@ pub enum Hold {
 /// The owners of names.
 #[async_trait]
 pub trait Names: Send + Sync {
-    /// Claims a name for a new connection of the owner of the secret. `dead` are incarnations whose lease has run out, as
-    /// the caller has read: their holds are ignored and removed. Where another incarnation holds the name by grace, this
-    /// connection is the return of the one that dropped there and ends that grace (one of them, where there are several).
+    /// Claims a name for a new connection of the owner of the secret. `dead` are incarnations whose lease has run
+    /// out, as the caller has read: their holds are ignored and removed. Where another incarnation holds the name by
+    /// grace, this connection is the return of the one that dropped there and ends that grace (one of them, where
+    /// there are several).
     async fn claim(
         &self,
         user: &UserName,

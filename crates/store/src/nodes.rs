@@ -1,6 +1,7 @@
-//! The leases of nodes. A node holds one lease, which belongs to its current *incarnation*. The sweeper seals an incarnation
-//! whose lease ran out, so that it can never be renewed; what it left is removed by [`crate::Presence::sweep`] and
-//! [`crate::Names::sweep`]. Called by the gateway's lease task and by the presence service's sweeper.
+//! The leases of nodes. A node holds one lease, which belongs to its current *incarnation*. The sweeper seals an
+//! incarnation whose lease ran out, so that it can never be renewed; what it left is removed by
+//! [`crate::Presence::sweep`] and [`crate::Names::sweep`]. Called by the gateway's lease task and by the presence
+//! service's sweeper.
 
 pub(crate) mod memory;
 pub(crate) mod redis;
@@ -95,8 +96,8 @@ pub trait Nodes: Send + Sync {
         self.register_after(&[], node, info, lease).await
     }
 
-    /// Begins a lease for the new incarnation of a node. Its former incarnations are sealed in the same step, also where
-    /// the store has no lease of them, so that what they left is swept.
+    /// Begins a lease for the new incarnation of a node. Its former incarnations are sealed in the same step, also
+    /// where the store has no lease of them, so that what they left is swept.
     async fn register_after(
         &self,
         former: &[Incarnation],

@@ -1,6 +1,6 @@
-//! Who is in which room: a set of facts (user, incarnation) and not a counter, so that every write may be executed twice.
-//! A write changes the state and publishes the change in one step. Called by the gateway's rooms (to write their own
-//! facts), by the sweeper (to remove those of dead nodes) and by the directory (to read).
+//! Who is in which room: a set of facts (user, incarnation) and not a counter, so that every write may be executed
+//! twice. A write changes the state and publishes the change in one step. Called by the gateway's rooms (to write
+//! their own facts), by the sweeper (to remove those of dead nodes) and by the directory (to read).
 
 pub(crate) mod memory;
 pub(crate) mod redis;
@@ -11,7 +11,8 @@ use roomcast_protocol::{RoomName, UserName};
 use crate::error::Result;
 use crate::nodes::Incarnation;
 
-/// Most names in one event, to limit its size: a larger change is published in chunks, each an event with its own number.
+/// Most names in one event, to limit its size: a larger change is published in chunks, each an event with its own
+/// number.
 pub(crate) const MAX_NAMES_PER_EVENT: usize = 500;
 /// Facts removed in one step of a sweep: a step blocks the store for some milliseconds at most.
 pub(crate) const SWEEP_STEP: usize = 500;
@@ -44,11 +45,11 @@ pub struct Change {
     pub here: Vec<UserName>,
     /// Users that are gone from this node.
     pub gone: Vec<UserName>,
-    /// Users with a new connection here since the last write. Where other incarnations have facts of them, too, an event
-    /// is published, because it may be the return of a connection that dropped there.
+    /// Users with a new connection here since the last write. Where other incarnations have facts of them, too, an
+    /// event is published, because it may be the return of a connection that dropped there.
     pub arrived: Vec<UserName>,
-    /// Earlier incarnations of this node: their facts are removed after `here` is added, so that no leave is published for
-    /// users who are still here.
+    /// Earlier incarnations of this node: their facts are removed after `here` is added, so that no leave is
+    /// published for users who are still here.
     pub former: Vec<Incarnation>,
 }
 
@@ -100,10 +101,10 @@ pub struct RoomsPage {
 /// The presence of users in rooms.
 #[async_trait]
 pub trait Presence: Send + Sync {
-    /// Writes a node's own facts of one room and publishes the changes of the whole room: a user's first fact is a join,
-    /// the removal of the last one is a leave. `sequence` grows with every write of this incarnation to this room; a write
-    /// with an older or equal one does nothing and returns `false`, and so does one that continues writes that the store
-    /// does not have.
+    /// Writes a node's own facts of one room and publishes the changes of the whole room: a user's first fact is a
+    /// join, the removal of the last one is a leave. `sequence` grows with every write of this incarnation to this
+    /// room; a write with an older or equal one does nothing and returns `false`, and so does one that continues
+    /// writes that the store does not have.
     async fn write(
         &self,
         room: &RoomName,
@@ -116,12 +117,12 @@ pub trait Presence: Send + Sync {
     /// listed.
     async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()>;
 
-    /// The node has no facts in a room any more and has closed it: removes its sequence number and its index entry, unless
-    /// it has written with a greater `sequence` since.
+    /// The node has no facts in a room any more and has closed it: removes its sequence number and its index entry,
+    /// unless it has written with a greater `sequence` since.
     async fn close(&self, room: &RoomName, node: &Incarnation, sequence: u64) -> Result<()>;
 
-    /// Removes the facts of a dead incarnation from the rooms it indexed and publishes the leaves; returns how many rooms
-    /// and facts. May run twice, and on two nodes at once.
+    /// Removes the facts of a dead incarnation from the rooms it indexed and publishes the leaves; returns how many
+    /// rooms and facts. May run twice, and on two nodes at once.
     async fn sweep(&self, node: &Incarnation) -> Result<(usize, usize)>;
 
     /// Removes the index of a dead incarnation's rooms, after its last sweep.

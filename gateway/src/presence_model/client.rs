@@ -1,4 +1,5 @@
-//! Clients of the model: they connect to a node, join rooms, and apply the lists and presence updates that they receive.
+//! Clients of the model: they connect to a node, join rooms, and apply the lists and presence updates that they
+//! receive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

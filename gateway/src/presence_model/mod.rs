@@ -3,12 +3,12 @@
 //! they receive. After each history, what each client shows, what the store has recorded, and the users that are really
 //! present must be the same, and nothing else may be left in the store.
 //!
-//! A history contains joins, leaves, drops and returns on either node, second tabs, rivals for a name, paused nodes that
-//! lose their lease, a store that is unreachable or wiped, calls that fail, whose answer is lost, or that are executed
-//! late, and lost bus events. A failure prints its seed.
+//! A history contains joins, leaves, drops and returns on either node, second tabs, rivals for a name, paused nodes
+//! that lose their lease, a store that is unreachable or wiped, calls that fail, whose answer is lost, or that are
+//! executed late, and lost bus events. A failure prints its seed.
 //!
-//! Here are the clients' actions, the faults and the test; `client.rs` has the clients, `node.rs` and `rooms.rs` a node,
-//! `checks.rs` what must hold.
+//! Here are the clients' actions, the faults and the test; `client.rs` has the clients, `node.rs` and `rooms.rs` a
+//! node, `checks.rs` what must hold.
 //!
 //! Each of these rules was removed once, and the named check failed:
 //!
@@ -26,10 +26,10 @@
 //! | graces are paused (`stay.rs`, `pause`) | graces are paused while the store is unreachable |
 //!
 //! The model passes without three other rules: a whole write removes what former incarnations wrote, a write that
-//! continues unknown ones is refused, and a repeated claim reads again who is present. Here the sweep or the next call
-//! repairs what they prevent. They are covered by tests of the store
-//! (`a_new_incarnation_replaces_the_former_without_a_leave`, `a_write_that_continues_is_refused_…`) and of the registry,
-//! and a server that is out of memory by `while_the_server_is_out_of_memory_…`.
+//! continues unknown ones is refused, and a repeated claim reads again who is present. Here the sweep or the next
+//! call repairs what they prevent. They are covered by tests of the store
+//! (`a_new_incarnation_replaces_the_former_without_a_leave`, `a_write_that_continues_is_refused_…`) and of the
+//! registry, and a server that is out of memory by `while_the_server_is_out_of_memory_…`.
 
 mod checks;
 mod client;

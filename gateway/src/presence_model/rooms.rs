@@ -1,5 +1,5 @@
-//! Rooms of a node of the model: carries out their effects as `room/worker.rs` and `room/store_tasks.rs` do, and passes bus
-//! events to them.
+//! Rooms of a node of the model: carries out their effects as `room/worker.rs` and `room/store_tasks.rs` do, and
+//! passes bus events to them.
 
 use rand::Rng as _;
 use roomcast_protocol::RoomName;

@@ -1,5 +1,5 @@
-//! The commands of a room's worker, and the signal that it may have missed events. Sent by `mod.rs` (for clients and the
-//! bus) and by `store_tasks.rs` (results of its tasks); received by `worker.rs`.
+//! The commands of a room's worker, and the signal that it may have missed events. Sent by `mod.rs` (for clients and
+//! the bus) and by `store_tasks.rs` (results of its tasks); received by `worker.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

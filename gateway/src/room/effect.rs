@@ -1,5 +1,5 @@
-//! What a room's state machine (`state.rs`) returns: the effects that `worker.rs` must carry out, and the joins, answers and
-//! read results that they contain. Data only.
+//! What a room's state machine (`state.rs`) returns: the effects that `worker.rs` must carry out, and the joins,
+//! answers and read results that they contain. Data only.
 
 use std::sync::Arc;
 use std::time::Instant;

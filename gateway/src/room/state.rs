@@ -1,5 +1,5 @@
-//! The state machine of one room on this node, from the first join to the last leave: opening, live, lingering, closing.
-//! Pure: commands and events in, [`Effect`]s out, in the order in which they must be carried out. Called by
+//! The state machine of one room on this node, from the first join to the last leave: opening, live, lingering,
+//! closing. Pure: commands and events in, [`Effect`]s out, in the order in which they must be carried out. Called by
 //! `room/worker.rs`; generic over clients (`C`) and pending answers (`T`) so that tests need neither.
 
 use std::collections::HashMap;
@@ -365,7 +365,8 @@ impl<C, T> Room<C, T> {
         effects.push(Effect::AddMember { client, pending, joined });
     }
 
-    /// Adds the effects that are due in this state, whatever caused the call: a write, a read, a presence update, closing.
+    /// Adds the effects that are due in this state, whatever caused the call: a write, a read, a presence update,
+    /// closing.
     fn advance(&mut self, now: Instant, mut effects: Effects<C, T>) -> Effects<C, T> {
         let Phase::Open(live) = &mut self.phase else { return effects };
         live.roster.expire(now);

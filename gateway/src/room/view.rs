@@ -1,5 +1,5 @@
-//! Who is in one room, as sent to its members on this node: the store's state merged with this node's own users, and the
-//! differences that some member has not received yet. Pure. Called by `room/roster.rs`.
+//! Who is in one room, as sent to its members on this node: the store's state merged with this node's own users, and
+//! the differences that some member has not received yet. Pure. Called by `room/roster.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! Owns the rooms of one shard: receives commands in order, passes them to `state.rs`, and carries out the effects. Events
-//! go to members through the hub, at once in a quiet room and in batches in a busy one; calls to the store run in
-//! tasks (`store_tasks.rs`) whose results arrive as commands. It never waits for either.
+//! Owns the rooms of one shard: receives commands in order, passes them to `state.rs`, and carries out the effects.
+//! Events go to members through the hub, at once in a quiet room and in batches in a busy one; calls to the store run
+//! in tasks (`store_tasks.rs`) whose results arrive as commands. It never waits for either.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

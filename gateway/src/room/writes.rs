@@ -1,5 +1,5 @@
-//! Which of this node's users in one room are written to the store, and what must be written next. Pure. One write is in
-//! progress at a time; a change stays due until the store has accepted it. Called by `room/roster.rs`.
+//! Which of this node's users in one room are written to the store, and what must be written next. Pure. One write is
+//! in progress at a time; a change stays due until the store has accepted it. Called by `room/roster.rs`.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -25,8 +25,8 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// The change as this incarnation writes it; none where it may not. Unless the change continues others, the room must
-    /// be indexed just before, also if it was indexed earlier: the store may have lost the index entry.
+    /// The change as this incarnation writes it; none where it may not. Unless the change continues others, the room
+    /// must be indexed just before, also if it was indexed earlier: the store may have lost the index entry.
     pub(crate) fn under(mut self, node: &Incarnation) -> Option<Change> {
         if self.only_under.is_some_and(|only| only != *node) {
             return None;
@@ -121,8 +121,8 @@ impl Writes {
         self.written.is_empty() && self.arrived.is_empty() && self.writing.is_none() && !self.whole
     }
 
-    /// The incarnations for which the room is to be closed in the store. None where the store may still execute a write:
-    /// then the sweeper closes the room when the incarnation ends.
+    /// The incarnations for which the room is to be closed in the store. None where the store may still execute a
+    /// write: then the sweeper closes the room when the incarnation ends.
     pub(super) fn writers(&self) -> Vec<Incarnation> {
         if self.outcome_unknown { Vec::new() } else { self.writers.clone() }
     }

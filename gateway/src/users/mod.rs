@@ -59,8 +59,8 @@ struct Inner {
     locks: [tokio::sync::Mutex<()>; LOCKS],
 }
 
-/// One connection's hold on its user's name. Dropped without [`NameHold::release`], the connection counts as dropped and
-/// its grace begins.
+/// One connection's hold on its user's name. Dropped without [`NameHold::release`], the connection counts as dropped
+/// and its grace begins.
 pub(crate) struct NameHold {
     users: Users,
     user: UserName,
@@ -215,8 +215,8 @@ impl Users {
         }
     }
 
-    /// Makes the calls that are due for all users that are out of sync. Stops at the first failure: the other calls stay
-    /// due.
+    /// Makes the calls that are due for all users that are out of sync. Stops at the first failure: the other calls
+    /// stay due.
     async fn sync_all(&self) -> Result<(), StoreError> {
         let out_of_sync = self.0.registry.lock().out_of_sync();
         let mut syncs =

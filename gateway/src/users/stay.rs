@@ -1,5 +1,5 @@
-//! A user's stay on this node: the number of connections, and the graces of those that dropped. Pure. The only place that
-//! counts connections and times graces: for names (`users/registry.rs`) and for rooms (`room/roster.rs`).
+//! A user's stay on this node: the number of connections, and the graces of those that dropped. Pure. The only place
+//! that counts connections and times graces: for names (`users/registry.rs`) and for rooms (`room/roster.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -104,8 +104,8 @@ impl Stays {
         graces.iter().for_each(|end| drop(self.ends.remove(end)));
     }
 
-    /// The store is unreachable and last answered at `since`: graces are paused from then on. Graces that ended since are
-    /// restored, unless the store has recorded the end. Returns their users.
+    /// The store is unreachable and last answered at `since`: graces are paused from then on. Graces that ended since
+    /// are restored, unless the store has recorded the end. Returns their users.
     pub(crate) fn pause(&mut self, since: Instant, is_recorded: impl Fn(&UserName) -> bool) -> Vec<UserName> {
         if self.unreachable_since.is_some() {
             return Vec::new();

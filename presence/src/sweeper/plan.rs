@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use roomcast_store::{Incarnation, Sealed};
 
-/// A step for a dead node. Sorted by urgency: users who are wrongly shown online are removed before nodes are swept again,
-/// which rarely removes anything.
+/// A step for a dead node. Sorted by urgency: users who are wrongly shown online are removed before nodes are swept
+/// again, which rarely removes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     /// Remove its facts and names.
@@ -27,8 +27,8 @@ pub(super) struct Progress {
     failed: bool,
 }
 
-/// The next step. A replica that finds a node which was sealed a lease ago or earlier sweeps it once and forgets it: all
-/// late writes of the node have been executed by then.
+/// The next step. A replica that finds a node which was sealed a lease ago or earlier sweeps it once and forgets it:
+/// all late writes of the node have been executed by then.
 pub(super) fn decide(age: Duration, done: Progress, lease: Duration) -> Option<Step> {
     match done {
         Progress { running: true, .. } => None,
@@ -59,8 +59,8 @@ impl Plan {
         Self { lease, progress: BTreeMap::new() }
     }
 
-    /// Compares the sealed nodes with the progress. A node that is not listed any more was forgotten by some replica and is
-    /// removed here.
+    /// Compares the sealed nodes with the progress. A node that is not listed any more was forgotten by some replica
+    /// and is removed here.
     pub(super) fn round(&mut self, sealed: &[Sealed]) -> Round {
         let before = std::mem::take(&mut self.progress);
         let mut round = Round::default();

@@ -1,5 +1,5 @@
-//! Shared by the tests: a redis-server, a presence service in this process, a raw HTTP client, and waiting for conditions
-//! with a deadline.
+//! Shared by the tests: a redis-server, a presence service in this process, a raw HTTP client, and waiting for
+//! conditions with a deadline.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Sends concurrent claims of names to Redis in batches: while one batch is in progress, further claims wait for the next.
-//! Called by `redis.rs`, calls `link.rs`.
+//! Sends concurrent claims of names to Redis in batches: while one batch is in progress, further claims wait for the
+//! next. Called by `redis.rs`, calls `link.rs`.
 
 use redis::{Pipeline, cmd};
 use roomcast_ops::Lifecycle;

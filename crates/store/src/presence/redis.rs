@@ -1,5 +1,5 @@
-//! Presence in Redis: facts of a room in the room's slot, the room index in sixteen slots of its own, and an index of the
-//! rooms of each incarnation, for its sweep.
+//! Presence in Redis: facts of a room in the room's slot, the room index in sixteen slots of its own, and an index of
+//! the rooms of each incarnation, for its sweep.
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -214,8 +214,8 @@ impl Presence for RedisPresence {
 }
 
 impl RedisPresence {
-    /// Counts the users of rooms, and removes rooms that were forgotten from the index. A room's log meta is created before
-    /// the room is indexed and expires after its last use, so no room in use is removed.
+    /// Counts the users of rooms, and removes rooms that were forgotten from the index. A room's log meta is created
+    /// before the room is indexed and expires after its last use, so no room in use is removed.
     async fn counted(&self, bucket: u16, names: Vec<String>) -> Result<Vec<(RoomName, usize)>> {
         let rooms: Vec<_> = names.iter().filter_map(|name| RoomName::parse(name).ok()).collect();
         let mut commands = Vec::with_capacity(rooms.len() * 2);
