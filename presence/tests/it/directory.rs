@@ -1,4 +1,4 @@
-//! What the directory answers.
+//! The answers of the directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice::from_ref;
@@ -21,7 +21,7 @@ async fn pages(service: &Service, path: &str, list: &str, limit: usize) -> Vec<V
             None => return all,
         }
     }
-    panic!("the pages of {path} never end");
+    panic!("the pages of {path} do not end");
 }
 
 #[tokio::test]

@@ -37,9 +37,9 @@ async fn an_outage_degrades_readiness_until_redis_answers_again() {
         assert_eq!((response.status, response.code().as_str()), (503, "unavailable"), "{path}");
         assert!(response.head.contains("retry-after: 1"), "{}", response.head);
     }
-    until("/readyz tells", async || {
+    until("/readyz reports it", async || {
         let ready = get(service.admin, "/readyz").await;
-        assert_eq!(ready.status, 200, "an outage that all replicas share takes none of them out");
+        assert_eq!(ready.status, 200, "a replica stays ready in an outage that affects all replicas");
         (ready.json()["degraded"] == json!(["redis", "sweeper"])).then_some(())
     })
     .await;
@@ -49,7 +49,7 @@ async fn an_outage_degrades_readiness_until_redis_answers_again() {
     // Empty, because it does not persist its data.
     redis.begin();
     until("it answers again", async || (service.get("/rooms").await.status == 200).then_some(())).await;
-    until("/readyz tells", async || {
+    until("/readyz reports it", async || {
         let ready = get(service.admin, "/readyz").await;
         (ready.status == 200 && ready.json()["degraded"] == json!([])).then_some(())
     })

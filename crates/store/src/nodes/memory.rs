@@ -13,7 +13,7 @@ use crate::error::Result;
 #[derive(Default)]
 pub(crate) struct MemoryNodes(Mutex<Leases>);
 
-/// Leases, sealed incarnations, and what each node says of itself.
+/// Leases, sealed incarnations, and what each node publishes about itself.
 #[derive(Default)]
 struct Leases {
     ends: BTreeMap<Incarnation, Instant>,

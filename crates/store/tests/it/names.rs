@@ -55,7 +55,7 @@ pub(crate) async fn a_name_in_grace_is_protected_only_by_a_chosen_secret(subject
         let name = user(name);
         node.names.claim(&name, &secret, &a, &[]).await.unwrap();
         let refused = node.names.claim(&name, &other, &b, &[]).await.unwrap();
-        assert_eq!(taken_by(refused), in_order(&[&a]), "connected, it is nobody else's");
+        assert_eq!(taken_by(refused), in_order(&[&a]), "the name of a connected user is taken");
         node.names.grace(&name, &other, &a).await.unwrap();
         let refused = node.names.claim(&name, &other, &b, &[]).await.unwrap();
         assert_eq!(taken_by(refused), in_order(&[&a]), "only the owner can be in grace");

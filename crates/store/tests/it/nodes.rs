@@ -127,7 +127,7 @@ pub(crate) async fn two_sweepers_publish_each_leave_once(subject: Subject) {
 }
 
 pub(crate) async fn a_large_room_is_swept_in_steps(subject: Subject) {
-    let (node, room) = (subject.node().await, room("great"));
+    let (node, room) = (subject.node().await, room("large"));
     let [dead] = dead(&node).await;
     node.bus.subscribe(&room).await.unwrap();
     node.presence.index(&room, &dead).await.unwrap();
@@ -163,7 +163,7 @@ pub(crate) async fn a_late_write_is_removed_by_the_second_sweep(subject: Subject
     assert!(node.presence.write(&room, &living, 1, &here(&["Ann"])).await.unwrap());
     assert!(node.presence.write(&room, &living, 2, &gone(&["Ann"])).await.unwrap());
     let versions = node.presence.read(&room, 0).await.unwrap().version.number;
-    assert_eq!(versions, 6, "the numbering went on");
+    assert_eq!(versions, 6, "the numbering continued");
 }
 
 pub(crate) async fn a_former_incarnation_is_sealed_also_if_the_store_has_no_lease_of_it(subject: Subject) {

@@ -116,8 +116,8 @@ pub(crate) async fn versions_are_consecutive_and_agree_with_the_state(subject: S
     until("all events are received", async || nodes[0].heard.of(&room).len() >= number).await;
     let mut version = Version { number: 0, ..state.version.clone() };
     let mut sum: BTreeSet<UserName> = BTreeSet::new();
-    for news in nodes[0].heard.of(&room) {
-        let BusEvent::Presence { version: next, count, joined, left } = news else { panic!("{news:?}") };
+    for event in nodes[0].heard.of(&room) {
+        let BusEvent::Presence { version: next, count, joined, left } = event else { panic!("{event:?}") };
         assert!(next.follows(&version), "{next:?} after {version:?}");
         version = next;
         for user in joined {
@@ -178,8 +178,8 @@ pub(crate) async fn users_are_listed_in_pages(subject: Subject) {
     for limit in [1, 10, 57, 200] {
         assert_eq!(by_pages(&node, &room, limit).await, (all.iter().cloned().collect(), 57));
     }
-    let nobody = node.presence.users(&crate::subject::room("nobody"), None, 10).await.unwrap();
-    assert_eq!((nobody.count, nobody.users.len(), nobody.cursor), (0, 0, None));
+    let empty = node.presence.users(&crate::subject::room("empty"), None, 10).await.unwrap();
+    assert_eq!((empty.count, empty.users.len(), empty.cursor), (0, 0, None));
     for nonsense in ["", "s", "sx", "x", "n", "чат"] {
         let page = node.presence.users(&room, Some(nonsense), 10).await.unwrap();
         assert_eq!(page.users.len(), 10, "the cursor {nonsense:?} begins at the beginning");
