@@ -1,6 +1,5 @@
-//! Puts a gateway together (binding early, so that its addresses are known), runs it, and takes it down
-//! in stages: unready, no new clients, clients closed in jittered batches, flush. Called by `main.rs`
-//! and by tests.
+//! Builds a gateway (it binds first, so that its addresses can be read), runs it, and stops it in stages: not ready,
+//! no new clients, clients closed in jittered batches, flush. Called by `main.rs` and by tests.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -29,9 +28,9 @@ use crate::room::{RoomDeps, RoomTiming, Rooms};
 use crate::telemetry::{self, Telemetry};
 use crate::users::Users;
 
-/// Connections that are closed at once when the node goes away, at most.
+/// Connections in one batch of a drain at most.
 const DRAIN_BATCH: usize = 64;
-/// How long the last acknowledgements and leaves may take after everyone is gone.
+/// How long the last acknowledgements and leaves may take after all clients are closed.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A gateway, bound and not yet running.
@@ -44,16 +43,16 @@ pub struct App {
     readiness: Readiness,
     registry: Registry,
     drain: Duration,
-    /// Pulled once no client is left.
+    /// Cancelled once all clients are closed.
     drained: CancellationToken,
-    /// Of the store and the rooms, which end last.
+    /// The lifecycle of the store and the rooms, which end last.
     store_lifecycle: Lifecycle,
 }
 
-/// Where other gateways come in.
+/// The listener for other gateways.
 struct PeerListener {
     listener: TcpListener,
-    /// Under which they reach it.
+    /// The address by which they reach it.
     address: String,
     tag: Tag,
 }
@@ -109,7 +108,7 @@ impl App {
         let connections = registry.clone();
         let on_name_lost = Arc::new(move |user: &UserName| connections.close_user(user, "name_lost"));
         let users = Users::new(store.clone(), node.clone(), config.grace, on_name_lost);
-        // Twice more before it would be too late.
+        // Three times within the idle time: a log does not expire after one failure.
         let timing = RoomTiming { grace: config.grace, touch: config.store.retention.idle / 3 };
         let room_deps = RoomDeps::new(
             store.clone(),
@@ -121,7 +120,7 @@ impl App {
         );
         rooms.start(queues, &room_deps);
 
-        look_up_at_scrapes(&metrics, &telemetry, &registry, (&store, &node, &readiness));
+        set_gauges_at_scrapes(&metrics, &telemetry, &registry, (&store, &node, &readiness));
         let debug = Debug { rooms: rooms.clone(), registry: registry.clone(), store: store.clone() };
         let chat = Chat {
             store: store.clone(),
@@ -147,11 +146,11 @@ impl App {
             background(lifecycle, "peers", lifecycle.soft(), peers.clone().keep(config.lease / 2));
         }
 
-        // A drained node stops renewing and removes nothing: its users come back elsewhere. Until its last
-        // client is closed it is alive, however long that takes.
+        // A drained node stops renewing its lease and removes no presence: its users reconnect to other nodes. It
+        // renews until its last client is closed, however long the drain takes.
         let drained = CancellationToken::new();
-        let leasing = node.clone().keep_lease(store.clone(), registered);
-        background(lifecycle, "lease", drained.clone(), leasing);
+        let keep_lease = node.clone().keep_lease(store.clone(), registered);
+        background(lifecycle, "lease", drained.clone(), keep_lease);
         background(lifecycle, "names", lifecycle.soft(), users.clone().keep_in_sync());
         let recovery = Recovery { health: store.health, node, users, rooms, readiness: readiness.clone() };
         background(lifecycle, "recovery", lifecycle.soft(), recovery.run());
@@ -181,17 +180,17 @@ impl App {
         })
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     pub fn public_address(&self) -> SocketAddr {
         self.public_address
     }
 
-    /// Where operators connect.
+    /// The address for operators.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.local_addr()
     }
 
-    /// Says on standard output where it listens: for people, and for programs that start it on port 0.
+    /// Prints its addresses to standard output, for operators and for programs that start it on port 0.
     ///
     /// # Errors
     /// Standard output is closed.
@@ -220,28 +219,23 @@ impl App {
         drain(&self.registry, self.drain).await;
         self.drained.cancel();
         if let Some(peers) = peers {
-            // Until now, so that clients whose polls come by other gateways were told, too.
+            // Not earlier, so that clients whose polls arrive through other gateways received the drain's events, too.
             peers.close();
         }
         // Tunnels of other gateways' clients end in the same window.
         let outcome = lifecycle.finish(end.saturating_duration_since(Instant::now()) + FLUSH_TIMEOUT).await;
-        // Nobody asks anything of the store any more.
+        // The store is not called any more.
         self.store_lifecycle.hard().cancel();
-        let ended = async {
-            while !self.store_lifecycle.running().is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(FLUSH_TIMEOUT, ended).await.is_err() {
-            tracing::warn!(running = ?self.store_lifecycle.running(), "the store did not end");
+        if tokio::time::timeout(FLUSH_TIMEOUT, self.store_lifecycle.ended()).await.is_err() {
+            tracing::warn!(running = ?self.store_lifecycle.running(), "tasks of the store did not end in time");
         }
         self.admin.stop();
         outcome
     }
 }
 
-/// Gauges that cost less to look up when somebody asks than to keep.
-fn look_up_at_scrapes(
+/// Sets gauges that cost less to compute at each scrape than to update at each change.
+fn set_gauges_at_scrapes(
     metrics: &Metrics,
     telemetry: &Telemetry,
     registry: &Registry,
@@ -256,7 +250,7 @@ fn look_up_at_scrapes(
     });
 }
 
-/// Runs beside the serving until its time; not critical, for it ends when it is told to.
+/// Runs a task until `until` is cancelled. It is not critical, because it is meant to end then.
 fn background(
     lifecycle: &Lifecycle,
     name: &'static str,
@@ -273,11 +267,11 @@ fn background(
     });
 }
 
-/// Closes all connections in jittered batches, so that their coming back is spread.
+/// Closes all connections in jittered batches, so that the clients do not all reconnect at once.
 async fn drain(registry: &Registry, window: Duration) {
     let all = registry.all();
     let batches = all.len().div_ceil(DRAIN_BATCH);
-    // A small node need not take the whole window: a tenth of a second a batch is slow enough.
+    // A node with few connections need not use the whole window: a tenth of a second a batch is slow enough.
     let pause = (window / u32::try_from(batches.max(1)).unwrap_or(u32::MAX)).min(Duration::from_millis(100));
     if !all.is_empty() {
         tracing::info!(connections = all.len(), "closing connections");

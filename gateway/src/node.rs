@@ -1,6 +1,6 @@
-//! This node's lease in the cluster: renewed for ever; when it ran out (a pause, a partition, a wiped store) the
-//! node goes on as a new incarnation. Called by `app.rs`; rooms and users ask it which incarnation they may
-//! write under, and `recovery.rs` follows how it stands.
+//! This node's lease in the cluster. It is renewed until the process ends; when it ran out (a pause, a partition, a
+//! wiped store), the node registers as a new incarnation. Run by `app.rs`; rooms and users read the incarnation under
+//! which they may write, and `recovery.rs` watches the status of the lease.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +12,9 @@ use roomcast_protocol::BODY_VERSION;
 use roomcast_store::{Incarnation, NodeInfo, Peer, Store};
 use tokio::sync::{Notify, watch};
 
-/// The lease is renewed so many times before it would run out.
+/// How many renewals are made within the length of a lease.
 const RENEWALS: f64 = 3.75;
-/// How soon a renewal that failed is tried again.
+/// How long after a failure a renewal is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// A handle; clones share the lease.
@@ -24,23 +24,23 @@ pub(crate) struct Node(Arc<Inner>);
 struct Inner {
     info: NodeInfo,
     lease: Duration,
-    life: Mutex<Life>,
+    state: Mutex<LeaseState>,
     sequence: AtomicU64,
     renew_now: Notify,
-    standing: watch::Sender<Standing>,
+    status: watch::Sender<LeaseStatus>,
 }
 
-/// The incarnations of a node, one after the other.
-pub(crate) struct Life {
+/// The current incarnation of a node, the lease of it, and earlier incarnations that are to be sealed.
+pub(crate) struct LeaseState {
     incarnation: Incarnation,
-    /// By this node's own monotonic clock, from before the renewal left: never later than the store's.
+    /// By this node's monotonic clock, counted from before the renewal was sent: never later than by the store's clock.
     valid_until: Option<Instant>,
-    /// Incarnations that this node was, or may have registered as, since its last registration: to be sealed
-    /// with the next.
+    /// Earlier incarnations that this node registered, or may have registered, since the last registration that
+    /// succeeded: they are sealed with the next one.
     former: Vec<Incarnation>,
 }
 
-impl Life {
+impl LeaseState {
     pub(crate) fn new() -> Self {
         Self { incarnation: Incarnation::random(), valid_until: None, former: Vec::new() }
     }
@@ -49,14 +49,14 @@ impl Life {
         self.valid_until.filter(|until| *until > now).map(|_| self.incarnation.clone())
     }
 
-    /// The lease is as long as this.
+    /// The lease was renewed until then.
     pub(crate) fn extend(&mut self, until: Instant) {
         self.valid_until = Some(until);
     }
 
-    /// Ends the incarnation; answers the next, never one twice, for a registration whose answer was lost may
-    /// have been seen, and all the earlier ones that are to be sealed with its registration.
-    pub(crate) fn succeed(&mut self) -> (Incarnation, Vec<Incarnation>) {
+    /// Ends the incarnation. Returns the next one and the earlier ones that are to be sealed with its registration.
+    /// Every attempt gets a new incarnation: where the answer was lost, the store may have registered the former one.
+    pub(crate) fn next_incarnation(&mut self) -> (Incarnation, Vec<Incarnation>) {
         let next = Incarnation::random();
         let ended = std::mem::replace(&mut self.incarnation, next.clone());
         if self.valid_until.take().is_some() || !self.former.is_empty() {
@@ -65,22 +65,22 @@ impl Life {
         (next, self.former.clone())
     }
 
-    /// The next is registered.
+    /// The next incarnation was registered, with a lease until then.
     pub(crate) fn registered(&mut self, until: Instant) {
         self.valid_until = Some(until);
         self.former.clear();
     }
 }
 
-/// How the node stands with the store.
+/// The status of the lease.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// How many incarnations it was.
-    pub(crate) lives: u64,
-    /// When the last renewal began that the store answered.
+pub(crate) struct LeaseStatus {
+    /// How many incarnations were registered.
+    pub(crate) registrations: u64,
+    /// When the last successful renewal or registration began.
     pub(crate) renewed_at: Option<Instant>,
-    /// Since when it does not answer: when the last renewal that it answered began.
-    pub(crate) away_since: Option<Instant>,
+    /// Set while renewals fail: when the last successful one began.
+    pub(crate) unreachable_since: Option<Instant>,
 }
 
 impl Node {
@@ -88,10 +88,10 @@ impl Node {
     pub(crate) fn new(name: String, lease: Duration, peer: Option<Peer>) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let info = NodeInfo { name, version, peer, body_version: BODY_VERSION };
-        let life = Mutex::new(Life::new());
-        let (standing, _) = watch::channel(Standing::default());
+        let state = Mutex::new(LeaseState::new());
+        let (status, _) = watch::channel(LeaseStatus::default());
         let (sequence, renew_now) = (AtomicU64::new(0), Notify::new());
-        Self(Arc::new(Inner { info, lease, life, sequence, renew_now, standing }))
+        Self(Arc::new(Inner { info, lease, state, sequence, renew_now, status }))
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -104,17 +104,17 @@ impl Node {
 
     /// The incarnation under which facts may be written; none while there is no valid lease.
     pub(crate) fn current(&self) -> Option<Incarnation> {
-        self.0.life.lock().current(Instant::now())
+        self.0.state.lock().current(Instant::now())
     }
 
-    /// Numbers writes, so that the store can tell an older one.
+    /// Numbers writes, so that the store can recognise an older one.
     pub(crate) fn next_sequence(&self) -> u64 {
         self.0.sequence.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// How the node stands with the store, from its first registration on.
-    pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
-        self.0.standing.subscribe()
+    /// The status of the lease, from the first registration on.
+    pub(crate) fn lease_status(&self) -> watch::Receiver<LeaseStatus> {
+        self.0.status.subscribe()
     }
 
     /// Renews the lease now: the store may have lost it.
@@ -122,7 +122,7 @@ impl Node {
         self.0.renew_now.notify_one();
     }
 
-    /// Registers, then renews for ever.
+    /// Registers, then renews. Never returns.
     pub(crate) async fn keep_lease(self, store: Store, registered: Latch) {
         loop {
             let begun = Instant::now();
@@ -132,10 +132,10 @@ impl Node {
                     self.0.lease.div_f64(RENEWALS)
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "the lease was not renewed");
-                    self.0.standing.send_if_modified(|standing| {
-                        let noticed = standing.away_since.is_none() && standing.renewed_at.is_some();
-                        standing.away_since = standing.away_since.or(standing.renewed_at);
+                    tracing::debug!(%error, "the lease was not renewed; trying again");
+                    self.0.status.send_if_modified(|status| {
+                        let noticed = status.unreachable_since.is_none() && status.renewed_at.is_some();
+                        status.unreachable_since = status.unreachable_since.or(status.renewed_at);
                         noticed
                     });
                     RETRY
@@ -152,25 +152,25 @@ impl Node {
         let lease = self.0.lease;
         if let Some(incarnation) = self.current() {
             if store.nodes.renew(&incarnation, lease).await? {
-                self.0.life.lock().extend(begun + lease);
-                self.answered(begun, false);
+                self.0.state.lock().extend(begun + lease);
+                self.renewed(begun, false);
                 return Ok(());
             }
             tracing::warn!(?incarnation, "the lease ran out, was sealed, or is unknown to the store");
         }
-        let (incarnation, former) = self.0.life.lock().succeed();
+        let (incarnation, former) = self.0.state.lock().next_incarnation();
         store.nodes.register_after(&former, &incarnation, &self.0.info, lease).await?;
         tracing::info!(?incarnation, "registered");
-        self.0.life.lock().registered(begun + lease);
-        self.answered(begun, true);
+        self.0.state.lock().registered(begun + lease);
+        self.renewed(begun, true);
         Ok(())
     }
 
-    fn answered(&self, begun: Instant, new_incarnation: bool) {
-        self.0.standing.send_modify(|standing| {
-            standing.lives += u64::from(new_incarnation);
-            standing.renewed_at = Some(begun);
-            standing.away_since = None;
+    fn renewed(&self, begun: Instant, new_incarnation: bool) {
+        self.0.status.send_modify(|status| {
+            status.registrations += u64::from(new_incarnation);
+            status.renewed_at = Some(begun);
+            status.unreachable_since = None;
         });
     }
 }

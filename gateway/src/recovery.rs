@@ -1,17 +1,17 @@
-//! Brings a node back after its lease or the store was lost: the lease first, so that everything is written
-//! under an incarnation that the store knows; then names, then rooms. While the store is away graces stand
-//! still. Run by `app.rs`.
+//! Recovers a node after it lost its lease or the store lost its data: renews the lease first, so that everything is
+//! written under a registered incarnation, then rewrites names, then presence in rooms. Pauses graces while the store
+//! is unreachable. Run by `app.rs`.
 
 use std::time::Instant;
 
 use roomcast_ops::Readiness;
 use roomcast_store::Health;
 
-use crate::node::{Node, Standing};
+use crate::node::{LeaseStatus, Node};
 use crate::room::Rooms;
 use crate::users::Users;
 
-/// What is recovered.
+/// The parts of the node that take part in a recovery.
 pub(crate) struct Recovery {
     pub(crate) health: Health,
     pub(crate) node: Node,
@@ -26,7 +26,7 @@ impl Recovery {
         tokio::join!(self.watch_health(), self.recover());
     }
 
-    /// Tells operators, and looks at once what the loss of the connection means for the lease.
+    /// Reports an unreachable Redis to operators, and renews the lease at once, to see whether it can be renewed.
     async fn watch_health(&self) {
         let mut health = self.health.watch();
         loop {
@@ -36,33 +36,33 @@ impl Recovery {
                 self.node.renew_soon();
             }
             if health.changed().await.is_err() {
-                // In memory nothing ever changes.
+                // The memory store's health never changes.
                 return;
             }
         }
     }
 
     async fn recover(&self) {
-        let (mut health, mut standing) = (self.health.watch(), self.node.standing());
+        let (mut health, mut status) = (self.health.watch(), self.node.lease_status());
         let mut connections = health.borrow_and_update().connections;
-        let mut before = Standing::default();
+        let mut before = LeaseStatus::default();
         let mut in_memory = false;
-        // A connection was made, and the lease was not renewed since.
+        // A connection to the store was made, and the lease has not been renewed since.
         let mut reconnected_at: Option<Instant> = None;
         loop {
             tokio::select! {
-                changed = standing.changed() => if changed.is_err() {
+                changed = status.changed() => if changed.is_err() {
                     return;
                 },
                 changed = health.changed(), if !in_memory => in_memory = changed.is_err(),
             }
-            let reach = *health.borrow_and_update();
-            if reach.up && std::mem::replace(&mut connections, reach.connections) != reach.connections {
+            let redis = *health.borrow_and_update();
+            if redis.up && std::mem::replace(&mut connections, redis.connections) != redis.connections {
                 reconnected_at = Some(Instant::now());
                 self.node.renew_soon();
             }
-            let now = *standing.borrow_and_update();
-            match (before.away_since, now.away_since) {
+            let now = *status.borrow_and_update();
+            match (before.unreachable_since, now.unreachable_since) {
                 (None, Some(since)) => {
                     self.users.pause(since);
                     self.rooms.pause(since).await;
@@ -73,10 +73,10 @@ impl Recovery {
                 }
                 _ => {}
             }
-            let known_again =
+            let renewed_after_reconnect =
                 reconnected_at.is_some_and(|at| now.renewed_at.is_some_and(|renewed| renewed >= at));
-            if known_again || now.lives != before.lives {
-                reconnected_at = reconnected_at.filter(|_| !known_again);
+            if renewed_after_reconnect || now.registrations != before.registrations {
+                reconnected_at = reconnected_at.filter(|_| !renewed_after_reconnect);
                 self.users.rewrite().await;
                 self.rooms.rewrite().await;
             }

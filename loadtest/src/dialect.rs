@@ -1,6 +1,6 @@
-//! What is said to each kind of server: how a member comes in, how it sends, and what the answers mean.
-//! Called by `swarm` with whole frames; nothing here touches a socket. Answers are recognised by their
-//! first bytes and never parsed as JSON: that would make the swarm the bottleneck.
+//! The protocol of each kind of server: how a member joins and sends, and what the answers mean. Called by `swarm`
+//! with whole frames; it does no I/O. Answers are recognised by their first bytes and never parsed as JSON: that
+//! would make the swarm the bottleneck.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::{floor, ws};
 pub enum Dialect {
     /// Roomcast: Socket.IO with a user's name, `join`, `send_message`, `message`.
     Roomcast,
-    /// The servers in `peers/` that speak Socket.IO: the same events, nobody has a name.
+    /// The servers in `peers/` that speak Socket.IO: the same events without user names.
     SocketioPeer,
     /// Centrifuge's JSON protocol.
     Centrifuge,
@@ -21,7 +21,7 @@ pub enum Dialect {
     Floor,
 }
 
-/// A member, as far as a dialect needs to know it.
+/// The data of a member that dialects need.
 #[derive(Debug, Clone, Copy)]
 pub struct MemberId {
     /// Its number in the swarm.
@@ -33,13 +33,13 @@ pub struct MemberId {
 /// What a frame of the server means.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FrameKind {
-    /// Nothing that is counted.
+    /// A frame that is not counted.
     Nothing,
     /// The member is in its room.
     Joined,
     /// A send was acknowledged.
     Acked,
-    /// Something was refused.
+    /// A request was refused.
     Refused(String),
     /// It may carry messages.
     Messages,
@@ -72,12 +72,12 @@ impl Dialect {
         ws::request(&address.to_string(), path).into_bytes()
     }
 
-    /// What follows the handshake at once: Socket.IO waits for the server's open packet.
+    /// What is sent right after the handshake: nothing for Socket.IO, which waits for the server's open packet.
     pub fn greeting(self) -> Option<&'static str> {
         (self == Self::Centrifuge).then_some(r#"{"id":1,"connect":{}}"#)
     }
 
-    /// What a text frame means, and what has to be said in return (appended to `answers`, one each).
+    /// What a text frame means; the frames to be sent in return are appended to `answers`.
     pub fn read_frame(self, who: MemberId, frame: &[u8], answers: &mut Vec<String>) -> FrameKind {
         match self {
             Self::Roomcast | Self::SocketioPeer => self.socketio(who, frame, answers),
@@ -87,7 +87,7 @@ impl Dialect {
         }
     }
 
-    /// Asks for the member's room, where a frame of its own does that.
+    /// The frame that joins the member's room, where there is one.
     pub fn join(self, who: MemberId) -> Option<String> {
         let room = room(who.room);
         match self {
@@ -101,7 +101,7 @@ impl Dialect {
         match frame {
             [b'4', b'2', rest @ ..] if rest.starts_with(br#"["message","#) => return FrameKind::Messages,
             [b'0', ..] if self == Self::Roomcast => {
-                // The secret of its own choice, so that a name is claimed as a returning client claims it.
+                // A chosen secret, so that a name is claimed in the same way as by a returning client.
                 answers.push(format!(r#"40{{"username":"m{0:05}","resume":"swarm-secret-{0:05}"}}"#, who.id));
             }
             [b'0', ..] => answers.push("40".into()),
@@ -118,7 +118,7 @@ impl Dialect {
         FrameKind::Nothing
     }
 
-    /// Appends the bytes of a send, framed and masked. `call` is from 1 on, fresh for each of the member.
+    /// Appends the bytes of a send, framed and masked. `call` begins at 1 and is unique for the member.
     pub fn send(self, out: &mut Vec<u8>, who: MemberId, call: u32, number: u32, text: &str, key: [u8; 4]) {
         let room = room(who.room);
         let frame = match self {
@@ -145,7 +145,7 @@ impl Dialect {
     }
 }
 
-/// What a room is called.
+/// The name of a room.
 pub fn room(number: u32) -> String {
     format!("bench-{number}")
 }
@@ -156,7 +156,7 @@ fn refused(frame: &[u8]) -> FrameKind {
     )
 }
 
-/// A frame holds one JSON value a line. `{}` asks whether we are there.
+/// A frame holds one JSON value a line. `{}` is a ping.
 fn centrifuge(who: MemberId, frame: &[u8], answers: &mut Vec<String>) -> FrameKind {
     let mut meaning = FrameKind::Nothing;
     for line in frame.split(|byte| *byte == b'\n') {

@@ -1,9 +1,9 @@
-//! The floor: what it costs at least to bring one message to many sockets. It parses nothing, knows no
-//! users and keeps no log: for each message it does one `write` per member, of one buffer that its
-//! client framed already. Everything the benchmark measures is divided by what this costs.
+//! The floor: a server with the lowest cost at which one message can be sent to many sockets. It has no users and no
+//! log and parses nothing: for each message it does one `write` per member, of a buffer that its client has framed.
+//! The benchmark divides all its figures by the cost of this server.
 //!
-//! A command is a tag, a room, a length (both four bytes, big-endian) and as many bytes: `J` enters the
-//! room and is answered with a text frame `ok`, `P` has its bytes written to all members.
+//! A command is a tag, a room, a length (both four bytes, big-endian) and as many bytes: `J` joins the
+//! room and is answered with a text frame `ok`, `P` writes its bytes to all members.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,9 +15,9 @@ use anyhow::Result;
 use crate::poll::Poll;
 use crate::ws;
 
-/// Enters a room.
+/// Joins a room.
 pub const JOIN: u8 = b'J';
-/// Has bytes written to a room's members.
+/// Writes bytes to a room's members.
 pub const PUBLISH: u8 = b'P';
 
 const HEADER: usize = 9;
@@ -31,7 +31,7 @@ pub fn push_command(out: &mut Vec<u8>, tag: u8, room: u32, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// The command that these bytes begin with: tag, room, payload.
+/// The first command in these bytes: tag, room, payload.
 fn command(bytes: &[u8]) -> Option<(u8, u32, &[u8])> {
     let &[tag, a, b, c, d, e, f, g, h, ref rest @ ..] = bytes else { return None };
     let length = u32::from_be_bytes([e, f, g, h]) as usize;
@@ -41,7 +41,7 @@ fn command(bytes: &[u8]) -> Option<(u8, u32, &[u8])> {
 struct Member {
     stream: TcpStream,
     inbound: Vec<u8>,
-    /// What its socket did not take at once.
+    /// Bytes that its socket did not accept yet.
     waiting: Vec<u8>,
 }
 
@@ -93,7 +93,7 @@ fn accept(listener: &TcpListener, poll: &Poll, members: &mut Members) -> Result<
 }
 
 impl Members {
-    /// Reads a member's commands and does them; false where it is gone.
+    /// Reads and executes a member's commands; false where it has disconnected.
     fn read(&mut self, poll: &Poll, token: usize, chunk: &mut [u8]) -> Result<bool> {
         let Some(Some(member)) = self.all.get_mut(token) else { return Ok(true) };
         let count = match member.stream.read(chunk) {
@@ -172,7 +172,7 @@ impl Members {
     }
 }
 
-/// A socket that is full takes nothing, and one that is gone is noticed where it is read.
+/// The number of bytes that were written: 0 where the socket is full. A closed socket is noticed when it is read.
 fn written(result: std::io::Result<usize>) -> usize {
     result.unwrap_or(0)
 }

@@ -1,6 +1,6 @@
-//! Proof: what Roomcast costs, measured against the raw write and against its peers. The load generator
-//! (`swarm`), the floor that everything is divided by (`floor`), the operating system's accounts (`proc`)
-//! and the benchmark that ties them together (`bench`). The binaries in `bin/` do little more than call these.
+//! Measures the cost of Roomcast against a raw write and against its peers: the load generator (`swarm`), the floor
+//! that figures are divided by (`floor`), processor time and memory (`proc`), and the benchmark that uses them
+//! (`bench`). The binaries in `bin/` only call these.
 
 pub mod bench;
 pub mod dialect;

@@ -1,4 +1,4 @@
-//! epoll, level-triggered, with a timeout finer than a millisecond: sends are paced by it. Called by
+//! epoll, level-triggered, with a timeout finer than a millisecond, which paces sends. Called by
 //! `swarm` and `floor`.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,18 +8,18 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-/// A set of sockets, each known by a number.
+/// A set of sockets, each identified by a number.
 pub struct Poll {
     epoll: OwnedFd,
     events: Vec<Event>,
 }
 
-/// What a socket is ready for.
+/// The readiness of a socket.
 #[derive(Debug, Clone, Copy)]
 pub struct Ready {
     /// The socket's number.
     pub token: u64,
-    /// Bytes, or the end, can be read.
+    /// Bytes or the end of the stream can be read.
     pub readable: bool,
     /// Bytes can be written again.
     pub writable: bool,
@@ -40,17 +40,17 @@ impl Poll {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(token), flags(false))?)
     }
 
-    /// Watches a socket no more.
+    /// Stops watching a socket.
     pub fn remove(&self, socket: impl AsFd) -> std::io::Result<()> {
         Ok(epoll::delete(&self.epoll, socket)?)
     }
 
-    /// Says whether a watched socket has something to write.
+    /// Sets whether a watched socket is to be reported when it is writable.
     pub fn writing(&self, socket: impl AsFd, token: u64, writing: bool) -> std::io::Result<()> {
         Ok(epoll::modify(&self.epoll, socket, EventData::new_u64(token), flags(writing))?)
     }
 
-    /// Waits until a socket is ready or the time is over, and puts the ready ones into `ready`.
+    /// Waits until a socket is ready or the timeout has passed, and writes the ready ones to `ready`.
     pub fn wait(&mut self, timeout: Duration, ready: &mut Vec<Ready>) -> std::io::Result<()> {
         ready.clear();
         self.events.clear();

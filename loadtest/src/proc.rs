@@ -1,5 +1,5 @@
-//! The operating system's accounts: processor time of a process and its children, and the memory it
-//! holds, read from /proc. Called around everything that is measured; the swarm reads its own here too.
+//! Processor time and memory of a process and its children, read from /proc. Called before and after every measurement;
+//! the swarm reads its own processor time here, too.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 use procfs::process::{Process, Schedstat, all_processes};
 use procfs::{CurrentSI as _, FromRead as _, KernelStats};
 
-/// What is wanted of a process.
+/// The statistics of a process.
 #[derive(Debug, Clone, Copy)]
 struct Stat {
-    /// Who started it.
+    /// The parent process.
     parent: u32,
     /// User and system time, in ticks, of itself and of children that ended and were waited for.
     ticks: u64,
@@ -41,7 +41,7 @@ pub fn machine_seconds() -> Result<f64> {
 }
 
 fn all() -> HashMap<u32, Stat> {
-    // One that ended meanwhile is not there to be counted; its parent has its time.
+    // A process that ended meanwhile is skipped; its time is added to its parent's.
     let processes = all_processes().into_iter().flatten().flatten();
     processes.filter_map(|process| Some((u32::try_from(process.pid).ok()?, Stat::of(&process)?))).collect()
 }
@@ -82,7 +82,7 @@ impl Usage {
             usage.ticks += all.get(&pid).with_context(|| format!("process {pid} is gone"))?.ticks;
             for task in process(pid).and_then(|process| Ok(process.tasks()?)).into_iter().flatten().flatten()
             {
-                // Where a kernel keeps no such accounts, none of the threads has one.
+                // A kernel without these statistics has them for no thread.
                 if let (Ok(thread), Ok(spent)) = (u32::try_from(task.tid), task.schedstat()) {
                     usage.threads.insert((pid, thread), spent.sum_exec_runtime);
                 }
@@ -91,8 +91,8 @@ impl Usage {
         Ok(usage)
     }
 
-    /// Seconds since an earlier moment. Ticks, of which each process may have lost one or two, where the
-    /// system keeps no finer accounts or a thread took its own away with it.
+    /// Seconds since an earlier snapshot. Computed from ticks, with an error of one or two for each process, where
+    /// the system has no finer statistics or a thread ended meanwhile.
     pub fn since(&self, earlier: &Self) -> f64 {
         let all_there = earlier.threads.keys().all(|thread| self.threads.contains_key(thread));
         if self.threads.is_empty() || !all_there {

@@ -1,6 +1,6 @@
-//! What the swarm writes into each text, and finds again in whatever a server made of it: room, sender,
-//! the message's number in its room, and when it was sent. Plain letters, so that no encoding changes it;
-//! fixed width, so that finding it costs next to nothing.
+//! The stamp that the swarm writes into each text and finds in the frames of any server: room, sender, the message's
+//! number in its room, and when it was sent. It has only plain letters, so that no encoding changes it, and a fixed
+//! width, so that it is found at little cost.
 
 use memchr::memmem::Finder;
 
@@ -8,12 +8,12 @@ const OPEN: &[u8] = b"~rc:";
 /// Bytes of a stamp: the opening, four numbers, and what ends each of them.
 pub const LENGTH: usize = 4 + 6 + 6 + 9 + 15;
 
-/// One message, as its text tells of it.
+/// The data of one stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// The room it was sent to.
     pub room: u32,
-    /// Its sender's place among the room's members.
+    /// Its sender's index among the room's members.
     pub sender: u32,
     /// Its number among the room's messages, from 0.
     pub number: u32,

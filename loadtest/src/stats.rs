@@ -1,7 +1,7 @@
-//! What several rounds say together. A ratio is taken within each round first: the machine is then the
-//! same on both sides of it.
+//! Statistics over several rounds. A ratio is computed within each round first, where both sides had the same machine
+//! load.
 
-/// The middle one, or the mean of the two in the middle; nothing of nothing.
+/// The median; none of an empty list.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut sorted: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
@@ -13,7 +13,7 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Some(f64::midpoint(sorted.get(middle - 1).copied()?, upper))
 }
 
-/// The smallest and the greatest.
+/// The minimum and the maximum.
 pub fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     values.into_iter().filter(|value| value.is_finite()).fold(None, |range, value| match range {
         None => Some((value, value)),

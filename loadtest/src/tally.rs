@@ -1,11 +1,11 @@
-//! Who received what: one bit per member and message, so that a loss, a repetition or an inversion cannot
-//! hide behind a sum. Called by `swarm` for each delivery.
+//! Records which member received which message, with one bit for each: sums could hide a loss, a repetition or a
+//! wrong order. Called by `swarm` for each delivery.
 
-/// What a delivery was.
+/// The kind of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The first of its message to this member; `ordered` is false where a later message of the same
-    /// sender came before it.
+    /// sender was received before it.
     Fresh {
         /// After everything that the same sender sent earlier.
         ordered: bool,
@@ -51,19 +51,19 @@ impl Tally {
         Delivery::Fresh { ordered }
     }
 
-    /// Messages that came, each counted once.
+    /// Messages that were received, each counted once.
     pub fn received(&self) -> u32 {
         self.received
     }
 
-    /// How many of the first `sent` messages did not come.
+    /// How many of the first `sent` messages were not received.
     pub fn lost(&self, sent: u32) -> u32 {
         sent.saturating_sub(self.received)
     }
 }
 
-/// The one order in which a room's members should see its messages: that of whoever was first to get so
-/// far. Roomcast promises it on all nodes; its peers do not.
+/// The order in which all of a room's members should see its messages, taken at each position from the member that
+/// reached it first. Roomcast guarantees one order on all nodes; its peers do not.
 #[derive(Debug, Default)]
 pub struct Order(Vec<u32>);
 

@@ -1,30 +1,30 @@
-//! WebSocket as far as a load generator needs it: the client's half of the handshake, masked frames out,
-//! whole unmasked frames in. Called by `swarm` and `dialect`; compression is never offered, so a frame
-//! with reserved bits, like a fragmented one, is an error and not a case.
+//! The part of WebSocket that a load generator needs: the client's side of the handshake, masked frames out, unmasked
+//! frames in. Called by `swarm` and `dialect`. Compression is not offered; a frame with reserved bits or in fragments
+//! is an error.
 
 use anyhow::{Result, bail};
 
 /// Text.
 pub const TEXT: u8 = 1;
-/// The end.
+/// A close frame.
 pub const CLOSE: u8 = 8;
-/// Are you there?
+/// A ping.
 pub const PING: u8 = 9;
-/// I am.
+/// A pong.
 pub const PONG: u8 = 10;
 
 /// A frame of the server, whole.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What it is: [`TEXT`], [`PING`], …
+    /// The opcode: [`TEXT`], [`PING`], …
     pub opcode: u8,
-    /// What it carries.
+    /// The payload.
     pub payload: &'a [u8],
     /// Bytes it took, its header included.
     pub taken: usize,
 }
 
-/// The frame that these bytes begin with, or nothing where more have to come first.
+/// The first frame in these bytes; none where it is not complete.
 pub fn parse(bytes: &[u8]) -> Result<Option<Frame<'_>>> {
     let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
     if first & 0xf0 != 0x80 {
@@ -91,7 +91,7 @@ pub fn mask(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// The request that asks for an upgrade. The key is the one of RFC 6455: nobody caches on loopback.
+/// The request that asks for an upgrade. The key is that of RFC 6455: there is no cache on loopback.
 pub fn request(host: &str, path: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -99,8 +99,8 @@ pub fn request(host: &str, path: &str) -> String {
     )
 }
 
-/// Where the frames begin behind the server's answer; nothing where it has not ended yet. The answer to
-/// our constant key is a constant too, and is checked.
+/// Where the frames begin after the server's handshake answer; none where it is not complete. The key is constant, so
+/// the expected answer is, too; it is checked.
 pub fn answered(bytes: &[u8]) -> Result<Option<usize>> {
     let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());

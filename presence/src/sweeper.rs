@@ -1,6 +1,6 @@
-//! Notices nodes that died and lets their users leave. Every replica does all of it: sealing, sweeping and
-//! forgetting may run twice and in two places at once, because the store removes a fact and announces it
-//! in one step. Called by `app.rs`; decides by `plan.rs`, acts through the store.
+//! Finds dead nodes and removes their users' presence. Every replica does all of it: sealing, sweeping and forgetting
+//! may run twice and on two replicas at once, because the store removes a fact and publishes the leave in one step.
+//! Called by `app.rs`; `plan.rs` decides what is due, the store does it.
 
 mod plan;
 
@@ -19,19 +19,19 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::telemetry::Telemetry;
 use plan::{Plan, Step};
 
-/// Dead nodes swept at once: one with very many rooms must not keep the others' users online.
+/// Dead nodes swept at once: one with very many rooms must not delay the others.
 const AT_ONCE: usize = 4;
-/// The part of readiness that is degraded while dead nodes cannot be looked for.
+/// The part of readiness that is degraded while dead nodes cannot be listed.
 const PART: &str = "sweeper";
 
 /// What the sweeper needs of the store.
 #[async_trait]
 pub(crate) trait DeadNodes: Send + Sync {
-    /// Seals every incarnation whose lease ran out; answers all that are sealed and not yet forgotten.
+    /// Seals every incarnation whose lease ran out; returns all that are sealed and not yet forgotten.
     async fn seal_expired(&self) -> Result<Vec<Sealed>, StoreError>;
     /// Removes what a sealed incarnation left.
     async fn sweep(&self, node: &Incarnation) -> Result<Swept, StoreError>;
-    /// Drops its last traces.
+    /// Removes its last entries.
     async fn forget(&self, node: &Incarnation) -> Result<(), StoreError>;
 }
 
@@ -59,16 +59,16 @@ pub(crate) struct Sweeper {
     readiness: Readiness,
     first_sweep: Latch,
     plan: Plan,
-    /// Due in the last round and not begun yet. Made anew in every round.
+    /// Steps that were due in the last round and have not begun. Replaced in every round.
     due: VecDeque<(Incarnation, Step)>,
     sweeping: usize,
-    /// Whether the last round could look, where there was one.
-    looked: Option<bool>,
+    /// Whether the last listing succeeded; none before the first.
+    listed: Option<bool>,
 }
 
-/// What a piece of work came to.
+/// The result of a listing or of a step.
 enum Done {
-    Looked(Result<Vec<Sealed>, StoreError>),
+    Listed(Result<Vec<Sealed>, StoreError>),
     Swept(Incarnation, Step, Result<(), Failure>),
 }
 
@@ -96,15 +96,15 @@ impl Sweeper {
             plan: Plan::new(lease),
             due: VecDeque::new(),
             sweeping: 0,
-            looked: None,
+            listed: None,
         }
     }
 
-    /// Sweeps until `stop`. What is under way then is dropped: what is left stays sealed, and any replica
-    /// goes on with it.
+    /// Sweeps until `stop` is cancelled, and drops steps in progress then: their nodes stay sealed, and any replica
+    /// continues with them.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
-            // Before the store was ever reached a round could only complain.
+            // Before the first connection to the store a round could only fail.
             if self.health.watch().wait_for(|reach| reach.up).await.is_ok() {
                 self.rounds().await;
             }
@@ -112,23 +112,23 @@ impl Sweeper {
         .await;
     }
 
-    /// Never returns. Looking and sweeping are pieces of work in one set, so that neither waits for the
-    /// other; all that is remembered belongs to this one task.
+    /// Never returns. Listing and sweeping are futures in one set, so that neither waits for the other, and all state
+    /// belongs to this task.
     async fn rounds(&mut self) {
         let mut ticks = interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work = FuturesUnordered::new();
-        let mut looking = false;
+        let mut listing = false;
         loop {
             tokio::select! {
-                _ = ticks.tick(), if !looking => {
-                    looking = true;
-                    work.push(self.look());
+                _ = ticks.tick(), if !listing => {
+                    listing = true;
+                    work.push(self.list());
                 }
                 Some(done) = work.next() => match done {
-                    Done::Looked(found) => {
-                        looking = false;
-                        self.looked(found);
+                    Done::Listed(found) => {
+                        listing = false;
+                        self.listed(found);
                     }
                     Done::Swept(node, step, result) => {
                         self.sweeping -= 1;
@@ -143,23 +143,23 @@ impl Sweeper {
                 self.sweeping += 1;
                 work.push(self.sweep(node, step));
             }
-            if self.looked == Some(true) && self.sweeping == 0 {
+            if self.listed == Some(true) && self.sweeping == 0 {
                 self.first_sweep.open();
             }
         }
     }
 
-    fn look(&self) -> BoxFuture<'static, Done> {
+    fn list(&self) -> BoxFuture<'static, Done> {
         let nodes = Arc::clone(&self.nodes);
-        Box::pin(async move { Done::Looked(nodes.seal_expired().await) })
+        Box::pin(async move { Done::Listed(nodes.seal_expired().await) })
     }
 
-    fn looked(&mut self, found: Result<Vec<Sealed>, StoreError>) {
-        let worked_before = self.looked.is_none_or(|worked| worked);
-        self.looked = Some(found.is_ok());
+    fn listed(&mut self, found: Result<Vec<Sealed>, StoreError>) {
+        let succeeded_before = self.listed.is_none_or(|succeeded| succeeded);
+        self.listed = Some(found.is_ok());
         match found {
             Ok(sealed) => {
-                if !worked_before {
+                if !succeeded_before {
                     self.telemetry.sealing_recovered();
                 }
                 self.readiness.degrade(PART, false);
@@ -172,8 +172,8 @@ impl Sweeper {
             }
             Err(error) => {
                 self.readiness.degrade(PART, true);
-                self.telemetry.sealing_failed(&error, worked_before);
-                // They are due again when looking works again.
+                self.telemetry.sealing_failed(&error, succeeded_before);
+                // They are due again after the next successful listing.
                 self.due.clear();
             }
         }

@@ -145,6 +145,12 @@ impl Lifecycle {
         running.iter().map(|(name, n)| (*name, n.load(Ordering::Relaxed))).filter(|(_, n)| *n > 0).collect()
     }
 
+    /// Resolves when no tracked task is running any more. It stops nothing: cancel a token before, and bound the wait.
+    pub async fn ended(&self) {
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
+    }
+
     /// Waits for the shutdown to begin, then for the tracked tasks; after `deadline`, counted from the beginning
     /// of this wait, or on a second signal, cancels the hard token and gives up on those that still run.
     pub async fn finish(self, deadline: Duration) -> Outcome {
@@ -334,6 +340,23 @@ mod tests {
         assert_eq!(end.await, Outcome::Graceful);
         assert!(life.running().is_empty());
         assert!(!life.hard().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn ended_waits_for_the_last_task_and_needs_no_shutdown() {
+        let life = Lifecycle::new();
+        life.ended().await;
+        let (release, released) = tokio::sync::oneshot::channel::<()>();
+        life.spawn("worker", released);
+        let mut ended = std::pin::pin!(life.ended());
+        tokio::select! {
+            biased;
+            () = &mut ended => panic!("did not wait for the worker"),
+            () = tokio::task::yield_now() => {}
+        }
+        release.send(()).unwrap();
+        ended.await;
+        assert!(life.running().is_empty());
     }
 
     #[tokio::test]

@@ -1,11 +1,11 @@
-//! The clock of the memory twins: milliseconds since 1970 that never go back, however the machine's clock is
-//! set. Called by `log/memory.rs` and `presence/memory.rs`.
+//! The clock of the in-memory store: milliseconds since 1970 that never decrease, also when the machine's clock is set.
+//! Called by `log/memory.rs` and `presence/memory.rs`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// A handle to the same clock, wherever it is copied to.
+/// A clock; copies show the same time.
 #[derive(Clone, Copy)]
 pub(crate) struct Clock {
     began: Instant,

@@ -1,13 +1,13 @@
-//! Every key and channel of Roomcast in Redis, and nowhere else. `P` is the prefix (`rc1`: its digit is
+//! Every key and channel of Roomcast in Redis; no other file spells one. `P` is the prefix (`rc1`: its digit is
 //! the version of this table), `{t}` the hash tag of a partition (`partition.rs`), `{n}` the tag that
 //! the few keys about nodes share.
 //!
-//! | key or channel | type | holds | lives | written by | read by |
+//! | key or channel | type | content | removed | written by | read by |
 //! |---|---|---|---|---|---|
 //! | `P:{t}:m:ROOM` | hash | log meta: epoch `e`, offset `o`, counted `n`, replid `r`, earlier epochs `p` | idle + 1 day | `log_*.lua` | `log_*.lua` |
 //! | `P:{t}:l:ROOM` | stream | the log; entry id is `OFFSET-0`, fields: epoch `e`, ms `t`, counted `n`, id `i`, body `d` | idle | `log_publish.lua` | `log_read.lua` |
 //! | `P:{t}:i:ROOM` | hash | message id → `OFFSET TS EPOCH USER`, trimmed with the log | idle | `log_publish.lua` | `log_publish.lua` |
-//! | `P:{t}:u:ROOM` | hash | user → incarnations it is here by, space-separated | swept | `presence_*.lua` | `presence_read.lua`, HSCAN |
+//! | `P:{t}:u:ROOM` | hash | user → incarnations with a fact of the user, space-separated | swept | `presence_*.lua` | `presence_read.lua`, HSCAN |
 //! | `P:{t}:f:ROOM` | sorted set | facts `INCARNATION USER`, all scores 0 | swept | `presence_*.lua` | the same, ZSCORE |
 //! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` until it closes the room | a day once empty | `presence_*.lua` | `presence_*.lua` |
 //! | `P:{t}:b:ROOM` | channel | the room's events | | `log_publish.lua`, `presence_*.lua`, `publish_ephemeral` | subscribed nodes |
@@ -15,7 +15,7 @@
 //! | `P:{t}:x:BUCKET` | sorted set | room index: names of rooms, all scores 0; 16 buckets | pruned by its readers | gateways | `rooms` |
 //! | `P:{n}:leases` | sorted set | incarnation → end of its lease, in ms | sealed | `node_*.lua` | `node_*.lua`, the directory |
 //! | `P:{n}:sealed` | sorted set | incarnation → when it was sealed, in ms | forgotten | `node_*.lua` | `node_*.lua` |
-//! | `P:{n}:info` | hash | incarnation → what the node says of itself, JSON | forgotten | `node_*.lua` | the directory |
+//! | `P:{n}:info` | hash | incarnation → what the node publishes about itself, JSON | forgotten | `node_*.lua` | the directory |
 //! | `P:{n:INC}:rooms` | set | rooms in which the incarnation may have facts | forgotten | gateways | the sweeper |
 //! | `P:{n:INC}:names` | set | names that the incarnation may hold | forgotten | gateways | the sweeper |
 //! | `P:{n:INC}:beat` | channel | a node's heartbeat to itself through the bus | | the node | the node |
@@ -28,7 +28,7 @@ use crate::partition;
 /// Buckets of the room index.
 pub(crate) const INDEX_BUCKETS: u16 = 16;
 
-/// Spells keys under one prefix.
+/// Builds keys with one prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     prefix: String,
@@ -44,7 +44,7 @@ impl Keys {
         key
     }
 
-    /// Keys of one name; a message needs four, so they are put together without a formatter.
+    /// Keys of one name. Built without a formatter, because every message needs four.
     fn all_named<const N: usize>(&self, kinds: [char; N], name: &str) -> [String; N] {
         let tag = partition::tag(partition::of(name));
         kinds.map(|kind| {
@@ -70,7 +70,7 @@ impl Keys {
         self.named('b', room.as_str())
     }
 
-    /// The room of a channel; none for channels that are not rooms'.
+    /// The room of a channel; none for other channels.
     pub(crate) fn room_of_channel(&self, channel: &str) -> Option<RoomName> {
         let rest = channel.strip_prefix(self.prefix.as_str())?.strip_prefix(":{")?;
         let (_, name) = rest.split_once("}:b:")?;
@@ -86,7 +86,7 @@ impl Keys {
     }
 
     pub(crate) fn index(&self, bucket: u16) -> String {
-        // The bucket's partition is spread over the whole range, so that buckets spread over nodes.
+        // Buckets use partitions at equal distances over the whole range, so that they are on different nodes.
         let tag = partition::tag(bucket * (partition::PARTITIONS / INDEX_BUCKETS));
         format!("{}:{{{tag}}}:x:{bucket}", self.prefix)
     }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_text_never_routes_and_comes_back_from_a_channel() {
+    fn user_text_does_not_change_the_slot_and_is_read_back_from_a_channel() {
         let keys = Keys::new("rc1");
         for name in ["general", "a}b{c}:b:d", "чат {x}", "}:b:"] {
             let room = RoomName::parse(name).unwrap();

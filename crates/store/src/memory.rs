@@ -1,5 +1,5 @@
-//! Puts the memory twins together. Each owns its part of the state in its own file; here is only which node
-//! shares what. Called by [`crate::Store::in_memory`].
+//! Combines the in-memory implementations of the store's parts, each of which has its own file. Called by
+//! [`crate::Store::in_memory`].
 
 use std::sync::Arc;
 
@@ -13,13 +13,12 @@ use crate::presence::memory::MemoryPresence;
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// What several nodes in one process share: each node's own [`Store`] on it is made by
-/// [`node`](Self::node).
+/// The state that several nodes in one process share. [`node`](Self::node) creates the [`Store`] of one node.
 ///
-/// Each part has a lock of its own, held for one step of one call, never across a wait. Events are passed to the
-/// listeners while the lock of what it tells of is held, which is what makes the order of news the order of the
-/// state. Locks are taken in one order: presence, log, subscribers; listeners cannot call back, for every method
-/// that locks is async and a listener is not.
+/// Each part has its own lock, held for one step of one call and never across an await. Events are passed to the
+/// listeners while the lock of the changed state is held, so that they arrive in the order of the changes. Locks are
+/// taken in one order: presence, log, subscribers. Listeners cannot call back, because every method that locks is
+/// async and a listener is not.
 #[derive(Clone)]
 pub struct Memory {
     log: Arc<MemoryLog>,
@@ -43,8 +42,7 @@ impl Memory {
         }
     }
 
-    /// Everything that is kept about users and nodes, a line each and in order: for tests that ask whether
-    /// anything was left behind.
+    /// Every entry about users and nodes, one line for each, sorted: for tests that check that no entry is left.
     pub fn entries(&self) -> Vec<String> {
         let mut entries: Vec<String> = self
             .presence

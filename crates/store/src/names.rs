@@ -1,6 +1,6 @@
-//! Who owns which name. A name belongs to whoever holds its secret, of which only the hash is kept, as
-//! long as a connection or its grace lasts. Called by the gateway when a client connects and when a
-//! user's last connection on a node ends.
+//! The owners of names. A name belongs to the owner of a secret, of which only the hash is stored, as long as the
+//! user has a connection or a grace. Called by the gateway when a client connects and when a user's last connection
+//! on a node ends.
 
 mod batch;
 pub(crate) mod memory;
@@ -15,21 +15,21 @@ use sha2::{Digest, Sha256};
 use crate::error::Result;
 use crate::nodes::Incarnation;
 
-/// A resume secret, reduced to what may be kept.
+/// A resume secret, as its hash.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret {
-    /// Half of a SHA-256. As bytes: every connection keeps one or two.
+    /// Half of a SHA-256. Bytes, to save memory: every connection keeps one or two.
     hash: [u8; 16],
     chosen: bool,
 }
 
 impl Secret {
-    /// The client chose it.
+    /// A secret that the client chose.
     pub fn chosen(secret: &str) -> Self {
         Self { hash: Self::hash(secret), chosen: true }
     }
 
-    /// The server made it: its owner may not have kept it.
+    /// A secret that the server generated: the client may not have stored it.
     pub fn given(secret: &str) -> Self {
         Self { hash: Self::hash(secret), chosen: false }
     }
@@ -55,12 +55,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a claim came to.
+/// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// The name is the claimant's, on this incarnation too.
+    /// The name belongs to the secret, and this incarnation holds it, too.
     Granted,
-    /// It is somebody else's, by connections on these incarnations, some of which may be dead.
+    /// The name has another owner and is held by these incarnations, some of which may be dead.
     Taken(Vec<Incarnation>),
 }
 
@@ -76,10 +76,10 @@ pub enum Hold {
 /// The owners of names.
 #[async_trait]
 pub trait Names: Send + Sync {
-    /// Claims a name for a new connection of whoever has the secret. `dead` are incarnations whose lease the
-    /// caller knows to have run out: what they hold does not count and is dropped. Where another incarnation
-    /// holds the name by grace, this connection is the return of the one that dropped there, and that grace
-    /// is over (of one incarnation, where several have graces).
+    /// Claims a name for a new connection of the owner of the secret. `dead` are incarnations whose lease has run
+    /// out, as the caller has read: their holds are ignored and removed. Where another incarnation holds the name by
+    /// grace, this connection is the return of the one that dropped there and ends that grace (one of them, where
+    /// there are several).
     async fn claim(
         &self,
         user: &UserName,
@@ -88,7 +88,7 @@ pub trait Names: Send + Sync {
         dead: &[Incarnation],
     ) -> Result<Claim>;
 
-    /// Says again how a node holds a name: nobody arrived, and no other node's grace is touched.
+    /// Writes again how a node holds a name. No connection arrived, and graces of other nodes stay.
     async fn reclaim(
         &self,
         user: &UserName,
@@ -97,23 +97,23 @@ pub trait Names: Send + Sync {
         hold: Hold,
     ) -> Result<Claim>;
 
-    /// The user's last connection on this node went, and may come back: where the owner chose no
-    /// secret, somebody else may now take the name.
+    /// The user's last connection on this node dropped and may return. Where the secret was not chosen by the client,
+    /// another owner may claim the name from now on.
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()>;
 
-    /// The user is gone from this node. Does nothing where the name has another owner by now, be it by this node.
+    /// The user is gone from this node. Does nothing where the name has another owner by now, also one on this node.
     async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()>;
 
-    /// Releases all that a dead incarnation held; answers how many names. May run twice.
+    /// Releases all names that a dead incarnation held; returns how many. May run twice.
     async fn sweep(&self, node: &Incarnation) -> Result<usize>;
 
     /// Drops the index of a dead incarnation's names, after its last sweep.
     async fn forget(&self, node: &Incarnation) -> Result<()>;
 
-    /// How many users have connections or grace on these incarnations: each counts once, wherever it is.
-    /// A walk through all their names, so not for every request.
+    /// How many users have connections or graces on these incarnations, each counted once. Reads all their names, so it
+    /// must not be called for every request.
     async fn online(&self, nodes: &[Incarnation]) -> Result<usize>;
 
-    /// The incarnations on which a user has connections or grace.
+    /// The incarnations on which a user has connections or a grace.
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>>;
 }

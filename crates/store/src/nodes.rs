@@ -1,7 +1,7 @@
-//! Which nodes live. A node holds one lease, which belongs to this *incarnation* of it; whoever sweeps
-//! seals an incarnation whose lease ran out, so that it can never be renewed. What it left is removed beside
-//! what it is: by [`crate::Presence::sweep`] and [`crate::Names::sweep`].
-//! Called by the gateway's node task and by the presence service's sweeper.
+//! The leases of nodes. A node holds one lease, which belongs to its current *incarnation*. The sweeper seals an
+//! incarnation whose lease ran out, so that it can never be renewed; what it left is removed by
+//! [`crate::Presence::sweep`] and [`crate::Names::sweep`]. Called by the gateway's lease task and by the presence
+//! service's sweeper.
 
 pub(crate) mod memory;
 pub(crate) mod redis;
@@ -15,18 +15,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
-/// One life of one node: a random word, never used twice.
+/// One life of a node, as a random word that is never used twice.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(Arc<str>);
 
 impl Incarnation {
-    /// A fresh life.
+    /// A new incarnation.
     pub fn random() -> Self {
         Self(format!("{:016x}", rand::random::<u64>()).into())
     }
 
-    /// Takes a word, as the store keeps it, as an incarnation.
+    /// An incarnation from its word, as stored.
     pub fn new(word: &str) -> Self {
         Self(word.into())
     }
@@ -43,23 +43,23 @@ impl fmt::Debug for Incarnation {
     }
 }
 
-/// What a node says of itself.
+/// What a node publishes about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
     /// Its name, as clients see it in `welcome`.
     pub name: String,
     /// Its version.
     pub version: String,
-    /// How other nodes reach it, where they can; older releases say nothing of it.
+    /// How other nodes reach it, where they can; older releases do not publish it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Peer>,
-    /// The newest layout of message bodies that it reads, `protocol::BODY_VERSION`; 0 of older releases,
-    /// which do not say.
+    /// The newest layout of message bodies that it reads, `protocol::BODY_VERSION`; 0 for older releases,
+    /// which do not publish it.
     #[serde(default)]
     pub body_version: u32,
 }
 
-/// How a node's process is reached by others, whatever becomes of its lease.
+/// How other nodes reach a node's process, also after it lost its lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Names the process.
@@ -68,21 +68,21 @@ pub struct Peer {
     pub address: String,
 }
 
-/// A node and what is left of its lease.
+/// A node and the rest of its lease.
 #[derive(Debug, Clone)]
 pub struct NodeLease {
-    /// The life.
+    /// The incarnation.
     pub incarnation: Incarnation,
-    /// What it says of itself; absent where it never said.
+    /// What it publishes; absent where it published nothing.
     pub info: Option<NodeInfo>,
-    /// What is left of the lease: zero where it ran out and nobody sealed it yet.
+    /// The time until the lease runs out: zero where it ran out and is not sealed yet.
     pub remaining: Duration,
 }
 
-/// An incarnation that ended without taking leave.
+/// An incarnation whose lease ran out, or that was replaced.
 #[derive(Debug, Clone)]
 pub struct Sealed {
-    /// The life that ended.
+    /// The incarnation.
     pub incarnation: Incarnation,
     /// How long ago it was sealed.
     pub age: Duration,
@@ -96,8 +96,8 @@ pub trait Nodes: Send + Sync {
         self.register_after(&[], node, info, lease).await
     }
 
-    /// Begins a lease of a node that goes on as a new incarnation. Its former ones are sealed in the same step,
-    /// whether the store knows them or not, so that what they left is swept.
+    /// Begins a lease for the new incarnation of a node. Its former incarnations are sealed in the same step, also
+    /// where the store has no lease of them, so that what they left is swept.
     async fn register_after(
         &self,
         former: &[Incarnation],
@@ -106,13 +106,13 @@ pub trait Nodes: Send + Sync {
         lease: Duration,
     ) -> Result<()>;
 
-    /// Renews it. False where it ran out or was sealed: the node must go on as a new incarnation.
+    /// Renews a lease. False where it ran out or was sealed: the node must register a new incarnation.
     async fn renew(&self, node: &Incarnation, lease: Duration) -> Result<bool>;
 
-    /// Seals every incarnation whose lease ran out; answers all that are sealed and not yet forgotten.
+    /// Seals every incarnation whose lease ran out; returns all that are sealed and not forgotten yet.
     async fn seal_expired(&self) -> Result<Vec<Sealed>>;
 
-    /// Drops the last traces of a sealed incarnation, once presence and names forgot it.
+    /// Removes the last entries of a sealed incarnation, after presence and names have forgotten it.
     async fn forget(&self, node: &Incarnation) -> Result<()>;
 
     /// Every node with a lease.

@@ -1,6 +1,6 @@
-//! Who is in which room: a set of facts (user, incarnation), never a counter, so that every write may
-//! run twice. State and news are one step. Called by the gateway's rooms (their own facts), by the
-//! sweeper (facts of the dead) and by the directory (reading).
+//! Who is in which room: a set of facts (user, incarnation) and not a counter, so that every write may be executed
+//! twice. A write changes the state and publishes the change in one step. Called by the gateway's rooms (to write
+//! their own facts), by the sweeper (to remove those of dead nodes) and by the directory (to read).
 
 pub(crate) mod memory;
 pub(crate) mod redis;
@@ -11,56 +11,56 @@ use roomcast_protocol::{RoomName, UserName};
 use crate::error::Result;
 use crate::nodes::Incarnation;
 
-/// Most names that one news carries, so that its envelope is bounded: greater changes come in pieces, each
-/// with a number of its own.
-pub(crate) const NEWS_NAMES: usize = 500;
-/// Facts removed in one step of a sweep: a step holds the store for some milliseconds at most.
+/// Most names in one event, to limit its size: a larger change is published in chunks, each an event with its own
+/// number.
+pub(crate) const MAX_NAMES_PER_EVENT: usize = 500;
+/// Facts removed in one step of a sweep: a step blocks the store for some milliseconds at most.
 pub(crate) const SWEEP_STEP: usize = 500;
 
-/// Numbers the news of one room's presence. A reader that misses a number reads the state instead.
+/// The number of a presence event of a room. A node that misses a number reads the state instead.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Version {
-    /// The life of the numbering; empty where nobody was ever there.
+    /// Identifies the numbering, which begins again where it was lost; empty where no user was ever in the room.
     pub generation: String,
-    /// Counts changes.
+    /// Counts the room's presence events.
     pub number: u64,
 }
 
 impl Version {
-    /// Whether this is the very next one.
+    /// Whether this is the next number after `last`.
     pub fn follows(&self, last: &Self) -> bool {
         self.generation == last.generation && self.number == last.number + 1
     }
 }
 
-/// What a node's own users did in a room since its last write, or all of them.
+/// Changes of a node's own users in a room since its last write, or all its users.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// True where `here` is all of this node's users in the room: others of this node are removed.
     pub whole: bool,
-    /// True where this change follows others of this incarnation: a store that knows none of them has lost
-    /// its data, and refuses it, so that no fact stands in a room that the incarnation did not index.
+    /// True where this change follows others of this incarnation. A store that has none of them has lost its data and
+    /// refuses the change, so that there is no fact in a room that the incarnation did not index.
     pub continues: bool,
     /// Users that are here.
     pub here: Vec<UserName>,
     /// Users that are gone from this node.
     pub gone: Vec<UserName>,
-    /// Users with a new connection here since the last write. Where other incarnations have facts of them,
-    /// too, subscribed nodes are told, for it may be the return of a connection that dropped there.
+    /// Users with a new connection here since the last write. Where other incarnations have facts of them, too, an
+    /// event is published, because it may be the return of a connection that dropped there.
     pub arrived: Vec<UserName>,
-    /// Earlier incarnations of this node: their facts are removed behind `here`, so that nobody who is still
-    /// here is seen to leave.
+    /// Earlier incarnations of this node: their facts are removed after `here` is added, so that no leave is
+    /// published for users who are still here.
     pub former: Vec<Incarnation>,
 }
 
 /// Who is in a room.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomState {
-    /// As of which news.
+    /// The number of the last event that it includes.
     pub version: Version,
     /// How many users.
     pub count: usize,
-    /// Which, in no order; absent where there are more than was asked for.
+    /// Who they are, unsorted; absent where there are more than requested.
     pub users: Option<Vec<UserName>>,
 }
 
@@ -69,15 +69,15 @@ pub struct RoomState {
 pub struct UsersPage {
     /// Users in all.
     pub count: usize,
-    /// These.
+    /// The users of this page.
     pub users: Vec<UserName>,
     /// Where the next page begins; absent after the last.
     pub cursor: Option<String>,
 }
 
 impl UsersPage {
-    /// The page after a name of all users there are.
-    pub(crate) fn cut(mut users: Vec<UserName>, after: Option<&str>, limit: usize) -> Self {
+    /// The page after a name, from all users of a room.
+    pub(crate) fn of(mut users: Vec<UserName>, after: Option<&str>, limit: usize) -> Self {
         users.sort();
         let count = users.len();
         let begin = after.map_or(0, |after| users.partition_point(|user| user.as_str() <= after));
@@ -89,22 +89,22 @@ impl UsersPage {
     }
 }
 
-/// Some of the rooms there are.
+/// Some of the rooms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomsPage {
-    /// Each with the users in it.
+    /// The rooms, each with the number of its users.
     pub rooms: Vec<(RoomName, usize)>,
     /// Where the next page begins; absent after the last.
     pub cursor: Option<String>,
 }
 
-/// Who is online where.
+/// The presence of users in rooms.
 #[async_trait]
 pub trait Presence: Send + Sync {
-    /// Writes a node's own facts of one room and tells subscribed nodes what changed for the room as a
-    /// whole: a user's first fact is a join, the last one gone is a leave. `sequence` grows with every
-    /// write of this incarnation to this room; an older or equal one does nothing and answers `false`, and so
-    /// does one that continues what the store does not know.
+    /// Writes a node's own facts of one room and publishes the changes of the whole room: a user's first fact is a
+    /// join, the removal of the last one is a leave. `sequence` grows with every write of this incarnation to this
+    /// room; a write with an older or equal one does nothing and returns `false`, and so does one that continues
+    /// writes that the store does not have.
     async fn write(
         &self,
         room: &RoomName,
@@ -113,19 +113,19 @@ pub trait Presence: Send + Sync {
         change: &Change,
     ) -> Result<bool>;
 
-    /// Says that this node will have facts in a room, before the first: the sweeper looks there, and
-    /// the room is listed.
+    /// Must be called before a node writes its first fact in a room: the sweeper finds the room by it, and the room is
+    /// listed.
     async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()>;
 
-    /// The node has no facts in a room any more and left it: drops its sequence number and its index entry,
+    /// The node has no facts in a room any more and has closed it: removes its sequence number and its index entry,
     /// unless it has written with a greater `sequence` since.
     async fn close(&self, room: &RoomName, node: &Incarnation, sequence: u64) -> Result<()>;
 
-    /// Removes the facts of a dead incarnation from the rooms it indexed, with real leaves; answers how many
-    /// rooms and facts. May run twice, and in two places at once.
+    /// Removes the facts of a dead incarnation from the rooms it indexed and publishes the leaves; returns how many
+    /// rooms and facts. May run twice, and on two nodes at once.
     async fn sweep(&self, node: &Incarnation) -> Result<(usize, usize)>;
 
-    /// Drops the index of a dead incarnation's rooms, after its last sweep.
+    /// Removes the index of a dead incarnation's rooms, after its last sweep.
     async fn forget(&self, node: &Incarnation) -> Result<()>;
 
     /// The state of a room, with names where there are at most `max_users`.
@@ -134,7 +134,7 @@ pub trait Presence: Send + Sync {
     /// A page of a room's users.
     async fn users(&self, room: &RoomName, cursor: Option<&str>, limit: usize) -> Result<UsersPage>;
 
-    /// A page of the rooms that somebody used and that are not forgotten.
+    /// A page of the rooms that were used and are not forgotten.
     async fn rooms(&self, cursor: Option<&str>, limit: usize) -> Result<RoomsPage>;
 
     /// Among the rooms indexed by these incarnations, those the user is in.

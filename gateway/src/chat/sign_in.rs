@@ -36,7 +36,7 @@ impl Chat {
                 (Secret::given(&resume), Some(resume))
             }
         };
-        let name = self.users.take(&username, secret).await?;
+        let name = self.users.claim(&username, secret).await?;
         let node = self.node.name().to_owned();
         let welcome = Welcome { user: username, node, resume, limits: Limits::IN_FORCE };
         Ok(SignedIn { name, welcome: Event::Welcome(Box::new(welcome)) })

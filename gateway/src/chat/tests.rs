@@ -54,9 +54,9 @@ impl Node {
         let node = crate::node::Node::new("node".into(), Duration::from_secs(15), None);
         let lifecycle = Lifecycle::new();
         let registered = roomcast_ops::Readiness::new().latch("lease");
-        let mut standing = node.standing();
+        let mut status = node.lease_status();
         lifecycle.spawn("lease", node.clone().keep_lease(store.clone(), registered));
-        standing.changed().await.unwrap();
+        status.changed().await.unwrap();
         let timing = RoomTiming { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
         let deps =
             RoomDeps::new(store.clone(), node.clone(), telemetry.clone(), lifecycle, timing, Duration::ZERO);

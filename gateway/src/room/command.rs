@@ -1,5 +1,5 @@
-//! What a room's worker is asked to do, and how it is told that something was missed. Sent by `mod.rs` (for clients and
-//! the bus) and by `store_tasks.rs` (results of its tasks); taken by `worker.rs`.
+//! The commands of a room's worker, and the signal that it may have missed events. Sent by `mod.rs` (for clients and
+//! the bus) and by `store_tasks.rs` (results of its tasks); received by `worker.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,18 +11,18 @@ use roomcast_protocol::{Refusal, RoomName};
 use roomcast_store::{BusEvent, Incarnation, Opened, RoomState};
 use tokio::sync::{Notify, oneshot};
 
+use super::effect::{JoinAttempt, JoinedRoom, LogRead};
 use super::figures::{Figures, Page, Rank};
 use super::follower::Healed;
 use super::roster::WriteOutcome;
-use super::state::{JoinAttempt, JoinedRoom, LogRead};
 use crate::hub::{Connection, ConnectionId};
 use crate::users::stay::Departure;
 
-/// Answers a join. Called by the room's worker in the step that makes the connection a member, so that nothing of
-/// the room overtakes the answer: it must not block.
+/// Answers a join. Called by the room's worker in the step that makes the connection a member, so that no event of
+/// the room is sent before the answer. It must not block.
 pub(crate) type JoinResponder = Box<dyn FnOnce(Result<JoinedRoom, Refusal>) + Send>;
 
-/// A join that waits for its answer, and the request it belongs to.
+/// A join that waits for its answer, and the trace of its request.
 pub(super) struct PendingJoin {
     pub(super) respond: JoinResponder,
     pub(super) trace: Option<Trace>,
@@ -48,8 +48,8 @@ pub(super) enum Command {
         event: BusEvent,
     },
     Rewrite,
-    /// The store is away since then, or back.
-    Away(Option<Instant>),
+    /// Since when the store is unreachable; none where it is reachable again.
+    StoreUnreachable(Option<Instant>),
     Figures {
         page: Page,
         reply: oneshot::Sender<Vec<(Rank, Figures)>>,
@@ -82,7 +82,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// The request that it belongs to: store, log lines and further messages follow from it.
+    /// The trace of the request that caused it: store calls, log lines and further commands continue this trace.
     pub(super) fn trace(&self) -> Option<Trace> {
         match self {
             Self::Join { attempt, .. } | Self::LogRead { attempt, .. } => attempt.pending.trace,

@@ -1,5 +1,5 @@
-//! What operators see of rooms: the figures of each, busiest first, page by page. Made by `worker.rs` of the
-//! rooms it owns, put together by [`super::Rooms::figures`], served by `debug.rs`. Never what was said.
+//! Figures of each room for operators, busiest first, page by page. Each worker (`worker.rs`) computes those of the
+//! rooms it owns, [`super::Rooms::figures`] merges them, `debug.rs` serves them. They contain no message bodies.
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
@@ -10,25 +10,25 @@ use serde::Serialize;
 /// Messages are counted in windows of this length.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// What comes first.
+/// By which measure rooms are sorted, the largest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Rooms with the most members.
+    /// By members.
     Members,
-    /// Rooms with the most messages a second.
+    /// By messages a second.
     Rate,
-    /// Rooms with the most messages ever since they were subscribed.
+    /// By messages since the room was subscribed.
     Messages,
 }
 
-/// Where in the order something stands: by its measure downwards, then by name.
+/// The sort key: the measure, descending, then the name.
 pub(crate) type Rank = (Reverse<u64>, String);
 
-/// Which rooms are asked for.
+/// Which rooms are requested.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) order: Order,
-    /// Only what comes behind this.
+    /// Only rooms that sort after this.
     pub(crate) after: Option<Rank>,
     pub(crate) limit: usize,
 }
@@ -41,12 +41,12 @@ pub(crate) struct Figures {
     pub(crate) state: &'static str,
     /// For how long it has been in that state.
     pub(crate) state_ms: u64,
-    /// For how long this node has had it.
+    /// For how long this node has had it open.
     pub(crate) age_ms: u64,
     pub(crate) members: usize,
     /// Joins that wait until the room is open.
     pub(crate) waiting: usize,
-    /// Messages given to the members, ever and a second.
+    /// Messages sent to the members: in total, and a second.
     pub(crate) messages: u64,
     pub(crate) messages_per_second: f64,
     /// The last message's number; absent where the room is not open.
@@ -54,11 +54,11 @@ pub(crate) struct Figures {
     pub(crate) offset: Option<u64>,
     /// A gap is being filled from the log.
     pub(crate) healing: bool,
-    /// Events gathered for the next write.
+    /// Events in the batch for the next fan-out.
     pub(crate) pending: usize,
 }
 
-/// How busy a room is, at the price of an addition a write.
+/// Counts a room's messages. It costs one addition for each fan-out.
 #[derive(Debug)]
 pub(super) struct Activity {
     began: Instant,
@@ -92,7 +92,7 @@ impl Activity {
         now.saturating_duration_since(self.began)
     }
 
-    /// A thousandth of a message a second, over the last ten to twenty seconds.
+    /// Thousandths of messages a second, over the last ten to twenty seconds.
     pub(super) fn rate(&self, now: Instant) -> u64 {
         let age = now.saturating_duration_since(self.window_began);
         let (messages, span) = match age {
@@ -108,16 +108,16 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The first of what is asked for, in order; each with its place.
+/// The first `limit` items after `after`, sorted by their rank.
 pub(crate) fn first<N: Ord + AsRef<str>, T>(
     items: impl Iterator<Item = ((Reverse<u64>, N), T)>,
     after: Option<&Rank>,
     limit: usize,
 ) -> Vec<((Reverse<u64>, N), T)> {
-    let behind = |(measure, name): &(Reverse<u64>, N)| {
+    let is_after = |(measure, name): &(Reverse<u64>, N)| {
         after.is_none_or(|(last, named)| (*measure, name.as_ref()) > (*last, named.as_str()))
     };
-    let mut kept: Vec<_> = items.filter(|(rank, _)| behind(rank)).collect();
+    let mut kept: Vec<_> = items.filter(|(rank, _)| is_after(rank)).collect();
     if kept.len() > limit {
         kept.select_nth_unstable_by(limit, |(a, _), (b, _)| a.cmp(b));
         kept.truncate(limit);
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_hold_everything_once_busiest_first() {
+    fn pages_list_every_item_once_the_busiest_first() {
         let items = || (0..100_u64).map(|n| ((Reverse(n % 7), format!("{n:03}")), n));
         let (mut after, mut seen) = (None, Vec::new());
         loop {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_rises_and_is_forgotten() {
+    fn the_rate_covers_the_last_ten_to_twenty_seconds() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let mut activity = Activity::new(begin);

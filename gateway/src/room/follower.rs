@@ -1,5 +1,5 @@
-//! Follows one room's log on this node: every message once, in order, without a hole, whatever the bus
-//! does. Pure: entries and read results in, steps out. Called by `room/state.rs`.
+//! Follows one room's log on this node: delivers every message once, in order and without a gap, also where the bus
+//! loses, repeats or reorders events. Pure: entries and results of reads in, steps out. Called by `room/state.rs`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,32 +11,32 @@ use roomcast_store::{Entry, Opened};
 use crate::hub::Message;
 use crate::telemetry::HealOutcome;
 
-/// Messages kept on the node, so that joins and short absences are answered without asking the store.
+/// Messages kept on the node, so that joins and recoveries after a short absence need no read of the store.
 pub(crate) const RECENT: usize = 128;
-/// Bytes of them, at most.
+/// Bytes of them at most.
 const RECENT_BYTES: usize = 256 * 1024;
-/// Messages that may wait while a gap is being healed; more are read again.
+/// Messages stashed while a gap is being healed. Where there are more, the log is read again.
 const STASH: usize = 1_024;
 
-/// What the follower wants done, in this order.
+/// What the caller must do, in this order.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Give it to every member.
+    /// Send it to every member.
     Deliver(Arc<Message>),
     /// Read what came after this position and hand it to [`Follower::healed`].
     Heal(Position),
-    /// Tell every member that the log of this epoch cannot fill their gap.
+    /// Send a resync to every member: the log cannot fill the gap. This is its epoch now.
     Resync(Epoch),
 }
 
-/// What a heal read.
+/// The result of a heal's read.
 #[derive(Debug)]
 pub(crate) enum Healed {
-    /// All that was missed.
+    /// Every message that was missed.
     Whole(Opened),
-    /// Too much is gone; this is where the log stands.
+    /// Messages are missing from the log; this is its head and its newest messages.
     Lost(Opened),
-    /// The store did not answer: try again.
+    /// The store did not answer: the read is repeated.
     Failed,
 }
 
@@ -51,11 +51,14 @@ impl Healed {
     }
 }
 
-/// What came after a position, as far as this node remembers.
+/// Where the messages after a position are found.
 #[derive(Debug)]
 pub(crate) enum Since {
-    Here(Vec<Arc<Message>>),
-    AskTheLog,
+    /// These, kept on this node.
+    Recent(Vec<Arc<Message>>),
+    /// This node keeps too few: the log must be read.
+    ReadLog,
+    /// The position is not one of this log.
     Lost,
 }
 
@@ -64,7 +67,7 @@ pub(crate) struct Follower {
     head: Head,
     recent: VecDeque<Arc<Message>>,
     recent_bytes: usize,
-    /// Whether `recent` begins where the log does.
+    /// `recent` begins with the log's first message.
     complete: bool,
     healing: bool,
     stash: Vec<Entry>,
@@ -95,10 +98,10 @@ impl Follower {
         &self.head.position
     }
 
-    /// News of a message. Older ones were seen; the next one is delivered; anything else is a gap.
+    /// A message arrived. One already delivered is ignored, the next one is delivered, any other means a gap.
     pub(crate) fn entry(&mut self, entry: Entry, steps: &mut Vec<Step>) {
         if self.healing {
-            self.put_aside(entry);
+            self.stash_entry(entry);
             return;
         }
         let Position { epoch, offset } = &self.head.position;
@@ -106,17 +109,17 @@ impl Follower {
             return;
         }
         if entry.epoch == *epoch && entry.offset == offset + 1 {
-            self.take(entry, steps);
+            self.deliver(entry, steps);
             return;
         }
-        self.put_aside(entry);
+        self.stash_entry(entry);
         self.gap(steps);
     }
 
-    /// Something may have been missed.
+    /// Messages may have been missed.
     pub(crate) fn gap(&mut self, steps: &mut Vec<Step>) {
         if self.healing {
-            // The read under way may have been answered before the news that was missed.
+            // The store may have answered the read in progress before the missed messages were written.
             self.stash_overflowed = true;
             return;
         }
@@ -124,7 +127,7 @@ impl Follower {
         steps.push(Step::Heal(self.head.position.clone()));
     }
 
-    /// A heal's read came back.
+    /// Takes the result of [`Step::Heal`].
     pub(crate) fn healed(&mut self, healed: Healed, steps: &mut Vec<Step>) {
         match healed {
             Healed::Failed => {
@@ -134,7 +137,7 @@ impl Follower {
             Healed::Whole(opened) => {
                 for entry in opened.newest {
                     if entry.offset > self.head.position.offset {
-                        self.take(entry, steps);
+                        self.deliver(entry, steps);
                     }
                 }
                 self.head = opened.head;
@@ -152,33 +155,33 @@ impl Follower {
             return;
         }
         for entry in std::mem::take(&mut self.stash) {
-            let stale = entry.epoch != self.head.position.epoch && entry.offset <= self.head.position.offset;
-            if !stale {
+            let old = entry.epoch != self.head.position.epoch && entry.offset <= self.head.position.offset;
+            if !old {
                 self.entry(entry, steps);
             }
         }
     }
 
-    /// The newest messages, at most so many; none where only the log knows.
+    /// The newest messages, at most `limit`; none where this node keeps too few and the log must be read.
     pub(crate) fn newest(&self, limit: usize) -> Option<Vec<Arc<Message>>> {
-        let known = self.complete || limit <= self.recent.len();
-        known.then(|| self.recent.iter().skip(self.recent.len().saturating_sub(limit)).cloned().collect())
+        let enough = self.complete || limit <= self.recent.len();
+        enough.then(|| self.recent.iter().skip(self.recent.len().saturating_sub(limit)).cloned().collect())
     }
 
-    /// What came after a position.
+    /// The messages after a position.
     pub(crate) fn since(&self, position: &Position) -> Since {
         if !self.head.covers(position) {
             return Since::Lost;
         }
         match self.after(position.offset) {
-            Some(messages) => Since::Here(messages),
-            None => Since::AskTheLog,
+            Some(messages) => Since::Recent(messages),
+            None => Since::ReadLog,
         }
     }
 
-    /// Continues what was read from the log up to this node's own position: none where the node
-    /// remembers too little, and the log must be asked again.
-    pub(crate) fn join_on(&self, read: Vec<Entry>, from: u64) -> Option<Vec<Arc<Message>>> {
+    /// Extends the messages that were read from the log after offset `from` up to this node's position; none where the
+    /// node keeps too few, and the log must be read again.
+    pub(crate) fn continue_to_head(&self, read: Vec<Entry>, from: u64) -> Option<Vec<Arc<Message>>> {
         let top = self.head.position.offset;
         let mut messages: Vec<_> = read
             .into_iter()
@@ -195,7 +198,7 @@ impl Follower {
         match message::compose(&self.room, &epoch, offset, ts, &body) {
             Ok(json) => Some(Arc::new(Message { offset, ts, json, trace })),
             Err(error) => {
-                tracing::error!(%error, offset, "a message in the log is no message");
+                tracing::error!(%error, offset, "a message in the log cannot be parsed");
                 None
             }
         }
@@ -205,21 +208,21 @@ impl Follower {
         if offset >= self.head.position.offset {
             return Some(Vec::new());
         }
-        let begins = self.recent.front().map(|message| message.offset);
-        begins
-            .is_some_and(|begins| begins <= offset + 1)
+        let first = self.recent.front().map(|message| message.offset);
+        first
+            .is_some_and(|first| first <= offset + 1)
             .then(|| self.recent.iter().filter(|message| message.offset > offset).cloned().collect())
     }
 
-    fn take(&mut self, entry: Entry, steps: &mut Vec<Step>) {
+    fn deliver(&mut self, entry: Entry, steps: &mut Vec<Step>) {
         self.head.position.offset = entry.offset;
         if let Some(message) = self.encode(entry) {
-            self.remember(Arc::clone(&message));
+            self.push_recent(Arc::clone(&message));
             steps.push(Step::Deliver(message));
         }
     }
 
-    fn remember(&mut self, message: Arc<Message>) {
+    fn push_recent(&mut self, message: Arc<Message>) {
         self.recent_bytes += message.json.get().len();
         self.recent.push_back(message);
         while self.recent.len() > RECENT || self.recent_bytes > RECENT_BYTES {
@@ -235,12 +238,12 @@ impl Follower {
         self.complete = opened.newest.len() < RECENT;
         for entry in opened.newest {
             if let Some(message) = self.encode(entry) {
-                self.remember(message);
+                self.push_recent(message);
             }
         }
     }
 
-    fn put_aside(&mut self, entry: Entry) {
+    fn stash_entry(&mut self, entry: Entry) {
         if self.stash.len() < STASH {
             self.stash.push(entry);
         } else {
@@ -297,13 +300,13 @@ mod tests {
     }
 
     #[test]
-    fn the_next_is_delivered_and_the_old_is_not() {
+    fn the_next_message_is_delivered_and_an_old_one_is_ignored() {
         let mut f = follower(2);
         assert_eq!(run(&mut f, |f, s| (1..=4).for_each(|n| f.entry(entry("a", n), s))), ["3", "4"]);
     }
 
     #[test]
-    fn a_jump_heals_once_and_keeps_what_came_meanwhile() {
+    fn a_gap_is_healed_once_and_messages_received_meanwhile_are_delivered_after_it() {
         let mut f = follower(2);
         assert_eq!(run(&mut f, |f, s| f.entry(entry("a", 5), s)), ["heal a:2"]);
         assert!(run(&mut f, |f, s| f.entry(entry("a", 6), s)).is_empty());
@@ -322,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failover_that_kept_everything_is_silent() {
+    fn a_failover_that_lost_no_message_causes_no_resync() {
         let mut f = follower(2);
         assert_eq!(run(&mut f, |f, s| f.entry(entry("b", 3), s)), ["heal a:2"]);
         let read = Opened { newest: vec![entry("b", 3)], ..opened("b", 3, &[("a", 2)], []) };
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wiped_log_is_said_and_then_followed() {
+    fn a_wiped_log_causes_a_resync_and_is_followed_from_there() {
         let mut f = follower(9);
         assert_eq!(run(&mut f, |f, s| f.entry(entry("b", 1), s)), ["heal a:9"]);
         let steps = run(&mut f, |f, s| f.healed(Healed::Lost(opened("b", 1, &[], 1..=1)), s));
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overflowing_stash_is_read_again() {
+    fn the_log_is_read_again_when_the_stash_overflows() {
         let mut f = follower(0);
         assert_eq!(run(&mut f, Follower::gap), ["heal a:0"]);
         let many = STASH as u64 + 1;
@@ -350,19 +353,19 @@ mod tests {
     }
 
     #[test]
-    fn short_absences_are_answered_from_memory_and_long_ones_are_not() {
+    fn a_short_absence_is_recovered_from_recent_messages_and_a_long_one_from_the_log() {
         let mut f = follower(3);
         assert_eq!(f.newest(50).map(|all| all.len()), Some(3), "the log holds no more");
         run(&mut f, |f, s| (4..=300).for_each(|n| f.entry(entry("a", n), s)));
         assert_eq!(f.newest(50).map(|all| all.first().map(|m| m.offset)), Some(Some(251)));
         assert!(f.newest(200).is_none());
-        assert!(matches!(f.since(&at("a", 290)), Since::Here(missed) if missed.len() == 10));
-        assert!(matches!(f.since(&at("a", 300)), Since::Here(missed) if missed.is_empty()));
-        assert!(matches!(f.since(&at("a", 10)), Since::AskTheLog));
+        assert!(matches!(f.since(&at("a", 290)), Since::Recent(missed) if missed.len() == 10));
+        assert!(matches!(f.since(&at("a", 300)), Since::Recent(missed) if missed.is_empty()));
+        assert!(matches!(f.since(&at("a", 10)), Since::ReadLog));
         assert!(matches!(f.since(&at("a", 301)), Since::Lost));
         assert!(matches!(f.since(&at("x", 1)), Since::Lost));
-        let joined = f.join_on((11..=180).map(|n| entry("a", n)).collect(), 10).unwrap();
-        assert_eq!(joined.iter().map(|m| m.offset).collect::<Vec<_>>(), (11..=300).collect::<Vec<_>>());
-        assert!(f.join_on((11..=100).map(|n| entry("a", n)).collect(), 10).is_none());
+        let messages = f.continue_to_head((11..=180).map(|n| entry("a", n)).collect(), 10).unwrap();
+        assert_eq!(messages.iter().map(|m| m.offset).collect::<Vec<_>>(), (11..=300).collect::<Vec<_>>());
+        assert!(f.continue_to_head((11..=100).map(|n| entry("a", n)).collect(), 10).is_none());
     }
 }

@@ -1,8 +1,9 @@
-//! Rooms on this node. `Rooms` is the handle that `chat/` and the bus call; behind it a fixed number of workers,
-//! each owning the rooms that hash to it, turn what happens into effects (`state.rs`, pure) and carry them out
-//! (`worker.rs`): towards members through the hub, towards the store through tasks (`store_tasks.rs`).
+//! Rooms on this node. `Rooms` is the handle that `chat/` and the bus call. A fixed number of workers, each owning the
+//! rooms that hash to it, turn commands and bus events into effects (`state.rs`, pure) and carry them out
+//! (`worker.rs`): they send to members through the hub, and call the store in tasks (`store_tasks.rs`).
 
 mod command;
+pub(crate) mod effect;
 mod figures;
 mod follower;
 mod roster;
@@ -23,18 +24,20 @@ use roomcast_store::{BusEvent, BusListener};
 use tokio::sync::{mpsc, oneshot};
 
 use command::{Command, Gap, JoinResponder, PendingJoin};
+use effect::JoinAttempt;
+pub(crate) use effect::JoinedRoom;
 pub(crate) use figures::{Figures, Order, Page, Rank, first};
 #[cfg(test)]
 pub(crate) use roster::{PresenceUpdate, Write, WriteOutcome};
-use state::JoinAttempt;
-pub(crate) use state::{JoinedRoom, RoomTiming};
+pub(crate) use state::RoomTiming;
 pub(crate) use store_tasks::RoomDeps;
 use worker::Worker;
 
 use crate::hub::{Connection, ConnectionId, Fanout};
 pub(crate) use crate::users::stay::Departure;
 
-/// Commands that may wait for a worker; news beyond it is a gap, which heals.
+/// Commands that may wait for a worker. A bus event that finds the queue full is dropped and noted as a gap, which the
+/// worker heals.
 const QUEUE: usize = 8_192;
 
 /// A connection's request to join a room.
@@ -55,20 +58,20 @@ struct Shard {
 #[derive(Clone)]
 pub(crate) struct Rooms(Arc<[Shard]>);
 
-/// The other ends of the queues, until [`Rooms::start`].
+/// The receivers of the workers' queues, until [`Rooms::start`].
 pub(crate) struct WorkerQueues(Vec<(mpsc::Receiver<Command>, Arc<Gap>)>);
 
 impl Rooms {
-    /// Queues for so many workers. They are there before the store, whose sink they are.
+    /// Creates the queues of `workers` workers. They exist before the store, which needs them as its listener.
     pub(crate) fn new(workers: usize) -> (Self, WorkerQueues) {
-        let (shards, ends) = (0..workers.max(1))
+        let (shards, receivers) = (0..workers.max(1))
             .map(|_| {
                 let (commands, receiver) = mpsc::channel(QUEUE);
                 let gap = Arc::<Gap>::default();
                 (Shard { commands, gap: Arc::clone(&gap) }, (receiver, gap))
             })
             .unzip::<_, _, Vec<_>, Vec<_>>();
-        (Self(shards.into()), WorkerQueues(ends))
+        (Self(shards.into()), WorkerQueues(receivers))
     }
 
     /// Starts the workers.
@@ -95,11 +98,11 @@ impl Rooms {
 
     async fn send(&self, room: &RoomName, command: Command) {
         if self.shard(room).commands.send(command).await.is_err() {
-            tracing::debug!("the rooms have stopped");
+            tracing::debug!("the workers of rooms have stopped");
         }
     }
 
-    /// Makes a connection a member, and answers it.
+    /// Makes a connection a member of a room and answers the join.
     pub(crate) async fn join(&self, request: JoinRequest) {
         let JoinRequest { room, connection, since, limit, respond } = request;
         let pending = PendingJoin { respond, trace: trace::here() };
@@ -108,34 +111,34 @@ impl Rooms {
         self.send(&room, Command::Join { room: room.clone(), attempt }).await;
     }
 
-    /// Ends a connection's membership; returns once nothing of the room will reach it any more.
+    /// Ends a connection's membership. Returns once no event of the room is sent to it any more.
     pub(crate) async fn leave(&self, room: &RoomName, connection: ConnectionId, how: Departure) {
         let (done, left) = oneshot::channel();
         self.send(room, Command::Leave { room: room.clone(), connection, how, done }).await;
-        // An error means that the workers stopped, and nothing will reach anybody any more.
+        // An error means that the workers have stopped and send nothing any more.
         left.await.unwrap_or_default();
     }
 
-    /// Who is in a room that some client of this node has joined.
+    /// Who is online in a room; none where no client of this node has joined it.
     pub(crate) async fn online(&self, room: &RoomName) -> Option<Online> {
         let (reply, online) = oneshot::channel();
         self.send(room, Command::Online { room: room.clone(), reply }).await;
         online.await.ok().flatten()
     }
 
-    /// Tells this node's members only: for when the bus cannot.
+    /// Sends a typing event to this node's members only: for when the bus is unreachable.
     pub(crate) async fn typing_here(&self, room: &RoomName, user: UserName, typing: bool) {
         self.send(room, Command::BusEvent { room: room.clone(), event: BusEvent::Typing { user, typing } })
             .await;
     }
 
-    /// The rooms of this node, in the order asked for. A worker looks through its rooms in between two
-    /// commands; how long to wait for that is the caller's decision.
+    /// Figures of this node's rooms, in the requested order. A worker computes them between two commands; how long to
+    /// wait for that is the caller's decision.
     pub(crate) async fn figures(&self, page: Page) -> Vec<(Rank, Figures)> {
         let mut answers = Vec::with_capacity(self.0.len());
         for shard in self.0.iter() {
             let (reply, figures) = oneshot::channel();
-            // Workers that have stopped have no rooms: their answers are errors.
+            // A worker that has stopped has no rooms and answers with an error.
             shard.commands.send(Command::Figures { page: page.clone(), reply }).await.unwrap_or_default();
             answers.push(figures);
         }
@@ -146,25 +149,25 @@ impl Rooms {
         first(all.into_iter(), None, page.limit)
     }
 
-    /// The store may know something else of this node than is true: write presence anew.
+    /// The store may have lost presence of this node, or keep presence that is out of date: writes all of it again.
     pub(crate) async fn rewrite(&self) {
         self.send_all(|| Command::Rewrite).await;
     }
 
-    /// The store is away, and was last heard of then: graces stand still.
+    /// The store is unreachable and last answered at `since`: graces are paused.
     pub(crate) async fn pause(&self, since: Instant) {
-        self.send_all(|| Command::Away(Some(since))).await;
+        self.send_all(|| Command::StoreUnreachable(Some(since))).await;
     }
 
-    /// The store is back.
+    /// The store is reachable again.
     pub(crate) async fn resume(&self) {
-        self.send_all(|| Command::Away(None)).await;
+        self.send_all(|| Command::StoreUnreachable(None)).await;
     }
 
     async fn send_all(&self, command: impl Fn() -> Command) {
         for shard in self.0.iter() {
             if shard.commands.send(command()).await.is_err() {
-                tracing::debug!("the rooms have stopped");
+                tracing::debug!("the workers of rooms have stopped");
             }
         }
     }

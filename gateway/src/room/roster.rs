@@ -1,5 +1,5 @@
-//! Who is in one room, as this node sees it: its own users' stays, what the store knows of them (`writes.rs`),
-//! and what members are told (`view.rs`). Pure. Called by `room/state.rs`.
+//! Who is in one room, as this node sees it: the stays of its own users, their presence in the store (`writes.rs`), and
+//! the presence updates that members get (`view.rs`). Pure. Called by `room/state.rs`.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// A room that was just opened: as the store says, and indexed by this incarnation.
+    /// A room that was just opened: its state in the store, and the incarnation that indexed it.
     pub(crate) fn begin(stays: Stays, state: RoomState, indexed: Option<Incarnation>) -> Self {
         Self { stays, writes: Writes::begin(indexed), view: View::begin(state) }
     }
@@ -31,17 +31,17 @@ impl Roster {
         if !self.stays.arrive(user) {
             self.writes.arrived(user);
         }
-        self.compare(user, before);
+        self.presence_changed(user, before);
     }
 
     /// A connection leaves.
     pub(crate) fn depart(&mut self, user: &UserName, how: Departure, now: Instant) {
         let before = self.stays.is_present(user);
         self.stays.depart(user, how, now);
-        self.compare(user, before);
+        self.presence_changed(user, before);
     }
 
-    /// Users got a connection on another node: of those who dropped here, one came back there.
+    /// These users got a connection on another node: for each, one that dropped here has returned there.
     pub(crate) fn returned(&mut self, node: &Incarnation, users: &[UserName]) {
         if self.writes.is_own(node) {
             return;
@@ -49,70 +49,70 @@ impl Roster {
         for user in users {
             let before = self.stays.is_present(user);
             self.stays.returned_elsewhere(user);
-            self.compare(user, before);
+            self.presence_changed(user, before);
         }
     }
 
-    /// Ends the graces whose time is up.
+    /// Ends the graces that are over.
     pub(crate) fn expire(&mut self, now: Instant) {
         for user in self.stays.expire(now) {
-            self.compare(&user, true);
+            self.presence_changed(&user, true);
         }
     }
 
-    fn compare(&mut self, user: &UserName, before: bool) {
+    fn presence_changed(&mut self, user: &UserName, before: bool) {
         let present = self.stays.is_present(user);
         if before && !present {
-            self.writes.hurry();
+            self.writes.set_urgent();
         }
-        self.writes.compare(user, &self.stays);
+        self.writes.recheck(user, &self.stays);
         if before != present {
             self.view.own_changed(user, present);
         }
     }
 
-    /// The store is away, and was last heard of then: graces stand still.
+    /// The store is unreachable and last answered at `since`: graces are paused.
     pub(crate) fn pause(&mut self, since: Instant) {
         let writes = &self.writes;
-        for user in self.stays.pause(since, |user| !writes.may_know(user)) {
-            self.compare(&user, false);
+        for user in self.stays.pause(since, |user| !writes.may_be_stored(user)) {
+            self.presence_changed(&user, false);
         }
     }
 
-    /// It is back.
+    /// The store is reachable again.
     pub(crate) fn resume(&mut self, now: Instant) {
         self.stays.resume(now);
     }
 
-    /// Nobody of this node is here, and the store knows it.
-    pub(crate) fn is_clear(&self) -> bool {
-        self.stays.is_empty() && self.writes.is_clear()
+    /// No user of this node is in the room, and the store has recorded that.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stays.is_empty() && self.writes.is_idle()
     }
 
-    /// Under which incarnations the room is to be closed in the store.
-    pub(crate) fn authors(&self) -> Vec<Incarnation> {
-        self.writes.authors()
+    /// The incarnations for which the room is to be closed in the store.
+    pub(crate) fn writers(&self) -> Vec<Incarnation> {
+        self.writes.writers()
     }
 
-    /// What the store should be told, where nothing is under way; its outcome goes to [`Roster::wrote`].
+    /// The next write of presence, where none is in progress. Its outcome goes to [`Roster::wrote`].
     pub(crate) fn next_write(&mut self, now: Instant) -> Option<Write> {
         self.writes.next(&self.stays, now)
     }
 
-    /// What became of the write.
+    /// The outcome of a write.
     pub(crate) fn wrote(&mut self, outcome: WriteOutcome, now: Instant) {
         if !self.writes.wrote(outcome, &self.stays, now) {
             self.view.gap();
         }
     }
 
-    /// What the store knows of this node may be wrong, and what it told.
+    /// The store's presence of this node may be wrong, and so may be what was read from it.
     pub(crate) fn rewrite(&mut self) {
         self.writes.rewrite(&self.stays);
         self.view.gap();
     }
 
-    /// PresenceEvent of the bus.
+    /// A presence event of the bus.
     pub(crate) fn on_event(
         &mut self,
         version: Version,
@@ -123,33 +123,33 @@ impl Roster {
         self.view.on_event(PresenceEvent { version, count, joined, left }, &self.stays);
     }
 
-    /// PresenceEvent may have been missed.
+    /// Presence events may have been missed.
     pub(crate) fn gap(&mut self) {
         self.view.gap();
     }
 
-    /// Whether the state should be read now; the caller hands it to [`Roster::read`].
+    /// Whether the caller must read the state now and pass it to [`Roster::read`].
     pub(crate) fn wants_read(&mut self, now: Instant) -> bool {
         self.view.wants_read(now)
     }
 
-    /// The state, read; none where the store did not answer.
+    /// The state that was read; none where the store did not answer.
     pub(crate) fn read(&mut self, state: Option<RoomState>, now: Instant) -> Option<PresenceUpdate> {
         self.view.read(state, &self.stays, now)
     }
 
-    /// Who is here, this node's own users included even where the store has not heard of them yet. The member
-    /// that is given the list is told what differs from it later.
-    pub(crate) fn give_list(&mut self) -> Online {
-        self.view.give_list(&self.stays)
+    /// Who is online, including users of this node that are not written to the store yet. For one member: changes after
+    /// this list are sent to it later.
+    pub(crate) fn list_for_member(&mut self) -> Online {
+        self.view.list_for_member(&self.stays)
     }
 
-    /// What every member is to be told now, if anything.
-    pub(crate) fn tell(&mut self, now: Instant) -> Option<PresenceUpdate> {
-        self.view.tell(&self.stays, now)
+    /// The presence update that is due to every member now, if any.
+    pub(crate) fn next_update(&mut self, now: Instant) -> Option<PresenceUpdate> {
+        self.view.next_update(&self.stays, now)
     }
 
-    /// When something here is due next.
+    /// When the next grace ends, or a write, a read or an update is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let due = [self.stays.deadline(), self.writes.deadline(), self.view.deadline(&self.stays)];
         due.into_iter().flatten().min()

@@ -1,5 +1,5 @@
-//! What a room needs from the store, each as a task whose result goes back to the room's worker. Called
-//! by `worker.rs`; a semaphore bounds how much of it runs at once.
+//! A room's calls to the store, each in a task that sends its result to the room's worker. Called by `worker.rs`; a
+//! semaphore limits how many run at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +11,20 @@ use roomcast_store::{Incarnation, Replay, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::command::{Command, PendingJoin};
+use super::effect::{JoinAttempt, LogRead};
 use super::follower::{Healed, RECENT};
 use super::roster::{Write, WriteOutcome};
-use super::state::{JoinAttempt, LogRead, RoomTiming};
+use super::state::RoomTiming;
 use crate::hub::Connection;
 use crate::node::Node;
 use crate::telemetry::Telemetry;
 
-/// Requests of rooms to the store under way at once.
+/// Calls of rooms to the store in progress at once.
 const MAX_REQUESTS: usize = 256;
-/// How long a heal waits for the store before it is tried again.
+/// How long after a failure a heal is tried again.
 const HEAL_RETRY: Duration = Duration::from_millis(200);
 
-/// What rooms need of their surroundings: the store, the node, telemetry.
+/// What rooms depend on: the store, the node, telemetry.
 #[derive(Clone)]
 pub(crate) struct RoomDeps {
     pub(crate) store: Store,
@@ -31,8 +32,8 @@ pub(crate) struct RoomDeps {
     pub(crate) telemetry: Telemetry,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) timing: RoomTiming,
-    /// How long messages of a busy room are gathered.
-    pub(crate) gather: Duration,
+    /// How long messages of a busy room are collected into one batch.
+    pub(crate) batch_window: Duration,
     permits: Arc<Semaphore>,
 }
 
@@ -45,7 +46,7 @@ impl RoomDeps {
         telemetry: Telemetry,
         lifecycle: Lifecycle,
         timing: RoomTiming,
-        gather: Duration,
+        batch_window: Duration,
     ) -> Self {
         Self {
             store,
@@ -53,7 +54,7 @@ impl RoomDeps {
             telemetry,
             lifecycle,
             timing,
-            gather,
+            batch_window,
             permits: Arc::new(Semaphore::new(MAX_REQUESTS)),
         }
     }
@@ -63,7 +64,7 @@ impl RoomDeps {
         F: Future<Output = Command> + Send + 'static,
     {
         let permits = Arc::clone(&self.permits);
-        // What follows from a request belongs to it.
+        // The call belongs to the request that caused it.
         let trace = trace::here();
         let task = async move {
             // The semaphore is never closed.
@@ -76,7 +77,7 @@ impl RoomDeps {
             if let Some(results) = results.upgrade()
                 && results.send(command).await.is_err()
             {
-                tracing::debug!(what, "the rooms have stopped");
+                tracing::debug!(what, "the workers of rooms have stopped");
             }
         };
         self.lifecycle.spawn_until_hard(what, task);
@@ -86,7 +87,7 @@ impl RoomDeps {
         self.telemetry.cluster.store_failed(what, error);
     }
 
-    /// Subscribes, then reads where the room stands.
+    /// Subscribes, then reads the room's log and presence.
     pub(super) fn open(&self, (results, room): Results) {
         let deps = self.clone();
         self.spawn("room-open", results, async move {
@@ -111,26 +112,26 @@ impl RoomDeps {
         });
     }
 
-    /// Unsubscribes, and closes the room in the store under these incarnations.
-    pub(super) fn close(&self, (results, room): Results, authors: Vec<Incarnation>) {
+    /// Unsubscribes, and closes the room in the store for these incarnations.
+    pub(super) fn close(&self, (results, room): Results, writers: Vec<Incarnation>) {
         let deps = self.clone();
         self.spawn("room-close", results, async move {
             let closing = async {
                 deps.store.bus.unsubscribe(&room).await?;
-                for node in authors {
+                for node in writers {
                     deps.store.presence.close(&room, &node, deps.node.next_sequence()).await?;
                 }
                 Ok::<_, StoreError>(())
             };
             if let Err(error) = closing.await {
-                // News of a room that nobody is in is dropped, and what stays indexed is swept with the incarnation.
+                // Events of a room without members are ignored, and its index entry is swept with the incarnation.
                 deps.failed("close", &error);
             }
             Command::Closed { room }
         });
     }
 
-    /// Reads what a returning client missed.
+    /// Reads the messages that a returning client missed.
     pub(super) fn read_after(
         &self,
         (results, room): Results,
@@ -150,7 +151,7 @@ impl RoomDeps {
         });
     }
 
-    /// Reads the newest messages for a client that wants more than the node remembers.
+    /// Reads the newest messages for a client that requests more than the node keeps.
     pub(super) fn read_newest(
         &self,
         (results, room): Results,
@@ -169,7 +170,7 @@ impl RoomDeps {
         });
     }
 
-    /// Reads what the node missed, once for all its members.
+    /// Reads the messages that the node missed, once for all its members.
     pub(super) fn heal(&self, (results, room): Results, position: Position) {
         let deps = self.clone();
         self.spawn("room-heal", results, async move {
@@ -206,16 +207,16 @@ impl RoomDeps {
         let Some(change) = write.under(&node) else { return WriteOutcome::NotTried };
         let presence = &self.store.presence;
         let writing = async {
-            // Before the first fact, so that the sweeper finds the room whatever happens in between.
+            // Before the first fact, so that the sweeper finds the room also if this task fails in between.
             if !change.continues {
                 presence.index(room, &node).await?;
             }
             presence.write(room, &node, self.node.next_sequence(), &change).await
         };
         match writing.await {
-            Ok(true) => WriteOutcome::Taken(node),
+            Ok(true) => WriteOutcome::Accepted(node),
             Ok(false) => {
-                // The store lost its data, and the lease with it.
+                // The store has lost its data, and the lease with it.
                 self.node.renew_soon();
                 WriteOutcome::Refused(node)
             }
@@ -227,12 +228,12 @@ impl RoomDeps {
         }
     }
 
-    /// Puts off the room's expiry.
+    /// Postpones the expiry of the room's log.
     pub(super) fn touch(&self, room: RoomName) {
         let deps = self.clone();
         let touching = async move {
             if let Err(error) = deps.store.log.touch(&room).await {
-                // There are two more turns before anything expires.
+                // It is tried twice more before the log expires.
                 deps.failed("touch", &error);
             }
         };

@@ -1,5 +1,5 @@
-//! Who is in one room, as its members on this node are told: what the store says, this node's own users with
-//! it, and which differences each member may not know. Pure. Called by `room/roster.rs`.
+//! Who is in one room, as sent to its members on this node: the store's state merged with this node's own users, and
+//! the differences that some member has not received yet. Pure. Called by `room/roster.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use roomcast_store::{RoomState, Version};
 use super::writes::RETRY;
 use crate::users::stay::Stays;
 
-/// Differences are told at most so often.
+/// Presence updates are sent at most this often.
 pub(super) const COALESCE: Duration = Duration::from_secs(1);
-/// PresenceEvent that may wait while the state is being read; more make it be read again.
+/// Presence events stashed while the state is being read. Where there are more, it is read again.
 const STASH: usize = 256;
 
-/// What members are told.
+/// A presence update for members.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PresenceUpdate {
     Differences { joined: Vec<UserName>, left: Vec<UserName>, count: usize },
@@ -32,36 +32,37 @@ pub(super) struct PresenceEvent {
     pub(super) left: Vec<UserName>,
 }
 
-/// A user of whom some member may know something else than is true.
+/// A change of a user that some member has not received yet.
 struct Unsent {
+    /// Whether the user is in the room now.
     shown: bool,
-    /// How many lists had been given when that became so.
+    /// The value of `View::lists` when the user changed last.
     lists: u64,
-    /// Whether some member knows the opposite, by the last difference or by a list.
-    opposite_known: bool,
-    /// Whether some member, before that, knew the same.
-    same_known: bool,
+    /// Some member received the opposite last, in a difference or in a list.
+    opposite_sent: bool,
+    /// Before the last change, some member had received what is true now.
+    same_sent: bool,
 }
 
 pub(super) struct View {
     version: Version,
-    /// Users in the room, as the store says.
+    /// How many users are in the room, by the store's state.
     count: usize,
-    /// Which; absent where there are too many to list.
+    /// Who they are; absent where there are too many to list.
     users: Option<BTreeSet<UserName>>,
-    /// How many are listed: those, and this node's own that the store has not heard of yet.
+    /// How many are listed: `users`, and users of this node that are not in the store's state yet.
     shown: usize,
     reading: bool,
-    /// PresenceEvent that came while the state is being read: applied behind it.
+    /// Presence events that arrived while the state was being read: applied after it.
     stash: Vec<PresenceEvent>,
     missed: bool,
     read_not_before: Option<Instant>,
     unsent: BTreeMap<UserName, Unsent>,
-    /// There were too many differences to keep: the list itself is to be told.
+    /// There were too many differences to keep: a snapshot is sent instead.
     list_unsent: bool,
-    /// Lists given to single members.
+    /// How many lists were sent to single members.
     lists: u64,
-    /// The count that every member knows, where it is one.
+    /// The count that every member received last; absent where they received different ones.
     sent_count: Option<usize>,
     sent_at: Option<Instant>,
 }
@@ -95,37 +96,37 @@ impl View {
         self.users = state.users.map(BTreeSet::from_iter);
     }
 
-    /// One of this node's own users came or went, by its stay.
+    /// A user of this node became present or absent.
     pub(super) fn own_changed(&mut self, user: &UserName, present: bool) {
         if self.users.as_ref().is_some_and(|users| !users.contains(user)) {
-            self.flip(user, present);
-            self.fit();
+            self.set_shown(user, present);
+            self.limit_size();
         }
     }
 
-    /// A user is shown from now on, or is not any more.
-    fn flip(&mut self, user: &UserName, shown: bool) {
+    /// Records that a user is in the room now, or is not any more.
+    fn set_shown(&mut self, user: &UserName, shown: bool) {
         self.shown = if shown { self.shown + 1 } else { self.shown.saturating_sub(1) };
         let lists = self.lists;
         let unsent = match self.unsent.get(user) {
-            // Every member knew what was true.
-            None => Unsent { shown, lists, opposite_known: true, same_known: false },
-            // A join and a leave cancel each other, unless some member was given a list in between.
+            // Every member had received the former state.
+            None => Unsent { shown, lists, opposite_sent: true, same_sent: false },
+            // A join and a leave cancel each other, unless some member received a list in between.
             Some(before) => Unsent {
                 shown,
                 lists,
-                opposite_known: before.same_known || lists > before.lists,
-                same_known: before.opposite_known,
+                opposite_sent: before.same_sent || lists > before.lists,
+                same_sent: before.opposite_sent,
             },
         };
-        if unsent.opposite_known {
+        if unsent.opposite_sent {
             self.unsent.insert(user.clone(), unsent);
         } else {
             self.unsent.remove(user);
         }
     }
 
-    /// News. Where a number is missing, the state must be read: [`View::wants_read`].
+    /// Applies an event. Where its number is not the next one, the state must be read: [`View::wants_read`].
     pub(super) fn on_event(&mut self, event: PresenceEvent, stays: &Stays) {
         let version = &event.version;
         if self.reading && self.stash.len() < STASH {
@@ -137,7 +138,7 @@ impl View {
             self.version = event.version;
             self.count = event.count;
             self.apply(&event.joined, &event.left, stays);
-            self.fit();
+            self.limit_size();
         } else if version.generation != self.version.generation || version.number > self.version.number {
             self.missed = true;
         }
@@ -147,19 +148,19 @@ impl View {
         let Some(mut users) = self.users.take() else { return };
         for user in joined {
             if users.insert(user.clone()) && !stays.is_present(user) {
-                self.flip(user, true);
+                self.set_shown(user, true);
             }
         }
         for user in left {
             if users.remove(user) && !stays.is_present(user) {
-                self.flip(user, false);
+                self.set_shown(user, false);
             }
         }
         self.users = Some(users);
     }
 
-    /// Names are kept up to a size; when a large room has become small, they are read again.
-    fn fit(&mut self) {
+    /// Drops the names of a room that has become too large to list, and reads them again once it is small.
+    fn limit_size(&mut self) {
         if self.users.is_some() && self.shown > MAX_LISTED_USERS {
             self.users = None;
             self.unsent.clear();
@@ -172,22 +173,22 @@ impl View {
         }
     }
 
-    /// PresenceEvent may have been missed.
+    /// Presence events may have been missed.
     pub(super) fn gap(&mut self) {
         self.missed = true;
     }
 
-    /// Whether the state should be read now; the caller hands it to [`View::read`].
+    /// Whether the caller must read the state now and pass it to [`View::read`].
     pub(super) fn wants_read(&mut self, now: Instant) -> bool {
-        let wants = self.missed && !self.reading && self.read_not_before.is_none_or(|at| at <= now);
-        if wants {
+        let due = self.missed && !self.reading && self.read_not_before.is_none_or(|at| at <= now);
+        if due {
             self.missed = false;
             self.reading = true;
         }
-        wants
+        due
     }
 
-    /// The state, read; none where the store did not answer.
+    /// The state that was read; none where the store did not answer.
     pub(super) fn read(
         &mut self,
         state: Option<RoomState>,
@@ -207,20 +208,20 @@ impl View {
         for event in std::mem::take(&mut self.stash) {
             self.on_event(event, stays);
         }
-        self.fit();
+        self.limit_size();
         let list = self.list(stays);
-        // What was not told yet is told by the list, and where the list is what it was, too.
+        // The snapshot contains every unsent difference. It is sent also where the list is the same as before.
         self.unsent.clear();
         self.list_unsent = false;
         self.sent_count = Some(self.count(stays));
         (unsent || before != list).then_some(PresenceUpdate::Snapshot(list))
     }
 
-    /// A list for one member: what differs from it later must be told.
-    pub(super) fn give_list(&mut self, stays: &Stays) -> Online {
+    /// A list for one member: later differences from it must be sent.
+    pub(super) fn list_for_member(&mut self, stays: &Stays) -> Online {
         self.lists += 1;
         if self.sent_count != Some(self.count(stays)) {
-            // Some know the one count and some the other.
+            // From now on members have received different counts.
             self.sent_count = None;
         }
         self.list(stays)
@@ -237,22 +238,22 @@ impl View {
         Online { count, users }
     }
 
-    /// Everybody shown, in order. A walk along two sorted sets: every join of a batch asks.
+    /// All listed users, sorted. Merges two sorted sets, because every join of a batch needs the list.
     fn union<'a>(&'a self, stays: &'a Stays) -> impl Iterator<Item = &'a UserName> {
-        let (mut told, mut own) = (self.users.iter().flatten().peekable(), stays.users().peekable());
-        std::iter::from_fn(move || match (told.peek(), own.peek()) {
+        let (mut stored, mut own) = (self.users.iter().flatten().peekable(), stays.users().peekable());
+        std::iter::from_fn(move || match (stored.peek(), own.peek()) {
             (Some(a), Some(b)) if a == b => {
                 own.next();
-                told.next()
+                stored.next()
             }
             (Some(a), Some(b)) if a > b => own.next(),
             (None, _) => own.next(),
-            _ => told.next(),
+            _ => stored.next(),
         })
     }
 
-    /// What is to be told to every member now, if anything, and if it is time.
-    pub(super) fn tell(&mut self, stays: &Stays, now: Instant) -> Option<PresenceUpdate> {
+    /// The presence update that is due to every member now, if any.
+    pub(super) fn next_update(&mut self, stays: &Stays, now: Instant) -> Option<PresenceUpdate> {
         if !self.has_unsent(stays) || self.sent_at.is_some_and(|at| now < at + COALESCE) {
             return None;
         }
@@ -272,10 +273,10 @@ impl View {
         !self.unsent.is_empty() || self.list_unsent || self.sent_count != Some(self.count(stays))
     }
 
-    /// When something is due next.
+    /// When the next update or read is due.
     pub(super) fn deadline(&self, stays: &Stays) -> Option<Instant> {
-        let tell = self.sent_at.filter(|_| self.has_unsent(stays)).map(|at| at + COALESCE);
+        let update = self.sent_at.filter(|_| self.has_unsent(stays)).map(|at| at + COALESCE);
         let read = self.read_not_before.filter(|_| self.missed && !self.reading);
-        [tell, read].into_iter().flatten().min()
+        [update, read].into_iter().flatten().min()
     }
 }

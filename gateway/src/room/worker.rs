@@ -1,6 +1,6 @@
-//! Owns the rooms of one shard: takes commands in order, lets `state.rs` decide, and carries out the
-//! effects: to members through the hub, at once where the room is quiet and in batches where it is busy;
-//! to the store through `store_tasks.rs` in tasks whose results come back as commands. Never waits for either.
+//! Owns the rooms of one shard: receives commands in order, passes them to `state.rs`, and carries out the effects.
+//! Events go to members through the hub, at once in a quiet room and in batches in a busy one; calls to the store run
+//! in tasks (`store_tasks.rs`) whose results arrive as commands. It never waits for either.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -15,37 +15,38 @@ use roomcast_protocol::{Code, Refusal, RoomName};
 use tokio::sync::mpsc;
 
 use super::command::{Command, Gap, PendingJoin};
+use super::effect::Effect;
 use super::figures::{Activity, Figures, Order, Page, Rank, first, milliseconds};
 use super::follower::Follower;
 use super::roster::PresenceUpdate;
-use super::state::{Effect, Room};
+use super::state::Room;
 use super::store_tasks::RoomDeps;
 use crate::hub::{Batch, Connection, Event, Fanout, Full, Members, Places};
 
-/// How soon a batch that the fan-out had no place for is offered again.
+/// How soon a batch is sent again after the fan-out's queue was full.
 const FANOUT_RETRY: Duration = Duration::from_millis(1);
 
 type Effects = Vec<Effect<Arc<Connection>, PendingJoin>>;
 
-/// A room, its members, and what is on its way to them.
+/// A room, its members, and the events that wait for the next fan-out.
 struct RoomEntry {
     room: Room<Arc<Connection>, PendingJoin>,
     members: Members,
-    /// Gathered since the last write.
+    /// Events since the last flush.
     pending: Batch,
-    written_at: Option<Instant>,
+    flushed_at: Option<Instant>,
     activity: Activity,
-    /// Where the room stands, and since when.
+    /// The room's state, and since when it is in it.
     state: (&'static str, Instant),
-    /// An alarm will write what is pending.
-    alarmed: bool,
+    /// A timer is set that will flush `pending`.
+    flush_scheduled: bool,
 }
 
 impl RoomEntry {
     fn figures(&self, room: RoomName, now: Instant) -> Figures {
         let follower = self.room.follower();
         let (state, since) = self.state;
-        #[expect(clippy::cast_precision_loss, reason = "nobody says that much in a second")]
+        #[expect(clippy::cast_precision_loss, reason = "a room has fewer messages than that in a second")]
         let messages_per_second = self.activity.rate(now) as f64 / 1_000.0;
         Figures {
             room,
@@ -63,11 +64,13 @@ impl RoomEntry {
     }
 }
 
-/// Why a room wants to be looked at.
+/// What is due when a timer of a room fires.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Alarm {
-    Timer,
-    Write,
+enum Timer {
+    /// [`Room::timer`].
+    Room,
+    /// The flush of a busy room's batch.
+    Flush,
 }
 
 pub(super) struct Worker {
@@ -77,11 +80,11 @@ pub(super) struct Worker {
     fanout: Fanout,
     deps: RoomDeps,
     rooms: HashMap<RoomName, RoomEntry>,
-    /// A batch waits until the fan-out has a place for it.
+    /// The fan-out's queue was full; a batch waits for [`FANOUT_RETRY`].
     fanout_full: bool,
-    alarms: BinaryHeap<Reverse<(Instant, Alarm, RoomName)>>,
-    /// Since when the store is away.
-    away_since: Option<Instant>,
+    timers: BinaryHeap<Reverse<(Instant, Timer, RoomName)>>,
+    /// Since when the store is unreachable.
+    unreachable_since: Option<Instant>,
 }
 
 impl Worker {
@@ -92,26 +95,36 @@ impl Worker {
         fanout: Fanout,
         deps: RoomDeps,
     ) -> Self {
-        let (rooms, alarms) = (HashMap::new(), BinaryHeap::new());
-        Self { commands, gap, results, fanout, deps, rooms, fanout_full: false, alarms, away_since: None }
+        let (rooms, timers) = (HashMap::new(), BinaryHeap::new());
+        Self {
+            commands,
+            gap,
+            results,
+            fanout,
+            deps,
+            rooms,
+            fanout_full: false,
+            timers,
+            unreachable_since: None,
+        }
     }
 
-    /// Runs until every handle is gone.
+    /// Runs until every [`super::Rooms`] handle is dropped.
     pub(super) async fn run(mut self) {
         loop {
-            let alarm = self.alarms.peek().map(|Reverse((at, ..))| *at);
+            let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
             let gap = Arc::clone(&self.gap);
             tokio::select! {
-                // While the fan-out has no place, news waits in the queue, whose overflow is a gap that heals.
+                // While the fan-out's queue is full, events wait in this queue; its overflow is a gap, healed later.
                 command = self.commands.recv(), if !self.fanout_full => match command {
                     Some(command) => match command.trace() {
-                        None => self.take(command),
-                        Some(trace) => Box::pin(trace::within(trace, async { self.take(command) })).await,
+                        None => self.handle(command),
+                        Some(trace) => Box::pin(trace::within(trace, async { self.handle(command) })).await,
                     },
                     None => return,
                 },
                 () = gap.wake.notified() => {}
-                () = until(alarm) => self.fire_alarms(),
+                () = until(timer) => self.fire_timers(),
             }
             if self.gap.noted.swap(false, Ordering::AcqRel) {
                 self.deps.telemetry.rooms.gap();
@@ -120,26 +133,26 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, command: Command) {
+    fn handle(&mut self, command: Command) {
         let now = Instant::now();
         match command {
             Command::Join { room, attempt } => {
-                let (timing, away_since) = (self.deps.timing, self.away_since);
+                let (timing, unreachable_since) = (self.deps.timing, self.unreachable_since);
                 let entry = self.rooms.entry(room.clone()).or_insert_with(|| RoomEntry {
-                    room: Room::new(room.clone(), timing, away_since),
+                    room: Room::new(room.clone(), timing, unreachable_since),
                     members: Members::default(),
                     pending: Batch::default(),
-                    written_at: None,
+                    flushed_at: None,
                     activity: Activity::new(now),
                     state: ("opening", now),
-                    alarmed: false,
+                    flush_scheduled: false,
                 });
                 let effects = entry.room.enter(attempt, now);
                 self.apply_effects(&room, effects);
             }
             Command::Leave { room, connection, how, done } => {
                 self.with(&room, |room| room.leave(connection, how, now));
-                // Nobody waits where the connection's own task was ended.
+                // The receiver is dropped where the connection's task was ended.
                 done.send(()).unwrap_or_default();
             }
             Command::Online { room, reply } => {
@@ -149,8 +162,8 @@ impl Worker {
             Command::BusEvent { room, event } => self.with(&room, |room| room.on_bus_event(event, now)),
             Command::Figures { page, reply } => reply.send(self.figures(&page, now)).unwrap_or_default(),
             Command::Rewrite => self.each_room(Room::rewrite),
-            Command::Away(since) => {
-                self.away_since = since;
+            Command::StoreUnreachable(since) => {
+                self.unreachable_since = since;
                 match since {
                     Some(since) => self.each_room(|room, now| room.pause(since, now)),
                     None => self.each_room(Room::resume),
@@ -167,19 +180,19 @@ impl Worker {
         }
     }
 
-    fn fire_alarms(&mut self) {
+    fn fire_timers(&mut self) {
         let now = Instant::now();
-        // No more than there are now: what these set again, however soon, comes after the commands that wait.
-        for _ in 0..self.alarms.len() {
-            if self.alarms.peek().is_none_or(|Reverse((at, ..))| *at > now) {
+        // At most as many as there are now: timers set meanwhile run after the commands that wait.
+        for _ in 0..self.timers.len() {
+            if self.timers.peek().is_none_or(|Reverse((at, ..))| *at > now) {
                 return;
             }
-            let Some(Reverse((_, alarm, room))) = self.alarms.pop() else { return };
-            match alarm {
-                Alarm::Timer => self.with(&room, |room| room.timer(now)),
-                Alarm::Write => {
+            let Some(Reverse((_, timer, room))) = self.timers.pop() else { return };
+            match timer {
+                Timer::Room => self.with(&room, |room| room.timer(now)),
+                Timer::Flush => {
                     if let Some(entry) = self.rooms.get_mut(&room) {
-                        entry.alarmed = false;
+                        entry.flush_scheduled = false;
                     }
                     self.flush(&room, Places::Open);
                 }
@@ -211,8 +224,8 @@ impl Worker {
             let results = || (self.results.clone(), room.clone());
             match effect {
                 Effect::AddMember { client, pending, joined } => {
-                    // What is pending belongs to the answer, and must not follow it; nor must what is under way
-                    // to a connection that was a member already.
+                    // The answer includes what is pending, so it must not be sent to this client after the answer;
+                    // also not where the connection was a member already.
                     self.change_members(room, |members| members.remove(client.id()));
                     self.flush(room, Places::Reserved);
                     (pending.respond)(Ok(joined));
@@ -229,17 +242,17 @@ impl Worker {
                     self.deps.telemetry.rooms.resync();
                     self.push(room, Event::Resync(Resync { room: room.clone(), epoch }));
                 }
-                Effect::SendPresence(told) => self.push(room, presence_event(room, told)),
+                Effect::SendPresence(update) => self.push(room, presence_event(room, update)),
                 Effect::Typing { user, typing } => {
-                    let told = TypingChanged { room: room.clone(), user: user.clone(), typing };
+                    let update = TypingChanged { room: room.clone(), user: user.clone(), typing };
                     if let Some(entry) = self.rooms.get(room) {
-                        let batch = Batch::volatile(Event::Typing(told), user);
-                        // Where the fan-out is full, nobody misses it.
+                        let batch = Batch::volatile(Event::Typing(update), user);
+                        // Dropped where the fan-out's queue is full: typing is volatile.
                         self.fanout.send(&entry.members, batch, Places::Open).unwrap_or_default();
                     }
                 }
                 Effect::Open => self.deps.open(results()),
-                Effect::Close { authors } => self.deps.close(results(), authors),
+                Effect::Close { writers } => self.deps.close(results(), writers),
                 Effect::ReadAfter { attempt, position } => {
                     self.deps.read_after(results(), attempt, position);
                 }
@@ -248,7 +261,7 @@ impl Worker {
                 Effect::Write(write) => self.deps.write(results(), write),
                 Effect::ReadPresence => self.deps.read_presence(results()),
                 Effect::Touch => self.deps.touch(room.clone()),
-                Effect::WakeAt(at) => self.alarms.push(Reverse((at, Alarm::Timer, room.clone()))),
+                Effect::WakeAt(at) => self.timers.push(Reverse((at, Timer::Room, room.clone()))),
                 Effect::Drop => drop(self.rooms.remove(room)),
             }
         }
@@ -291,40 +304,40 @@ impl Worker {
         }
     }
 
-    /// A quiet room is written at once; a hot one when its last write is long enough ago.
+    /// Flushes a quiet room at once, and a busy one when the batch window since its last flush has passed.
     fn flush_if_due(&mut self, room: &RoomName) {
         let Some(entry) = self.rooms.get_mut(room).filter(|entry| !entry.pending.is_empty()) else { return };
-        let due = entry.written_at.map(|at| at + self.deps.gather).filter(|due| *due > Instant::now());
+        let due = entry.flushed_at.map(|at| at + self.deps.batch_window).filter(|due| *due > Instant::now());
         match due {
             None => self.flush(room, Places::Open),
-            Some(due) => self.alarm_write(room, due),
+            Some(due) => self.schedule_flush(room, due),
         }
     }
 
-    /// Hands what is pending over to the fan-out.
+    /// Passes the pending batch to the fan-out.
     fn flush(&mut self, room: &RoomName, places: Places) {
         let Some(entry) = self.rooms.get_mut(room).filter(|entry| !entry.pending.is_empty()) else { return };
         let (batch, now) = (std::mem::take(&mut entry.pending), Instant::now());
         let messages = batch.messages() as u64;
         match self.fanout.send(&entry.members, batch, places) {
             Ok(()) => {
-                entry.written_at = Some(now);
+                entry.flushed_at = Some(now);
                 entry.activity.add(messages, now);
                 self.fanout_full = false;
             }
             Err(Full(batch)) => {
                 entry.pending = *batch;
                 self.fanout_full = true;
-                self.alarm_write(room, now + FANOUT_RETRY);
+                self.schedule_flush(room, now + FANOUT_RETRY);
             }
         }
     }
 
-    fn alarm_write(&mut self, room: &RoomName, at: Instant) {
+    fn schedule_flush(&mut self, room: &RoomName, at: Instant) {
         if let Some(entry) = self.rooms.get_mut(room)
-            && !std::mem::replace(&mut entry.alarmed, true)
+            && !std::mem::replace(&mut entry.flush_scheduled, true)
         {
-            self.alarms.push(Reverse((at, Alarm::Write, room.clone())));
+            self.timers.push(Reverse((at, Timer::Flush, room.clone())));
         }
     }
 }
@@ -336,9 +349,9 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-fn presence_event(room: &RoomName, told: PresenceUpdate) -> Event {
+fn presence_event(room: &RoomName, update: PresenceUpdate) -> Event {
     let room = room.clone();
-    match told {
+    match update {
         PresenceUpdate::Differences { joined, left, count } => {
             Event::Presence(Presence { room, joined, left, count })
         }

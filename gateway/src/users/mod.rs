@@ -1,6 +1,6 @@
-//! Users with connections on this node: who may have which name, and that the store knows it. Called by
-//! `socket/connect.rs` when a client comes and when it goes, and by `recovery.rs`; `registry.rs` decides, here
-//! its decisions are carried out. The store keeps who owns a name in the cluster.
+//! Users with connections on this node: claims their names in the store, which keeps the owner of each name in the
+//! cluster, and releases them. Called by `chat/sign_in.rs` when a client connects, by the holder of a [`NameHold`]
+//! when it disconnects, and by `recovery.rs`. `registry.rs` decides which calls are due; they are made here.
 
 pub(crate) mod registry;
 pub(crate) mod stay;
@@ -19,28 +19,28 @@ use crate::node::Node;
 use registry::{Call, ClaimKind, Outcome, Registry};
 use stay::Departure;
 
-/// How long a connect waits for a store that cannot be reached before its transport is closed.
+/// How long a connect waits for an unreachable store before its transport is closed.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a name is tried again whose owner's node seems dead.
+/// How often a claim is tried again while it is uncertain whether the owner's node is alive.
 const HOLDER_RETRY: Duration = Duration::from_millis(500);
-/// When the store is told again what it could not be told.
+/// How long after a failure calls to the store are tried again.
 const SYNC_RETRY: Duration = Duration::from_millis(500);
 
-/// Users whose calls to the store may be under way at once, about.
+/// About how many users can have calls to the store in progress at once.
 const LOCKS: usize = 64;
-/// Users that the store is told of at once, where it is to be told of many.
+/// Users whose calls are made at once, where many are out of sync.
 const SYNC_AT_ONCE: usize = 64;
 
-/// Why a client does not get the name.
+/// Why a claim of a name failed.
 #[derive(Debug)]
 pub(crate) enum ClaimError {
-    /// For good: stock clients do not try again.
+    /// Permanently: stock clients do not try again.
     Refused(Refusal),
-    /// For now: its transport is closed, and the stock client tries again by itself.
+    /// Temporarily: the transport is closed, and a stock client reconnects by itself.
     RetryLater,
 }
 
-/// What is done when a user of this node lost the name to somebody else: all their connections are cut.
+/// Called when a user of this node lost the name to another owner: must close all the user's connections.
 pub(crate) type OnNameLost = Arc<dyn Fn(&UserName) + Send + Sync>;
 
 /// A handle; clones share the registry.
@@ -52,14 +52,15 @@ struct Inner {
     node: Node,
     on_name_lost: OnNameLost,
     registry: Mutex<Registry>,
-    /// Something became due: a grace began, or a call is to be repeated.
+    /// A grace began, or a call to the store is due.
     changed: Notify,
-    /// One user's calls reach the store one after the other: a release that overtook a claim would free the
-    /// name of somebody who is there.
+    /// Calls of one user are made one after the other: a release that overtook a claim would free the name of a
+    /// connected user.
     locks: [tokio::sync::Mutex<()>; LOCKS],
 }
 
-/// A user's hold on a name for one connection; dropped without [`NameHold::release`], it vanishes into grace.
+/// One connection's hold on its user's name. Dropped without [`NameHold::release`], the connection counts as dropped
+/// and its grace begins.
 pub(crate) struct NameHold {
     users: Users,
     user: UserName,
@@ -67,7 +68,7 @@ pub(crate) struct NameHold {
     released: bool,
 }
 
-/// What a try to claim a name came to.
+/// The result of one claim.
 enum Attempt {
     Granted(u64),
     Taken(Vec<Incarnation>),
@@ -80,8 +81,8 @@ impl Users {
         Self(Arc::new(Inner { store, node, on_name_lost, registry, changed: Notify::new(), locks }))
     }
 
-    /// Takes a name for one more connection of whoever has the secret.
-    pub(crate) async fn take(&self, user: &UserName, secret: Secret) -> Result<NameHold, ClaimError> {
+    /// Claims a name for one more connection of the owner of the secret.
+    pub(crate) async fn claim(&self, user: &UserName, secret: Secret) -> Result<NameHold, ClaimError> {
         let deadline = Instant::now() + CLAIM_TIMEOUT + self.0.node.lease();
         let mut dead: Vec<Incarnation> = Vec::new();
         loop {
@@ -89,20 +90,20 @@ impl Users {
                 Ok(Attempt::Granted(stay)) => {
                     return Ok(NameHold { users: self.clone(), user: user.clone(), stay, released: false });
                 }
-                Ok(Attempt::Taken(holders)) => match self.judge(&holders).await {
-                    Ok(Holders::Alive) => {
+                Ok(Attempt::Taken(holders)) => match self.holder_state(&holders).await {
+                    Ok(HolderState::Alive) => {
                         let why = format!("{user} is online; choose another name");
                         return Err(ClaimError::Refused(Refusal::new(Code::UsernameTaken, why)));
                     }
-                    Ok(Holders::Dead) => dead = holders,
-                    // The owner's node does not renew its lease: the answer must wait until it runs out.
-                    Ok(Holders::Doubtful) if Instant::now() < deadline => {
+                    Ok(HolderState::Dead) => dead = holders,
+                    // The owner's node has not renewed its lease lately: wait until it does or the lease runs out.
+                    Ok(HolderState::Uncertain) if Instant::now() < deadline => {
                         tokio::time::sleep(HOLDER_RETRY).await;
                     }
-                    Ok(Holders::Doubtful) | Err(_) => return Err(ClaimError::RetryLater),
+                    Ok(HolderState::Uncertain) | Err(_) => return Err(ClaimError::RetryLater),
                 },
                 Err(error) => {
-                    tracing::debug!(%error, "a name could not be claimed");
+                    tracing::debug!(%error, "a name could not be claimed; trying again while the store is reachable");
                     if !self.0.store.health.wait_up(CLAIM_TIMEOUT).await || Instant::now() > deadline {
                         return Err(ClaimError::RetryLater);
                     }
@@ -125,7 +126,7 @@ impl Users {
         self.0.node.current().ok_or_else(|| StoreError::Unavailable("this node has no lease".into()))
     }
 
-    /// One claim, and the user's place here with it.
+    /// One claim; where it is granted, the registry has one more connection of the user.
     async fn try_claim(
         &self,
         user: &UserName,
@@ -134,14 +135,14 @@ impl Users {
     ) -> Result<Attempt, StoreError> {
         let _lock = self.lock(user).await;
         let node = self.current()?;
-        // First what is due of those who are here, or were: the claim is judged by what the store knows.
+        // First the calls that are due: the store decides the claim by what it has recorded.
         self.sync_locked(user).await?;
         let arrived = self.0.registry.lock().arrive_here(user, secret, &node);
         if let Some(stay) = arrived {
             return Ok(Attempt::Granted(stay));
         }
         let kind = self.0.registry.lock().begin_claim(user, secret, &node);
-        // However this ends, and be it by being dropped: the store may have granted the name.
+        // Also where this future is dropped: the store may have granted the name, and a call is due.
         let mut wake = WakeOnDrop(Some(&self.0.changed));
         let names = &self.0.store.names;
         let claim = match kind {
@@ -152,37 +153,39 @@ impl Users {
         if claimed.lost {
             self.name_lost(user);
         }
-        // Nothing, unless the node goes on as another incarnation by now.
+        // Nothing is due, unless the node has another incarnation by now.
         if claim.is_ok() && self.sync_locked(user).await.is_ok() {
             wake.0 = None;
         }
         match (claimed.stay, claim?) {
             (Some(stay), _) => Ok(Attempt::Granted(stay)),
             (None, Claim::Taken(holders)) => Ok(Attempt::Taken(holders)),
-            (None, Claim::Granted) => Err(StoreError::Unavailable("the name was lost at once".into())),
+            (None, Claim::Granted) => {
+                Err(StoreError::Unavailable("the name was lost right after it was granted".into()))
+            }
         }
     }
 
     fn name_lost(&self, user: &UserName) {
-        tracing::warn!("a name was taken while its owner's node had no lease; the owner is disconnected");
+        tracing::warn!("another owner claimed the name while this node had no lease; disconnecting the user");
         (self.0.on_name_lost)(user);
     }
 
-    async fn judge(&self, holders: &[Incarnation]) -> Result<Holders, StoreError> {
+    async fn holder_state(&self, holders: &[Incarnation]) -> Result<HolderState, StoreError> {
         let leases = self.0.store.nodes.list().await?;
         let left = |holder: &Incarnation| {
             leases.iter().find(|node| node.incarnation == *holder).map(|node| node.remaining)
         };
         let longest = holders.iter().filter_map(left).max().unwrap_or_default();
-        // A living node's lease is never less than three quarters whole, give or take a slow renewal.
+        // A running node renews when about a quarter of the lease has passed: half of it is a safe limit.
         Ok(match longest {
-            Duration::ZERO => Holders::Dead,
-            left if left < self.0.node.lease() / 2 => Holders::Doubtful,
-            _ => Holders::Alive,
+            Duration::ZERO => HolderState::Dead,
+            left if left < self.0.node.lease() / 2 => HolderState::Uncertain,
+            _ => HolderState::Alive,
         })
     }
 
-    /// Tells the store what it should know of a user.
+    /// Makes the calls to the store that are due for a user.
     async fn sync(&self, user: &UserName) -> Result<(), StoreError> {
         let _lock = self.lock(user).await;
         self.sync_locked(user).await
@@ -212,19 +215,19 @@ impl Users {
         }
     }
 
-    /// Tells the store what it should know of everybody of whom it may know something else. Stops at the first
-    /// failure: what is left stays due.
-    async fn sync_stale(&self) -> Result<(), StoreError> {
-        let stale = self.0.registry.lock().stale();
+    /// Makes the calls that are due for all users that are out of sync. Stops at the first failure: the other calls
+    /// stay due.
+    async fn sync_all(&self) -> Result<(), StoreError> {
+        let out_of_sync = self.0.registry.lock().out_of_sync();
         let mut syncs =
-            stream::iter(stale).map(async |user| self.sync(&user).await).buffer_unordered(SYNC_AT_ONCE);
+            stream::iter(out_of_sync).map(async |user| self.sync(&user).await).buffer_unordered(SYNC_AT_ONCE);
         while let Some(synced) = syncs.next().await {
             synced?;
         }
         Ok(())
     }
 
-    /// Ends graces, and repeats what the store could not be told. Runs for ever.
+    /// Ends graces, and repeats calls to the store that failed. Never returns.
     pub(crate) async fn keep_in_sync(self) {
         let mut retry_at: Option<Instant> = None;
         loop {
@@ -238,28 +241,28 @@ impl Users {
             if retry_at.is_some_and(|at| at > now) {
                 continue;
             }
-            retry_at = self.sync_stale().await.err().map(|error| {
+            retry_at = self.sync_all().await.err().map(|error| {
                 tracing::debug!(%error, "names are not in sync with the store; trying again");
                 Instant::now() + SYNC_RETRY
             });
         }
     }
 
-    /// The store may know something else of this node than is true: says everything anew.
+    /// The store may have lost names of this node, or keep some that are out of date: claims and releases all again.
     pub(crate) async fn rewrite(&self) {
-        self.0.registry.lock().doubt_all();
-        if let Err(error) = self.sync_stale().await {
-            tracing::debug!(%error, "names were not all claimed anew; trying again");
+        self.0.registry.lock().mark_all_unknown();
+        if let Err(error) = self.sync_all().await {
+            tracing::debug!(%error, "not all names were claimed again; trying again");
             self.0.changed.notify_one();
         }
     }
 
-    /// The store is away, and was last heard of then: graces stand still.
+    /// The store is unreachable and last answered at `since`: graces are paused.
     pub(crate) fn pause(&self, since: Instant) {
         self.0.registry.lock().pause(since);
     }
 
-    /// The store is back.
+    /// The store is reachable again.
     pub(crate) fn resume(&self) {
         self.0.registry.lock().resume(Instant::now());
         self.0.changed.notify_one();
@@ -283,31 +286,31 @@ impl Drop for WakeOnDrop<'_> {
     }
 }
 
-enum Holders {
+enum HolderState {
     Alive,
-    Doubtful,
+    Uncertain,
     Dead,
 }
 
 impl NameHold {
-    /// Whose name it is.
+    /// The user.
     pub(crate) fn user(&self) -> &UserName {
         &self.user
     }
 
-    /// Whether somebody else took the name meanwhile.
+    /// Whether another owner has the name by now.
     pub(crate) fn is_lost(&self) -> bool {
         !self.users.0.registry.lock().is_current(&self.user, self.stay)
     }
 
-    /// The connection went.
+    /// The connection has ended.
     pub(crate) async fn release(mut self, how: Departure) {
         self.released = true;
         self.depart(how);
         if let Err(error) = self.users.sync(&self.user).await {
             tracing::debug!(%error, "a user's departure was not written; trying again");
         }
-        // For the grace, or for what could not be written.
+        // To wait for the end of a grace, or to repeat what could not be written.
         self.users.0.changed.notify_one();
     }
 
@@ -318,7 +321,7 @@ impl NameHold {
 
 impl Drop for NameHold {
     fn drop(&mut self) {
-        // A connection that never came to be: its user, if there is no other, is in grace.
+        // The connect was aborted: it counts as a dropped connection, whose grace begins.
         if !self.released {
             self.depart(Departure::Dropped);
             self.users.0.changed.notify_one();

@@ -1,6 +1,6 @@
-//! The names of this node's users: who is here by which secret, what the store knows of it, and what it is to be
-//! told. Pure. Called by `users/mod.rs`, which carries out one [`Call`] of a user after the other; whatever
-//! becomes of a call, what the store should know stays due until the store took it.
+//! The names of this node's users: their connections, the secret of each owner, what the store has recorded, and which
+//! calls to it are due. Pure. Called by `users/mod.rs`, which makes one [`Call`] of a user after the other; a call
+//! stays due until the store has accepted it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -10,24 +10,24 @@ use roomcast_store::{Claim, Hold, Incarnation, Secret, StoreError};
 
 use super::stay::{Departure, Stays};
 
-/// What the store is to be told of a user.
+/// A call to the store that is due for a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// They are here: claim the name again, however the store lost it.
+    /// The user is present: claim the name again, which the store may have lost.
     Reclaim(Secret, Hold),
-    /// Their last connection dropped.
+    /// The user's last connection dropped.
     Grace(Secret),
-    /// They are gone.
+    /// The user is gone.
     Release(Secret),
 }
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    /// Somebody else has the name.
+    /// Another owner has the name.
     Taken,
-    /// It failed: perhaps it was done all the same.
+    /// It failed; the store may have executed it.
     Failed,
 }
 
@@ -40,57 +40,58 @@ pub(crate) enum ClaimKind {
     Return,
 }
 
-/// What a claim came to.
+/// The result of a claim.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claimed {
     /// The stay that the connection is part of, where the name was granted.
     pub(crate) stay: Option<u64>,
-    /// Those who had the name here lost it, and have connections.
+    /// The former owner on this node lost the name and still has connections.
     pub(crate) lost: bool,
 }
 
-/// What the store knows of a name, as far as this node can tell.
-struct Known {
+/// This node's hold on a name, as the store has recorded it.
+struct Stored {
     under: Incarnation,
     /// None where a call's outcome is unknown.
     hold: Option<Hold>,
 }
 
 struct Owner {
-    /// Never used twice: connections of an owner who lost the name are not counted for the next.
+    /// Never used twice: connections of an owner who lost the name do not count for the next owner.
     id: u64,
     secret: Secret,
-    known: Known,
+    stored: Stored,
 }
 
 #[derive(Default)]
 struct Entry {
     owner: Option<Owner>,
-    /// Claims of others whose outcome is unknown, and nobody is here by them: to be released.
+    /// Claims by other secrets whose outcome is unknown and which no connection uses: to be released.
     abandoned: Vec<(Secret, Incarnation)>,
 }
 
 pub(crate) struct Registry {
     stays: Stays,
     entries: HashMap<UserName, Entry>,
-    /// Users of whom the store may have to be told something.
-    stale: BTreeSet<UserName>,
+    /// Users for whom a call may be due.
+    out_of_sync: BTreeSet<UserName>,
     next_id: u64,
 }
 
 impl Registry {
     pub(crate) fn new(grace: Duration) -> Self {
         let stays = Stays::new(grace, None);
-        Self { stays, entries: HashMap::new(), stale: BTreeSet::new(), next_id: 0 }
+        Self { stays, entries: HashMap::new(), out_of_sync: BTreeSet::new(), next_id: 0 }
     }
 
-    /// What the store should know.
+    /// How the store should record the user.
     fn desired(&self, user: &UserName) -> Option<Hold> {
         let hold = if self.stays.connections(user) > 0 { Hold::Live } else { Hold::Grace };
         self.stays.is_present(user).then_some(hold)
     }
 
-    /// The common case of a second tab: the user is here already, and the store knows. Answers the stay.
+    /// The common case of a second tab: the user is connected here and the store has recorded it, so no call is needed.
+    /// Returns the stay.
     pub(crate) fn arrive_here(
         &mut self,
         user: &UserName,
@@ -98,22 +99,22 @@ impl Registry {
         node: &Incarnation,
     ) -> Option<u64> {
         let owner = self.entries.get(user)?.owner.as_ref().filter(|owner| owner.secret == *secret)?;
-        let (id, known) = (owner.id, &owner.known);
-        if known.under != *node || known.hold != Some(Hold::Live) || self.stays.connections(user) == 0 {
+        let (id, stored) = (owner.id, &owner.stored);
+        if stored.under != *node || stored.hold != Some(Hold::Live) || self.stays.connections(user) == 0 {
             return None;
         }
         self.stays.arrive(user);
         Some(id)
     }
 
-    /// Before a claim leaves for the store. Should its outcome never be known, the name is released.
+    /// Must be called before a claim is sent to the store. If its outcome stays unknown, the name is released.
     pub(crate) fn begin_claim(&mut self, user: &UserName, secret: &Secret, node: &Incarnation) -> ClaimKind {
         let present = self.stays.is_present(user);
-        self.stale.insert(user.clone());
+        self.out_of_sync.insert(user.clone());
         let entry = self.entries.entry(user.clone()).or_default();
         match entry.owner.as_mut().filter(|owner| owner.secret == *secret) {
             Some(owner) => {
-                owner.known = Known { under: node.clone(), hold: None };
+                owner.stored = Stored { under: node.clone(), hold: None };
                 if present { ClaimKind::Return } else { ClaimKind::Arrival }
             }
             None => {
@@ -123,7 +124,7 @@ impl Registry {
         }
     }
 
-    /// After it.
+    /// Takes the store's answer to a claim.
     pub(crate) fn end_claim(
         &mut self,
         user: &UserName,
@@ -140,17 +141,17 @@ impl Registry {
         match claim {
             Ok(Claim::Granted) => {
                 let lost = entry.owner.is_some() && !same && self.stays.connections(user) > 0;
-                let known = Known { under: node.clone(), hold: Some(Hold::Live) };
+                let stored = Stored { under: node.clone(), hold: Some(Hold::Live) };
                 let id = match entry.owner.as_mut().filter(|_| same) {
                     Some(owner) => {
-                        owner.known = known;
+                        owner.stored = stored;
                         owner.id
                     }
                     None => {
                         // The former owner was in grace, chose no secret, and lost the name.
                         self.stays.remove(user);
                         self.next_id += 1;
-                        entry.owner = Some(Owner { id: self.next_id, secret: secret.clone(), known });
+                        entry.owner = Some(Owner { id: self.next_id, secret: secret.clone(), stored });
                         self.next_id
                     }
                 };
@@ -162,32 +163,32 @@ impl Registry {
         }
     }
 
-    /// A connection goes.
+    /// A connection has ended.
     pub(crate) fn depart(&mut self, user: &UserName, stay: u64, how: Departure, now: Instant) {
         if self.is_current(user, stay) {
             self.stays.depart(user, how, now);
-            self.stale.insert(user.clone());
+            self.out_of_sync.insert(user.clone());
         }
     }
 
-    /// Whether a connection's stay is still the user's: not where the name was lost.
+    /// Whether a stay is still the user's: false where the name was lost.
     pub(crate) fn is_current(&self, user: &UserName, stay: u64) -> bool {
         let owner = self.entries.get(user).and_then(|entry| entry.owner.as_ref());
         owner.is_some_and(|owner| owner.id == stay)
     }
 
-    /// What the store is to be told of a user next. None, and the user is not stale any more.
+    /// The next call that is due for a user. None where the user is in sync.
     pub(crate) fn due(&mut self, user: &UserName, node: &Incarnation) -> Option<Call> {
         let desired = self.desired(user);
         let call = self.entries.get_mut(user).and_then(|entry| {
-            // What earlier incarnations hold is swept with them.
+            // Holds of earlier incarnations are swept with them.
             entry.abandoned.retain(|(_, under)| under == node);
             if let Some((secret, _)) = entry.abandoned.first() {
                 return Some(Call::Release(secret.clone()));
             }
-            let Owner { secret, known, .. } = entry.owner.as_ref()?;
-            let known = (known.under == *node).then_some(known.hold);
-            match (desired, known) {
+            let Owner { secret, stored, .. } = entry.owner.as_ref()?;
+            let stored = (stored.under == *node).then_some(stored.hold);
+            match (desired, stored) {
                 (None, None) => None,
                 (None, Some(_)) => Some(Call::Release(secret.clone())),
                 (Some(desired), Some(Some(hold))) if desired == hold => None,
@@ -196,7 +197,7 @@ impl Registry {
             }
         });
         if call.is_none() {
-            self.stale.remove(user);
+            self.out_of_sync.remove(user);
             if desired.is_none() {
                 self.entries.remove(user);
             }
@@ -204,7 +205,7 @@ impl Registry {
         call
     }
 
-    /// What became of it. True where those who had the name here lost it, and have connections.
+    /// The outcome of a call. True where the owner on this node lost the name and still has connections.
     pub(crate) fn done(
         &mut self,
         user: &UserName,
@@ -216,8 +217,8 @@ impl Registry {
         let (Call::Reclaim(secret, _) | Call::Grace(secret) | Call::Release(secret)) = call;
         let is_owner = entry.owner.as_ref().is_some_and(|owner| owner.secret == *secret);
         if let Some(owner) = &mut entry.owner {
-            // A release for another secret leaves the owner's hold, but may have dropped its index entry.
-            owner.known = Known { under: node.clone(), hold: None };
+            // A release for another secret keeps the owner's hold, but may have dropped its index entry.
+            owner.stored = Stored { under: node.clone(), hold: None };
         }
         match (call, outcome) {
             (Call::Release(_), Outcome::Done) => {
@@ -226,17 +227,17 @@ impl Registry {
                     entry.owner = None;
                 }
             }
-            (Call::Reclaim(_, hold), Outcome::Done) => self.set_known(user, *hold, node),
-            (Call::Grace(_), Outcome::Done) => self.set_known(user, Hold::Grace, node),
+            (Call::Reclaim(_, hold), Outcome::Done) => self.set_stored(user, *hold, node),
+            (Call::Grace(_), Outcome::Done) => self.set_stored(user, Hold::Grace, node),
             (_, Outcome::Taken) => return self.lose(user),
             (_, Outcome::Failed) => {}
         }
         false
     }
 
-    fn set_known(&mut self, user: &UserName, hold: Hold, node: &Incarnation) {
+    fn set_stored(&mut self, user: &UserName, hold: Hold, node: &Incarnation) {
         if let Some(owner) = self.entries.get_mut(user).and_then(|entry| entry.owner.as_mut()) {
-            owner.known = Known { under: node.clone(), hold: Some(hold) };
+            owner.stored = Stored { under: node.clone(), hold: Some(hold) };
         }
     }
 
@@ -249,10 +250,10 @@ impl Registry {
         connected
     }
 
-    /// Ends the graces whose time is up.
+    /// Ends the graces that are over.
     pub(crate) fn expire(&mut self, now: Instant) {
         let gone = self.stays.expire(now);
-        self.stale.extend(gone);
+        self.out_of_sync.extend(gone);
     }
 
     /// When the next grace ends.
@@ -260,32 +261,32 @@ impl Registry {
         self.stays.deadline()
     }
 
-    /// The store is away, and was last heard of then.
+    /// The store is unreachable and last answered at `since`.
     pub(crate) fn pause(&mut self, since: Instant) {
         let entries = &self.entries;
-        let given_back =
+        let restored =
             self.stays.pause(since, |user| entries.get(user).is_none_or(|entry| entry.owner.is_none()));
-        self.stale.extend(given_back);
+        self.out_of_sync.extend(restored);
     }
 
-    /// It is back.
+    /// The store is reachable again.
     pub(crate) fn resume(&mut self, now: Instant) {
         self.stays.resume(now);
     }
 
-    /// The store may know something else than it was told: everything is to be told again.
-    pub(crate) fn doubt_all(&mut self) {
+    /// What the store has recorded may have changed: a call is due for every user.
+    pub(crate) fn mark_all_unknown(&mut self) {
         for (user, entry) in &mut self.entries {
             if let Some(owner) = &mut entry.owner {
-                owner.known.hold = None;
+                owner.stored.hold = None;
             }
-            self.stale.insert(user.clone());
+            self.out_of_sync.insert(user.clone());
         }
     }
 
-    /// Users of whom the store may have to be told something.
-    pub(crate) fn stale(&self) -> Vec<UserName> {
-        self.stale.iter().cloned().collect()
+    /// Users for whom a call may be due.
+    pub(crate) fn out_of_sync(&self) -> Vec<UserName> {
+        self.out_of_sync.iter().cloned().collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A user's stay on this node: how many connections, and the graces of those that dropped. Pure. The one place
+//! A user's stay on this node: the number of connections, and the graces of those that dropped. Pure. The only place
 //! that counts connections and times graces: for names (`users/registry.rs`) and for rooms (`room/roster.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -6,49 +6,49 @@ use std::time::{Duration, Instant};
 
 use roomcast_protocol::UserName;
 
-/// For how long ends of graces are remembered: an absence of the store is noticed within it.
-const REMEMBERED: Duration = Duration::from_secs(30);
+/// For how long the ends of graces are kept: an outage of the store is noticed within this time.
+const ENDED_RETENTION: Duration = Duration::from_secs(30);
 
-/// How a connection went.
+/// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Departure {
-    /// It said so: at once.
+    /// By an explicit leave: the user is gone at once.
     Left,
-    /// Its transport went: the user may come back.
+    /// Without one, by the loss of its transport: the user may return within the grace.
     Dropped,
 }
 
-/// The end of a grace, and a number that no other has.
+/// The end of a grace, and a unique number.
 type End = (Instant, u64);
 
-/// One user: present while there is a connection or a grace.
+/// One user, who is present while there is a connection or a grace.
 #[derive(Default)]
 struct Stay {
     connections: usize,
-    /// One for each connection that dropped and did not come back, by their ends.
+    /// One for each connection that dropped and has not returned, sorted by end.
     graces: BTreeSet<End>,
 }
 
-/// The stays of one place: a room's users on this node, or all of the node's.
+/// The stays of a room's users on this node, or of all the node's users.
 pub(crate) struct Stays {
     grace: Duration,
     stays: BTreeMap<UserName, Stay>,
-    /// Whose graces end when.
+    /// The user of each grace, sorted by end.
     ends: BTreeMap<End, UserName>,
-    next: u64,
-    /// Users whose last grace ended lately.
+    next_number: u64,
+    /// Users whose last grace ended within [`ENDED_RETENTION`].
     ended: VecDeque<(Instant, UserName)>,
-    /// Since when the store is away: no grace passes meanwhile.
-    away_since: Option<Instant>,
+    /// Since when the store is unreachable: graces are paused meanwhile.
+    unreachable_since: Option<Instant>,
 }
 
 impl Stays {
-    pub(crate) fn new(grace: Duration, away_since: Option<Instant>) -> Self {
+    pub(crate) fn new(grace: Duration, unreachable_since: Option<Instant>) -> Self {
         let (stays, ends, ended) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { grace, stays, ends, next: 0, ended, away_since }
+        Self { grace, stays, ends, next_number: 0, ended, unreachable_since }
     }
 
-    /// A connection arrives. True where it is the return of one that dropped here: of the one that dropped first.
+    /// A connection arrives. True where it is the return of one that dropped here; it ends the oldest grace.
     pub(crate) fn arrive(&mut self, user: &UserName) -> bool {
         let stay = self.stays.entry(user.clone()).or_default();
         stay.connections += 1;
@@ -56,33 +56,32 @@ impl Stays {
         returned.is_some_and(|end| self.ends.remove(&end).is_some())
     }
 
-    /// A connection goes. It says nothing of the graces of others.
+    /// A connection ends. Graces of the user's other connections are not affected.
     pub(crate) fn depart(&mut self, user: &UserName, how: Departure, now: Instant) {
         let Some(stay) = self.stays.get_mut(user).filter(|stay| stay.connections > 0) else { return };
         stay.connections -= 1;
         if how == Departure::Dropped {
-            let end = (self.away_since.unwrap_or(now) + self.grace, self.next);
-            self.next += 1;
+            let end = (self.unreachable_since.unwrap_or(now) + self.grace, self.next_number);
+            self.next_number += 1;
             stay.graces.insert(end);
             self.ends.insert(end, user.clone());
         }
-        self.end_if_over(user);
+        self.remove_if_over(user);
     }
 
-    /// A connection of the user arrived on another node: one that dropped here came back there. False where
-    /// there is none.
+    /// A connection of the user arrived on another node: ends the oldest grace here. False where there is none.
     pub(crate) fn returned_elsewhere(&mut self, user: &UserName) -> bool {
         let end = self.stays.get_mut(user).and_then(|stay| stay.graces.pop_first());
         let Some(end) = end else { return false };
         self.ends.remove(&end);
-        self.end_if_over(user);
+        self.remove_if_over(user);
         true
     }
 
-    /// Ends the graces whose time is up; answers the users that are not present any more.
+    /// Ends the graces that are over; returns the users that are not present any more.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<UserName> {
         let mut gone = Vec::new();
-        if self.away_since.is_some() {
+        if self.unreachable_since.is_some() {
             return gone;
         }
         while let Some(entry) = self.ends.first_entry().filter(|entry| entry.key().0 <= now) {
@@ -90,46 +89,46 @@ impl Stays {
             if let Some(stay) = self.stays.get_mut(&user) {
                 stay.graces.remove(&end);
             }
-            if self.end_if_over(&user) {
+            if self.remove_if_over(&user) {
                 self.ended.push_back((end.0, user.clone()));
                 gone.push(user);
             }
         }
-        while self.ended.pop_front_if(|(end, _)| *end + REMEMBERED <= now).is_some() {}
+        while self.ended.pop_front_if(|(end, _)| *end + ENDED_RETENTION <= now).is_some() {}
         gone
     }
 
-    /// The user is none of this place's any more, whatever connections there are.
+    /// Removes the user, also where there are connections and graces.
     pub(crate) fn remove(&mut self, user: &UserName) {
         let graces = self.stays.remove(user).map(|stay| stay.graces).unwrap_or_default();
         graces.iter().for_each(|end| drop(self.ends.remove(end)));
     }
 
-    /// The store is away, and was last heard of at `since`. Graces stand still from then on: those that ended
-    /// since are given back, where the store does not know of the end. Answers their users.
-    pub(crate) fn pause(&mut self, since: Instant, knows: impl Fn(&UserName) -> bool) -> Vec<UserName> {
-        if self.away_since.is_some() {
+    /// The store is unreachable and last answered at `since`: graces are paused from then on. Graces that ended since
+    /// are restored, unless the store has recorded the end. Returns their users.
+    pub(crate) fn pause(&mut self, since: Instant, is_recorded: impl Fn(&UserName) -> bool) -> Vec<UserName> {
+        if self.unreachable_since.is_some() {
             return Vec::new();
         }
-        self.away_since = Some(since);
-        let mut given_back = Vec::new();
+        self.unreachable_since = Some(since);
+        let mut restored = Vec::new();
         for (end, user) in std::mem::take(&mut self.ended) {
-            if end > since && !self.is_present(&user) && !knows(&user) {
-                let end = (end, self.next);
-                self.next += 1;
+            if end > since && !self.is_present(&user) && !is_recorded(&user) {
+                let end = (end, self.next_number);
+                self.next_number += 1;
                 self.stays.entry(user.clone()).or_default().graces.insert(end);
                 self.ends.insert(end, user.clone());
-                given_back.push(user);
+                restored.push(user);
             }
         }
-        given_back
+        restored
     }
 
-    /// The store is back: every grace has as much left as it had.
+    /// The store is reachable again: every grace continues with the time that was left.
     pub(crate) fn resume(&mut self, now: Instant) {
-        let Some(since) = self.away_since.take() else { return };
-        let away = now.saturating_duration_since(since);
-        let later = |(end, number): End| (end + away, number);
+        let Some(since) = self.unreachable_since.take() else { return };
+        let unreachable_for = now.saturating_duration_since(since);
+        let later = |(end, number): End| (end + unreachable_for, number);
         self.ends =
             std::mem::take(&mut self.ends).into_iter().map(|(end, user)| (later(end), user)).collect();
         for stay in self.stays.values_mut().filter(|stay| !stay.graces.is_empty()) {
@@ -137,9 +136,9 @@ impl Stays {
         }
     }
 
-    /// When the next grace ends; unknown while the store is away.
+    /// When the next grace ends; none while the store is unreachable.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.ends.keys().next().map(|(end, _)| *end).filter(|_| self.away_since.is_none())
+        self.ends.keys().next().map(|(end, _)| *end).filter(|_| self.unreachable_since.is_none())
     }
 
     pub(crate) fn is_present(&self, user: &UserName) -> bool {
@@ -150,7 +149,7 @@ impl Stays {
         self.stays.get(user).map_or(0, |stay| stay.connections)
     }
 
-    /// Everybody present, in order.
+    /// All present users, sorted.
     pub(crate) fn users(&self) -> impl Iterator<Item = &UserName> {
         self.stays.keys()
     }
@@ -163,7 +162,7 @@ impl Stays {
         self.stays.is_empty()
     }
 
-    fn end_if_over(&mut self, user: &UserName) -> bool {
+    fn remove_if_over(&mut self, user: &UserName) -> bool {
         let over = self.stays.get(user).is_some_and(|stay| stay.connections == 0 && stay.graces.is_empty());
         if over {
             self.stays.remove(user);
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_in_time_never_went() {
+    fn a_user_who_returns_within_the_grace_stays_present() {
         let (mut stays, now) = stays();
         assert!(!stays.arrive(&ann()));
         stays.depart(&ann(), Departure::Dropped, now);
@@ -202,32 +201,32 @@ mod tests {
     }
 
     #[test]
-    fn a_tab_that_leaves_says_nothing_of_the_grace_of_another() {
+    fn a_tab_that_leaves_does_not_end_the_grace_of_another_tab() {
         let (mut stays, now) = stays();
         stays.arrive(&ann());
         stays.arrive(&ann());
         stays.depart(&ann(), Departure::Dropped, now);
         stays.depart(&ann(), Departure::Left, now);
-        assert!(stays.is_present(&ann()), "the first may come back");
+        assert!(stays.is_present(&ann()), "the first may return");
         assert!(stays.arrive(&ann()));
         stays.depart(&ann(), Departure::Left, now);
         assert!(!stays.is_present(&ann()) && stays.deadline().is_none());
     }
 
     #[test]
-    fn every_connection_that_dropped_has_a_grace_of_its_own() {
+    fn every_dropped_connection_has_its_own_grace() {
         let (mut stays, now) = stays();
         stays.arrive(&ann());
         stays.arrive(&ann());
         stays.depart(&ann(), Departure::Dropped, now);
         stays.depart(&ann(), Departure::Dropped, now + SECOND);
         assert!(stays.expire(now + GRACE).is_empty());
-        assert!(stays.returned_elsewhere(&ann()), "the second came back on another node");
+        assert!(stays.returned_elsewhere(&ann()), "the second returned on another node");
         assert!(!stays.is_present(&ann()) && !stays.returned_elsewhere(&ann()));
     }
 
     #[test]
-    fn a_return_elsewhere_takes_no_connection() {
+    fn a_return_on_another_node_ends_a_grace_and_no_connection() {
         let (mut stays, now) = stays();
         stays.arrive(&ann());
         assert!(!stays.returned_elsewhere(&ann()), "another tab");
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn graces_stand_still_while_the_store_is_away() {
+    fn graces_are_paused_while_the_store_is_unreachable() {
         let (mut stays, now) = stays();
         stays.arrive(&ann());
         stays.depart(&ann(), Departure::Dropped, now);
@@ -251,25 +250,29 @@ mod tests {
         stays.arrive(&ann());
         stays.depart(&ann(), Departure::Dropped, now + 70 * SECOND);
         stays.resume(now + 80 * SECOND);
-        assert_eq!(stays.deadline(), Some(now + 80 * SECOND + GRACE), "a whole one, for it began meanwhile");
+        assert_eq!(
+            stays.deadline(),
+            Some(now + 80 * SECOND + GRACE),
+            "a whole grace, because it began during the outage"
+        );
     }
 
     #[test]
-    fn a_grace_that_ended_before_the_absence_was_noticed_is_given_back() {
-        for (known, ends_at) in [(false, Some(40)), (true, None)] {
+    fn a_grace_that_ended_before_the_outage_was_noticed_is_restored() {
+        for (recorded, ends_at) in [(false, Some(40)), (true, None)] {
             let (mut stays, now) = stays();
             stays.arrive(&ann());
             stays.depart(&ann(), Departure::Dropped, now);
             assert_eq!(stays.expire(now + GRACE), [ann()]);
-            let given_back = stays.pause(now + 10 * SECOND, |_| known);
-            assert_eq!(given_back.len(), usize::from(!known));
+            let restored = stays.pause(now + 10 * SECOND, |_| recorded);
+            assert_eq!(restored.len(), usize::from(!recorded));
             stays.resume(now + 35 * SECOND);
             assert_eq!(stays.deadline(), ends_at.map(|seconds| now + seconds * SECOND));
         }
     }
 
     #[test]
-    fn who_is_removed_leaves_no_grace() {
+    fn a_removed_user_has_no_grace() {
         let (mut stays, now) = stays();
         stays.arrive(&ann());
         stays.arrive(&ann());
@@ -277,6 +280,6 @@ mod tests {
         stays.remove(&ann());
         assert!(stays.is_empty() && stays.deadline().is_none());
         stays.depart(&ann(), Departure::Dropped, now);
-        assert!(stays.is_empty(), "its connections are nobody's");
+        assert!(stays.is_empty(), "the end of its connections is ignored");
     }
 }

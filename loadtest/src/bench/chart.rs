@@ -5,23 +5,23 @@ use std::fmt::Write as _;
 
 /// One bar, in parts from left to right.
 pub(super) struct Row {
-    /// What it is.
+    /// Its label.
     pub(super) label: String,
     /// Length of each part.
     pub(super) parts: Vec<f64>,
-    /// What is written behind it.
+    /// The text after it.
     pub(super) note: String,
-    /// Ours, or something to be compared with.
+    /// Whether it is Roomcast's, or of another server.
     pub(super) ours: bool,
 }
 
 /// A chart.
 pub(super) struct Chart {
-    /// What it shows.
+    /// The title.
     pub(super) title: String,
-    /// In what, and how it is meant.
+    /// The unit, and how to read it.
     pub(super) subtitle: String,
-    /// What the parts are.
+    /// The labels of the parts.
     pub(super) parts: Vec<&'static str>,
     /// The bars.
     pub(super) rows: Vec<Row>,

@@ -1,5 +1,5 @@
-//! The servers of one entry, from nothing to ready: Redis on a port of its own with nothing kept on disk,
-//! then as many processes as the entry says. Everything ends with the value. Called by `measure`.
+//! Starts the servers of one entry: Redis on its own port without persistence, then as many processes as the entry has.
+//! They are ended when the value is dropped. Called by `measure`.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use super::server::{Server, free_address};
 use super::workload::Entry;
 use crate::proc::{self, Usage};
 
-/// Where things are.
+/// The folders that a benchmark uses.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     /// The release binaries: those beside this one.
@@ -32,11 +32,11 @@ pub(super) struct Cluster {
     redis: Option<(Server, SocketAddr)>,
     /// Where members connect.
     pub(super) addresses: Vec<SocketAddr>,
-    /// Where gateways say how they are.
+    /// The admin addresses of gateways.
     admins: Vec<SocketAddr>,
 }
 
-/// What the processes used up to one moment.
+/// What the processes have used so far.
 #[derive(Debug)]
 pub(super) struct Charged {
     /// The servers.
@@ -150,7 +150,7 @@ fn start_redis(logs: &Path) -> Result<(Server, SocketAddr)> {
     Ok((server, address))
 }
 
-/// What a gateway answers on its admin listener, where it is well.
+/// A gateway's answer on its admin listener; an error unless it is 200.
 fn ask(admin: SocketAddr, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(admin)?;
     stream

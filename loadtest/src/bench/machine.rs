@@ -1,4 +1,4 @@
-//! What it was measured on and with: read from the system, never written by hand.
+//! The machine and the versions of the software that were measured, read from the system.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::workload::{CENTRIFUGE, FLASK, NODE_SHARDED, STOCK};
 
-/// Name and value of each thing worth knowing.
+/// The name and value of each property.
 pub(super) fn describe(binaries: &Path, peers: &Path) -> BTreeMap<String, String> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |table: &str, name: &str| {

@@ -1,4 +1,4 @@
-//! One measurement: an entry's servers are started, warmed, measured between two marks, and ended. Called
+//! One measurement: starts an entry's servers, warms them up, measures between two snapshots, and ends them. Called
 //! by `mod.rs` for each round.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::workload::{CPU, Entry, TEXT_BYTES, Work, Workload};
 use crate::swarm::{Plan, Swarm, Window};
 use crate::{dialect, proc};
 
-/// What one measurement came to.
+/// The result of one measurement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Sample {
     /// What was measured.
@@ -22,7 +22,7 @@ pub(super) struct Sample {
     pub(super) round: usize,
     /// The figures, by name.
     pub(super) values: BTreeMap<String, f64>,
-    /// What makes them worthless.
+    /// Why they are not valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) fault: Option<String>,
 }
@@ -37,7 +37,7 @@ struct Spent {
     redis: f64,
 }
 
-/// A snapshot of the accounts: what is measured is the difference of two.
+/// A snapshot of processor times: a figure is the difference of two.
 struct Mark {
     at: Instant,
     charged: Charged,
@@ -69,7 +69,7 @@ impl Mark {
     }
 }
 
-/// Waits, at most so long, until nothing else keeps the machine busy; returns whether it became so.
+/// Waits for at most this time until the machine is otherwise idle; returns whether it is.
 pub(super) fn wait_until_quiet(timeout: Duration) -> Result<bool> {
     const LOOK: Duration = Duration::from_millis(500);
     let began = Instant::now();
@@ -156,7 +156,7 @@ fn send(swarm: &mut Swarm, cluster: &Cluster, rate: f64, time: Duration) -> Resu
     Ok((window, values))
 }
 
-/// What the others notice when one member stops reading, and when that one is cut off.
+/// The effect on the other members when one member stops reading and is disconnected.
 fn slow(
     mut swarm: Swarm,
     cluster: &Cluster,
@@ -169,7 +169,7 @@ fn slow(
         // At once: the more a connection was sent, the more the kernel keeps for it.
         swarm.stop_reading()?;
     }
-    // Looked for in both cases, so that looking is no difference.
+    // Polled in both cases, so that polling makes no difference.
     let (sent, cut) = std::thread::scope(|scope| {
         let looking = scope.spawn(|| first_cut(cluster, time));
         let sent =
@@ -188,7 +188,7 @@ fn slow(
     Ok((values, warm.fault().or_else(|| window.fault()).or(fault)))
 }
 
-/// How long until the gateway closed a connection; nothing where it did not do so in this time.
+/// How long until the gateway closed a connection; none where it did not within this time.
 fn first_cut(cluster: &Cluster, time: Duration) -> Result<Option<Duration>> {
     let began = Instant::now();
     while began.elapsed() < time {
@@ -231,7 +231,7 @@ fn idle(mut swarm: Swarm, cluster: &Cluster) -> Result<Values> {
     swarm.idle(Duration::from_secs(2))?;
     let few = cluster.resident_kib()?;
     swarm.connect(usize::MAX)?;
-    // The least of a few looks: a collector may have work left.
+    // The minimum of a few samples: a garbage collector may not have finished.
     let mut all = u64::MAX;
     for _ in 0..4 {
         swarm.idle(Duration::from_secs(2))?;
@@ -255,7 +255,7 @@ fn connect(mut swarm: Swarm, cluster: &Cluster) -> Result<Values> {
     let before = Mark::now(cluster)?;
     swarm.connect(usize::MAX)?;
     let seconds = before.at.elapsed().as_secs_f64();
-    // What follows a join, such as the news of it, belongs to it.
+    // Work that a join causes, such as its presence events, is part of its cost.
     swarm.idle(Duration::from_secs(2))?;
     let after = Mark::now(cluster)?;
     let (charged, clients) = (after.since(&before), (swarm.joined() - WARM) as f64);
@@ -269,7 +269,7 @@ fn connect(mut swarm: Swarm, cluster: &Cluster) -> Result<Values> {
     Ok(values.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
-/// What gateways ask of Redis: at rest without users, at rest with all of them, and per message.
+/// The commands that gateways send to Redis: idle without users, idle with all of them, and per message.
 fn commands(mut swarm: Swarm, cluster: &Cluster, time: Duration) -> Result<(Values, Option<String>)> {
     let look = Duration::from_secs(20);
     let processes = cluster.processes() as f64;

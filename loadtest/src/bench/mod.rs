@@ -1,6 +1,6 @@
-//! The benchmark behind `make bench`: rounds of measurements, each with servers of its own, interleaved so
-//! that what the machine does to one entry it does to all; then tables, JSON and charts. Called by
-//! `bin/bench.rs`. It fails where a delivery was lost or repeated, or a peer is missing.
+//! The benchmark behind `make bench`: rounds of measurements, each with its own servers, interleaved so that changes
+//! of the machine's speed affect all entries alike; then tables, JSON and charts. Called by `bin/bench.rs`. It fails
+//! where a delivery was lost or repeated, or a peer is missing.
 
 mod chart;
 mod cluster;
@@ -64,7 +64,7 @@ pub struct Args {
     publish: bool,
 }
 
-/// Writes a line to standard error. A terminal that is gone is no reason to stop.
+/// Writes a line to standard error. A closed terminal does not stop the benchmark.
 fn log(line: impl Display) {
     drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
@@ -129,8 +129,8 @@ fn chosen(workloads: Vec<Workload>, names: &[String]) -> Result<Vec<Workload>> {
         .collect())
 }
 
-/// Makes the chosen peers runnable; takes those that cannot be, and those not chosen, out of the
-/// workloads. Says which are missing, by workload.
+/// Installs the chosen peers; removes those that cannot be installed, and those not chosen, from the workloads. Returns
+/// which are missing, by workload.
 fn prepare_peers(
     workloads: &mut [Workload],
     args: &Args,
@@ -204,7 +204,7 @@ fn rounds(
         for workload in workloads.iter().filter(|workload| round <= of(workload)) {
             log(format_args!("==> round {round} of {}, {}: {}", of(workload), workload.name, workload.title));
             let Some(taken) = document.workloads.get_mut(workload.name) else { continue };
-            // Nobody is always first.
+            // Another entry is first in each round.
             let mut entries = workload.entries.clone();
             let turn = (round - 1) % entries.len().max(1);
             entries.rotate_left(turn);
@@ -224,14 +224,14 @@ fn rounds(
             }
             taken.conclude(workload.name);
         }
-        // What there is so far survives an interruption.
+        // Written after each round, so that an interrupted run keeps its results.
         document.write(&places.results.join("latest.json"))?;
     }
     Ok(())
 }
 
-/// Measures when the machine is quiet, and once more where something else got in between. A fault stands:
-/// what was lost is not measured away.
+/// Measures when the machine is idle, and repeats the measurement once where another program disturbed it. A
+/// measurement with a fault is not repeated: a loss must be reported.
 fn undisturbed(
     workload: &Workload,
     entry: Entry,
@@ -252,7 +252,7 @@ fn undisturbed(
     if !calm {
         log("  the machine did not become quiet before this one:");
     }
-    // On a machine that is never quiet, once more would be no better.
+    // On a machine that is never idle a repetition would not help.
     if !calm || first.1.is_some() || others(&first.0) <= DISTURBED {
         return Ok(first);
     }
@@ -261,7 +261,7 @@ fn undisturbed(
     Ok(if second.1.is_some() || others(&second.0) < others(&first.0) { second } else { first })
 }
 
-/// The figures worth a look while it runs.
+/// The figures that are shown while it runs.
 fn brief(values: &BTreeMap<String, f64>) -> String {
     let shown = [
         (CPU, "µs/delivery"),

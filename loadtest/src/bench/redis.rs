@@ -1,5 +1,5 @@
-//! Redis as a benchmark sees it: its own counters, and who subscribes to what. A few lines of the
-//! protocol over one blocking socket; nothing of Roomcast goes this way.
+//! Reads counters and subscriptions of Redis for the benchmark, over a blocking socket with a minimal client. Roomcast
+//! itself does not use it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -1,5 +1,5 @@
-//! Results for people: tables for the terminal and for docs/BENCHMARKS.md, which are the same Markdown,
-//! and the charts. Called by `mod.rs` at the end of a run.
+//! Reports: tables for the terminal and for docs/BENCHMARKS.md, which are the same Markdown, and the charts. Called
+//! by `mod.rs` at the end of a run.
 
 use std::fs;
 use std::path::Path;
@@ -13,11 +13,11 @@ use super::workload::{CPU, Entry, Work, Workload, all};
 const BEGIN: &str = "<!-- generated from here: make bench PUBLISH=1 -->";
 const END: &str = "<!-- generated to here -->";
 
-/// What is said of figures that something else disturbed.
+/// The note on figures that another program disturbed.
 pub(super) const DOUBTFUL: &str =
     "Something else kept the machine busy meanwhile: these figures, the latencies above all, are doubtful.";
 
-/// A column: what it is called, the measure, how many decimals.
+/// A column: its title, the measure, the number of decimals.
 type Column = (&'static str, &'static str, usize);
 
 const FANOUT: &[Column] = &[

@@ -1,5 +1,5 @@
-//! What was measured, as a document: samples, their medians, and how they stand to the bars. Several runs
-//! of different workloads share one document; each workload is from one run.
+//! The results document: samples, their medians, and whether they meet the limits. Several runs of different
+//! workloads share one document; each workload is from one run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +15,10 @@ use crate::stats::{median, range};
 /// Cores that other programs may keep busy during a measurement before it is doubtful.
 pub(super) const DISTURBED: f64 = 0.2;
 
-/// Everything that is known.
+/// All results.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Document {
-    /// What it was measured on.
+    /// The machine and software versions.
     pub(super) machine: BTreeMap<String, String>,
     /// By name.
     pub(super) workloads: BTreeMap<String, Taken>,
@@ -27,13 +27,13 @@ pub(super) struct Document {
 /// A workload, as one run measured it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Taken {
-    /// How often.
+    /// The number of rounds.
     pub(super) rounds: usize,
     /// Seconds of sending in each.
     pub(super) seconds: u64,
     /// By entry, then by measure, over the rounds without a fault.
     pub(super) medians: BTreeMap<String, BTreeMap<String, f64>>,
-    /// What the bars say.
+    /// The figures that have a limit.
     pub(super) verdicts: Vec<Verdict>,
     /// Peers that should have been measured and could not be.
     pub(super) missing: Vec<String>,
@@ -41,25 +41,25 @@ pub(super) struct Taken {
     pub(super) samples: Vec<Sample>,
 }
 
-/// How a figure stands to its bar.
+/// A figure and its limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Verdict {
-    /// What.
+    /// The name of the figure.
     pub(super) what: String,
-    /// The bar.
+    /// The limit.
     pub(super) bar: String,
-    /// The median over the rounds; nothing where it could not be taken.
+    /// The median over the rounds; none where it could not be computed.
     pub(super) measured: Option<f64>,
-    /// The least and the greatest.
+    /// The minimum and the maximum.
     pub(super) range: Option<(f64, f64)>,
     /// Whether it is met.
     pub(super) met: bool,
 }
 
 impl Taken {
-    /// Takes medians and verdicts from the samples.
+    /// Computes medians and verdicts from the samples.
     pub(super) fn conclude(&mut self, workload: &str) {
-        // Those that were made: a run may have been interrupted.
+        // Only those that exist: a run may have been interrupted.
         self.rounds = self.samples.iter().map(|sample| sample.round).max().unwrap_or(0);
         let mut values: BTreeMap<String, BTreeMap<String, Vec<f64>>> = BTreeMap::new();
         for sample in self.good() {
@@ -126,7 +126,7 @@ impl Taken {
         self.medians.values().filter_map(|values| values.get("others_busy")).copied().fold(0.0, f64::max)
     }
 
-    /// What went wrong: faults and missing peers.
+    /// Faults and missing peers.
     pub(super) fn faults(&self) -> Vec<String> {
         let faulty = self.samples.iter().filter_map(|sample| {
             sample.fault.as_ref().map(|fault| format!("{} (round {}): {fault}", sample.entry, sample.round))
@@ -136,7 +136,7 @@ impl Taken {
 }
 
 impl Document {
-    /// Reads one, or begins one.
+    /// Reads the document, or creates an empty one.
     pub(super) fn read(path: &Path) -> Result<Self> {
         match fs::read_to_string(path) {
             Ok(json) => {

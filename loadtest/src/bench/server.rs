@@ -1,4 +1,4 @@
-//! A server process: started, waited for, charged for, and ended with everything it started. Called by
+//! A server process: starts it, waits until it is ready, and ends it with its child processes. Called by
 //! `cluster`.
 
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ pub(super) struct Server {
     log: PathBuf,
 }
 
-/// An address that nobody listens on.
+/// An address without a listener.
 pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
@@ -82,7 +82,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         for pid in proc::family(self.child.id()) {
-            // One that has ended is as good as killed.
+            // An error means that it has ended already.
             i32::try_from(pid)
                 .ok()
                 .and_then(Pid::from_raw)

@@ -1,4 +1,4 @@
-//! What is measured, on what, and which bar it has to meet: tables, and nothing that runs.
+//! The workloads, the servers that they are measured on, and the limits that figures must meet. Tables only.
 
 use crate::dialect::Dialect;
 use crate::swarm::RoomAt;
@@ -17,7 +17,7 @@ pub(super) const STOCK: &str = "socketioxide-stock";
 /// Centrifugo's engine with its Redis broker.
 pub(super) const CENTRIFUGE: &str = "centrifuge";
 
-/// What is measured: servers of one kind.
+/// The servers of one measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
     /// The raw write.
@@ -26,9 +26,9 @@ pub(super) enum Entry {
     Alone,
     /// The same, with a member who stops reading.
     Slow,
-    /// So many gateways and Redis.
+    /// This many gateways, and Redis.
     Roomcast(usize),
-    /// So many processes of a peer, and Redis.
+    /// This many processes of a peer, and Redis.
     Peer(&'static str, usize),
 }
 
@@ -66,7 +66,7 @@ impl Entry {
         }
     }
 
-    /// What it speaks.
+    /// Its dialect.
     pub(super) fn dialect(self) -> Dialect {
         match self {
             Self::Floor => Dialect::Floor,
@@ -82,7 +82,7 @@ impl Entry {
     }
 }
 
-/// What is done with the servers.
+/// What is measured.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Work {
     /// Messages to rooms.
@@ -97,9 +97,9 @@ pub(super) enum Work {
     },
     /// Memory of connections that do nothing.
     Idle,
-    /// Processor time of coming in.
+    /// Processor time of connecting and joining.
     Connect,
-    /// What Redis is asked.
+    /// The commands that Redis receives.
     Commands,
 }
 
@@ -115,11 +115,11 @@ pub(super) struct Workload {
     pub(super) rooms: usize,
     /// Members of each.
     pub(super) each: usize,
-    /// Where a room's members are.
+    /// Which servers a room's members are on.
     pub(super) at: RoomAt,
-    /// On what.
+    /// The servers.
     pub(super) entries: Vec<Entry>,
-    /// Rounds beyond this one would say nothing new.
+    /// More rounds would not change the result.
     pub(super) most_rounds: usize,
     /// Seconds of sending, even where fewer are asked for.
     pub(super) least_seconds: u64,

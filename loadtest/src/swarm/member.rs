@@ -1,4 +1,5 @@
-//! One member's socket: bytes out now or when there is room, bytes in as they come. Called by `swarm`.
+//! One member's socket: writes bytes now or when the socket is writable, and reads them as they arrive. Called by
+//! `swarm`.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,13 +12,13 @@ use crate::poll::Poll;
 use crate::tally::Tally;
 use crate::ws;
 
-/// The receive buffer of who will stop reading, and the longest segment it accepts: the least that IP knows. The
-/// kernel's buffers on both sides follow from these. Those of loopback would hold megabytes, minutes of a
-/// room's messages, before the server sees that nobody reads.
+/// The receive buffer of the member that will stop reading, and the longest segment it accepts: the smallest that IP
+/// allows. The kernel's buffers on both sides depend on these. Those of loopback would hold megabytes, minutes of a
+/// room's messages, before the server can notice that the member does not read.
 const SMALL_BUFFER: usize = 4 * 1024;
 const SEGMENT: u32 = 536;
 
-/// A connection like any other, or the one of who will stop reading.
+/// Connects; `slow_reader` for the member that will stop reading.
 pub(super) fn connect(address: SocketAddr, slow_reader: bool) -> std::io::Result<TcpStream> {
     if !slow_reader {
         return TcpStream::connect(address);
@@ -111,12 +112,12 @@ impl Member {
         self.write(poll, &out)
     }
 
-    /// Is not looked at any more. Its socket stays open.
+    /// Is not polled any more. Its socket stays open.
     pub(super) fn ignore(&self, poll: &Poll) -> std::io::Result<()> {
         poll.remove(&self.stream)
     }
 
-    /// Reads once; nothing where nothing is there.
+    /// Reads once; none where no bytes are available.
     pub(super) fn read(&mut self, chunk: &mut [u8]) -> Result<Option<usize>> {
         match self.stream.read(chunk) {
             Ok(0) => bail!("the server closed the connection"),

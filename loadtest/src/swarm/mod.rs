@@ -1,7 +1,7 @@
 //! The load generator: raw sockets, one thread, one epoll. It connects members, sends on a schedule that
 //! no answer can delay, and counts every delivery for every member. One process has one clock, so latency
-//! is from just before the sender's `write` to just after the receiver's `read`. It knows what it costs
-//! itself, so that a result can say how near the generator was to being the bottleneck.
+//! is from just before the sender's `write` to just after the receiver's `read`. It measures
+//! its own cost, so that a result shows how close the generator was to being the bottleneck.
 //!
 //! Called by `bench`, by `bin/swarm.rs` and by the tests.
 
@@ -26,9 +26,9 @@ use crate::{proc, ws};
 
 /// Members that may be joining at once: fewer than any server's accept queue holds.
 const MAX_JOINING: usize = 32;
-/// Without an answer or a delivery for so long, what is missing counts as lost.
+/// After this time without an answer or a delivery, missing ones count as lost.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
-/// If no member joined for so long, those that are joining send their request again.
+/// After this time without a join, members that are joining send their request again.
 const JOIN_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Messages sent before the sockets are read again.
 const MAX_BURST: u32 = 8;
@@ -41,7 +41,7 @@ struct Room {
     order: Order,
 }
 
-/// Members and what they know.
+/// The members and their state.
 pub struct Swarm {
     plan: Plan,
     poll: Poll,
@@ -91,7 +91,7 @@ impl Swarm {
         self.joined
     }
 
-    /// Connects members until so many have joined, at most all of the plan. Members join room by room, so
+    /// Connects members until this many have joined, at most all of the plan. Members join room by room, so
     /// that the first ones are spread over as many rooms as there are.
     pub fn connect(&mut self, wanted: usize) -> Result<()> {
         let wanted = wanted.min(self.plan.members());
@@ -249,7 +249,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// Waits for sockets at most so long, and serves those that are ready.
+    /// Waits for sockets for at most this time, and serves those that are ready.
     fn step(&mut self, timeout: Duration) -> Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
         self.poll.wait(timeout, &mut ready)?;
@@ -275,7 +275,7 @@ impl Swarm {
         let Some(count) = member.read(chunk)? else { return Ok(()) };
         let arrived = u64::try_from(self.began.elapsed().as_nanos())?;
         counts.bytes += count as u64;
-        // Whole frames are read where they are; only what was cut in two is kept.
+        // Whole frames are parsed in place; only an incomplete one is kept.
         let mut kept = std::mem::take(&mut member.inbound);
         let fresh = chunk.get(..count).unwrap_or_default();
         let bytes = if kept.is_empty() {

@@ -1,4 +1,4 @@
-//! Who is where: rooms, members, and which server each member of a room connects to.
+//! The plan of a swarm: rooms, members, and the server that each member connects to.
 
 use std::net::SocketAddr;
 
@@ -15,18 +15,18 @@ pub enum RoomAt {
     Pair,
 }
 
-/// A swarm to be.
+/// The plan of a swarm.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What the servers speak.
+    /// The dialect of the servers.
     pub dialect: Dialect,
-    /// Where they are.
+    /// Their addresses.
     pub servers: Vec<SocketAddr>,
     /// Rooms.
     pub rooms: usize,
     /// Members of each.
     pub members_each: usize,
-    /// Where they connect.
+    /// Which servers they connect to.
     pub at: RoomAt,
     /// Length of each text.
     pub text_bytes: usize,

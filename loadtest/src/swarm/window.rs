@@ -1,4 +1,4 @@
-//! What one stretch of sending came to: the swarm's report.
+//! The swarm's report on one period of sending.
 
 use std::time::Duration;
 
@@ -6,32 +6,32 @@ use serde::Serialize;
 
 use super::counts::{Counts, ms};
 
-/// A stretch of sending, with everything that came of it.
+/// The results of one period of sending.
 #[derive(Debug, Clone, Serialize)]
 pub struct Window {
-    /// How long was sent.
+    /// The length of the period.
     pub seconds: f64,
-    /// Messages.
+    /// Messages that were sent.
     pub sent: u64,
-    /// Deliveries that should come of them.
+    /// Deliveries that are expected for them.
     pub expected: u64,
-    /// Deliveries that came, each counted once.
+    /// Deliveries that were received, each counted once.
     pub delivered: u64,
-    /// Deliveries that never came, since the swarm began.
+    /// Deliveries that were lost, since the swarm began.
     pub lost: u64,
-    /// Deliveries that came again.
+    /// Deliveries that were repeated.
     pub repeated: u64,
     /// Deliveries after a later one of the same sender.
     pub disordered: u64,
-    /// Deliveries whose place in the room others saw differently.
+    /// Deliveries at another position in the room than for other members.
     pub disagreed: u64,
-    /// Deliveries to a member of another room, or of what nobody sent.
+    /// Deliveries to a member of another room, or of a message that was not sent.
     pub strays: u64,
     /// Sends that were acknowledged.
     pub acked: u64,
     /// Sends that were refused.
     pub refused: u64,
-    /// What the first refusal said.
+    /// The text of the first refusal.
     pub refusal: Option<String>,
     /// Bytes received per delivery, acknowledgements and heartbeats included.
     pub bytes_per_delivery: f64,
@@ -71,7 +71,7 @@ impl Window {
         }
     }
 
-    /// What makes the stretch worthless: anything lost, repeated, astray or refused.
+    /// Why the results are not valid: deliveries that were lost, repeated or misdirected, or refused sends.
     pub fn fault(&self) -> Option<String> {
         let counts = [
             (self.lost, "lost"),

@@ -1,34 +1,34 @@
-//! What is to be done about each dead node, decided by its age and by what this replica did already. No
-//! I/O and no clock: called by `sweeper.rs` in every round.
+//! Decides the next step for each dead node by the time since it was sealed and by what this replica has done. Pure.
+//! Called by `sweeper.rs` in every round.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use roomcast_store::{Incarnation, Sealed};
 
-/// What is to be done about a dead node. The order is the order of urgency: users that are seen online
-/// and are not come before what is nearly always nothing.
+/// A step for a dead node. Sorted by urgency: users who are wrongly shown online are removed before nodes are swept
+/// again, which rarely removes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
-    /// Remove what it left.
+    /// Remove its facts and names.
     Sweep,
-    /// Remove what it wrote while it was swept, if anything, and forget it.
+    /// Remove what it may have written after the first sweep, and forget it.
     SweepAndForget,
 }
 
-/// What this replica did about a dead node.
+/// What this replica has done for a dead node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// A step is under way.
+    /// A step is in progress.
     running: bool,
-    /// A sweep ended well.
+    /// A sweep succeeded.
     swept: bool,
     /// The last step failed.
     failed: bool,
 }
 
-/// The one decision. A replica that finds a node which was sealed long ago sweeps it once and forgets it:
-/// whatever the node wrote has been written by then.
+/// The next step. A replica that finds a node which was sealed a lease ago or earlier sweeps it once and forgets it:
+/// all late writes of the node have been executed by then.
 pub(super) fn decide(age: Duration, done: Progress, lease: Duration) -> Option<Step> {
     match done {
         Progress { running: true, .. } => None,
@@ -38,17 +38,17 @@ pub(super) fn decide(age: Duration, done: Progress, lease: Duration) -> Option<S
     }
 }
 
-/// What this replica knows about the dead nodes there are.
+/// The progress of this replica with each dead node.
 #[derive(Debug)]
 pub(super) struct Plan {
     lease: Duration,
     progress: BTreeMap<Incarnation, Progress>,
 }
 
-/// What a round found.
+/// The result of a round.
 #[derive(Debug, Default)]
 pub(super) struct Round {
-    /// Dead nodes that this replica had not seen.
+    /// Dead nodes that this replica had not found before.
     pub(super) new: Vec<Sealed>,
     /// What to do, the most urgent first.
     pub(super) due: Vec<(Incarnation, Step)>,
@@ -59,8 +59,8 @@ impl Plan {
         Self { lease, progress: BTreeMap::new() }
     }
 
-    /// Compares what is sealed with what was done. A node that is no longer among the sealed was forgotten,
-    /// by whomever, and is forgotten here.
+    /// Compares the sealed nodes with the progress. A node that is not listed any more was forgotten by some replica
+    /// and is removed here.
     pub(super) fn round(&mut self, sealed: &[Sealed]) -> Round {
         let before = std::mem::take(&mut self.progress);
         let mut round = Round::default();
@@ -84,16 +84,16 @@ impl Plan {
     }
 
     /// A step ended. True where it failed and the one before had not.
-    pub(super) fn end(&mut self, node: &Incarnation, step: Step, well: bool) -> bool {
+    pub(super) fn end(&mut self, node: &Incarnation, step: Step, succeeded: bool) -> bool {
         // Absent where another replica forgot the node while this one swept it.
-        let Some(done) = self.progress.get_mut(node) else { return !well };
-        let first_failure = !well && !done.failed;
+        let Some(done) = self.progress.get_mut(node) else { return !succeeded };
+        let first_failure = !succeeded && !done.failed;
         *done = Progress {
-            // A forgotten node stays "running" until a round no longer lists it: a round that was under way
-            // meanwhile may still do so, and there is nothing left to do about it.
-            running: well && step == Step::SweepAndForget,
-            swept: done.swept || well,
-            failed: !well,
+            // A forgotten node stays "running" until a round does not list it: a listing that was in progress
+            // meanwhile may still contain it, and nothing is left to do for it.
+            running: succeeded && step == Step::SweepAndForget,
+            swept: done.swept || succeeded,
+            failed: !succeeded,
         };
         first_failure
     }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_decision() {
+    fn the_next_step_depends_on_age_and_progress() {
         let (fresh, swept) = (Progress::default(), Progress { swept: true, ..Progress::default() });
         let table = [
             (YOUNG, fresh, Some(Step::Sweep)),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_of_a_dead_node() {
+    fn a_dead_node_is_swept_twice_and_forgotten() {
         let (mut plan, node) = (Plan::new(LEASE), Incarnation::new("a"));
         let young = [sealed("a", YOUNG)];
         assert_eq!(plan.round(&young).new.len(), 1);
@@ -146,28 +146,28 @@ mod tests {
         assert_eq!(due(&mut plan, &old), [("a".into(), Step::SweepAndForget)]);
         plan.begin(&node);
         plan.end(&node, Step::SweepAndForget, true);
-        assert_eq!(due(&mut plan, &old), [], "a round from before the forgetting");
-        assert!(plan.round(&old).new.is_empty(), "seen as new once");
+        assert_eq!(due(&mut plan, &old), [], "a listing from before it was forgotten");
+        assert!(plan.round(&old).new.is_empty(), "reported as new once");
         plan.round(&[]);
         assert_eq!(plan.progress.len(), 0);
     }
 
     #[test]
-    fn failures_are_retried_and_told_once() {
+    fn failures_are_retried_and_reported_once() {
         let (mut plan, node) = (Plan::new(LEASE), Incarnation::new("a"));
         let list = [sealed("a", YOUNG)];
-        for told in [true, false, false] {
+        for first in [true, false, false] {
             assert_eq!(due(&mut plan, &list), [("a".into(), Step::Sweep)]);
             plan.begin(&node);
-            assert_eq!(plan.end(&node, Step::Sweep, false), told);
+            assert_eq!(plan.end(&node, Step::Sweep, false), first);
         }
         plan.begin(&node);
         assert!(!plan.end(&node, Step::Sweep, true));
-        assert!(plan.end(&node, Step::SweepAndForget, false), "a new failure is told again");
+        assert!(plan.end(&node, Step::SweepAndForget, false), "a new failure is reported again");
     }
 
     #[test]
-    fn a_replica_that_starts_late_does_what_is_left_and_urgent_things_first() {
+    fn a_replica_that_starts_late_does_the_urgent_steps_first() {
         let mut plan = Plan::new(LEASE);
         let list = [sealed("old", LEASE * 2), sealed("young", YOUNG)];
         assert_eq!(
@@ -177,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn a_node_forgotten_elsewhere_while_it_is_swept_here() {
+    fn a_node_that_another_replica_forgot_during_a_sweep_is_removed() {
         let (mut plan, node) = (Plan::new(LEASE), Incarnation::new("a"));
         plan.round(&[sealed("a", LEASE)]);
         plan.begin(&node);
         plan.round(&[]);
         assert!(!plan.end(&node, Step::SweepAndForget, true));
-        assert_eq!(plan.progress.len(), 0, "and does not come back");
+        assert_eq!(plan.progress.len(), 0, "and is not added again");
     }
 }

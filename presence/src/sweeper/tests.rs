@@ -1,4 +1,4 @@
-//! The rounds, on nodes that the test plays, with time that stands still unless everybody waits.
+//! Rounds of the sweeper on fake nodes, with tokio's paused clock.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use super::*;
 const LEASE: Duration = Duration::from_secs(15);
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Nodes of which the test says when they died.
+/// Fake nodes; the test decides when they die.
 #[derive(Default)]
 struct Played(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     sealed: BTreeMap<Incarnation, tokio::time::Instant>,
-    /// Sweeps of each, begun.
+    /// How many sweeps of each have begun.
     sweeps: BTreeMap<Incarnation, usize>,
     /// How many of the next calls fail.
     failing: usize,
@@ -115,7 +115,7 @@ impl Fixture {
     }
 }
 
-/// Lets time pass, and everything happen that happens until then.
+/// Advances the clock and runs all tasks that are due until then.
 async fn pass(time: Duration) {
     tokio::time::sleep(time + Duration::from_millis(1)).await;
 }
@@ -147,13 +147,13 @@ async fn a_dead_node_is_swept_at_once_and_a_lease_later_and_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_sweeps_delay_no_sealing_and_are_bounded() {
+async fn slow_sweeps_do_not_delay_sealing_and_are_limited_in_number() {
     let f = Fixture::start(|nodes| (0..3).for_each(|i| nodes.die(&format!("slow{i}"))));
     pass(EVERY).await;
     assert!(!f.ready(), "what was dead at the start is not swept yet");
     f.nodes.die("quick");
     pass(EVERY).await;
-    assert_eq!(f.nodes.sweeps("quick"), 1, "swept while the slow ones are");
+    assert_eq!(f.nodes.sweeps("quick"), 1, "swept while the slow sweeps are in progress");
     (3..9).for_each(|i| f.nodes.die(&format!("slow{i}")));
     pass(LEASE).await;
     assert!(f.ready());

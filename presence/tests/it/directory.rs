@@ -1,4 +1,4 @@
-//! What the directory answers.
+//! The answers of the directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice::from_ref;
@@ -21,7 +21,7 @@ async fn pages(service: &Service, path: &str, list: &str, limit: usize) -> Vec<V
             None => return all,
         }
     }
-    panic!("the pages of {path} never end");
+    panic!("the pages of {path} do not end");
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn rooms_and_their_users_in_pages() {
 }
 
 #[tokio::test]
-async fn a_large_room_is_paged_whole() {
+async fn all_pages_of_a_large_room_are_returned() {
     let redis = Redis::start();
     let (service, cluster) = (Service::ready(&redis).await, Cluster::join(&redis).await);
     let node = cluster.node("a", LONG).await;
@@ -93,7 +93,7 @@ async fn a_user_and_the_nodes() {
     cluster.put(&a, &room("one"), 1, &[ann.clone(), user("Bob")]).await;
     cluster.put(&b, &room("two"), 1, from_ref(&ann)).await;
     cluster.put(&b, &room("three"), 1, &[user("Bob")]).await;
-    // Facts and a name of a node that never lived: no presence.
+    // Facts and a name of a node without a lease are no presence.
     let ghost = roomcast_store::Incarnation::random();
     cluster.put(&ghost, &room("ghosts"), 1, &[ann.clone(), user("Eve")]).await;
 
@@ -120,7 +120,7 @@ async fn a_user_and_the_nodes() {
 }
 
 #[tokio::test]
-async fn weird_names_come_back_as_they_are() {
+async fn unusual_names_are_returned_unchanged() {
     let redis = Redis::start();
     let (service, cluster) = (Service::ready(&redis).await, Cluster::join(&redis).await);
     let node = cluster.node("a", LONG).await;
@@ -141,7 +141,7 @@ async fn weird_names_come_back_as_they_are() {
 }
 
 #[tokio::test]
-async fn mistakes_are_reported() {
+async fn invalid_requests_are_refused() {
     let redis = Redis::start();
     let service = Service::ready(&redis).await;
     let long = "x".repeat(129);
@@ -185,7 +185,7 @@ async fn mistakes_are_reported() {
 }
 
 #[tokio::test]
-async fn it_describes_itself() {
+async fn the_openapi_document_is_served() {
     let redis = Redis::start();
     let service = Service::ready(&redis).await;
     let served = service.get("/openapi.json").await;

@@ -1,4 +1,4 @@
-//! Redis is not there yet, or goes away and comes back.
+//! Redis is not started yet, or stops and is started again.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ async fn a_start_without_redis_waits_for_it() {
     let response = service.get("/rooms").await;
     assert_eq!((response.status, response.code().as_str()), (503, "unavailable"));
     assert!(response.head.contains("retry-after: 1"), "{}", response.head);
-    assert_eq!(service.get("/rooms?limit=0").await.status, 400, "a mistake stays one");
+    assert_eq!(service.get("/rooms?limit=0").await.status, 400, "an invalid request is still refused");
     assert_eq!(service.get("/").await.status, 200);
     redis.begin();
     service.until_ready().await;
@@ -22,7 +22,7 @@ async fn a_start_without_redis_waits_for_it() {
 }
 
 #[tokio::test]
-async fn an_outage_degrades_and_passes() {
+async fn an_outage_degrades_readiness_until_redis_answers_again() {
     let mut redis = Redis::start();
     let service = Service::ready(&redis).await;
     {
@@ -37,19 +37,19 @@ async fn an_outage_degrades_and_passes() {
         assert_eq!((response.status, response.code().as_str()), (503, "unavailable"), "{path}");
         assert!(response.head.contains("retry-after: 1"), "{}", response.head);
     }
-    until("/readyz tells", async || {
+    until("/readyz reports it", async || {
         let ready = get(service.admin, "/readyz").await;
-        assert_eq!(ready.status, 200, "an outage that all replicas share takes none of them out");
+        assert_eq!(ready.status, 200, "a replica stays ready in an outage that affects all replicas");
         (ready.json()["degraded"] == json!(["redis", "sweeper"])).then_some(())
     })
     .await;
     let metrics = get(service.admin, "/metrics").await.body;
     assert!(metrics.contains("roomcast_degraded{part=\"redis\"} 1"), "{metrics}");
 
-    // Wiped, as a cache that was restarted is.
+    // Empty, because it does not persist its data.
     redis.begin();
     until("it answers again", async || (service.get("/rooms").await.status == 200).then_some(())).await;
-    until("/readyz tells", async || {
+    until("/readyz reports it", async || {
         let ready = get(service.admin, "/readyz").await;
         (ready.status == 200 && ready.json()["degraded"] == json!([])).then_some(())
     })

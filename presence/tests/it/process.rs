@@ -60,7 +60,7 @@ async fn without_redis_it_exits_with_every_mistake() {
 }
 
 #[tokio::test]
-async fn help_tells_no_secret() {
+async fn help_shows_no_secret() {
     let output = command(&["--help"]).env("ROOMCAST_REDIS", "redis://:secret@host").output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("--redis <URL>") && !text.contains("secret"), "{text}");
@@ -79,13 +79,13 @@ async fn an_address_in_use_is_reported() {
 }
 
 #[tokio::test]
-async fn sigterm_ends_it_in_time_whoever_is_connected() {
+async fn sigterm_ends_it_in_time_with_open_connections() {
     let redis = Redis::start();
     let (mut child, addr, admin) = start(&redis).await;
     let (addr, admin) = (addr.parse().unwrap(), admin.parse().unwrap());
     until("it is ready", async || (get(admin, "/readyz").await.status == 200).then_some(())).await;
     assert_eq!(get(addr, "/nodes").await.status, 200);
-    // One that never asked, one in the middle of asking, one that may ask again.
+    // One without a request, one within a request, one kept alive after a request.
     let _silent = TcpStream::connect(addr).await.unwrap();
     let mut half = TcpStream::connect(addr).await.unwrap();
     half.write_all(b"GET /nodes HTTP/1.1\r\nho").await.unwrap();

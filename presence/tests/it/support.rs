@@ -1,5 +1,5 @@
-//! What the tests stand on: a redis-server, a directory in this process, a raw HTTP client, and waiting for
-//! conditions instead of sleeping.
+//! Shared by the tests: a redis-server, a presence service in this process, a raw HTTP client, and waiting for
+//! conditions with a deadline.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 /// The lease of nodes that are to die in a test.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
-/// The lease of nodes that are not.
+/// The lease of all other nodes.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 pub(crate) fn room(name: &str) -> RoomName {
@@ -35,7 +35,7 @@ pub(crate) fn user(name: &str) -> UserName {
     UserName::parse(name).unwrap()
 }
 
-/// Asks until the answer is there, and fails after [`TIMEOUT`].
+/// Repeats `ask` until it returns a value; fails after [`TIMEOUT`].
 pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -52,7 +52,7 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A redis-server of the test's own, which keeps nothing and dies with this value.
+/// A redis-server for one test, without persistence, killed when this value is dropped.
 pub(crate) struct Redis {
     pub(crate) port: u16,
     dir: PathBuf,
@@ -60,7 +60,7 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// On a port that was free; answers soon, not necessarily now.
+    /// Starts it on a free port. It may not answer yet.
     pub(crate) fn start() -> Self {
         let mut redis = Self::absent();
         redis.begin();
@@ -131,7 +131,7 @@ impl Service {
         let (life, log) = (Lifecycle::new(), telemetry::init(LogFormat::Text, "off").unwrap());
         let app = App::build(&config, life.clone(), log).await.unwrap();
         let (addr, admin) = (app.local_addr(), app.admin_addr());
-        // A life of its own: the service's waits for its own tasks.
+        // A separate lifecycle, because the service's own one waits for all its tasks.
         let running = Lifecycle::new().spawn("service", app.run());
         Self { addr, admin, life, running }
     }
@@ -166,32 +166,32 @@ impl Service {
     }
 }
 
-/// What a gateway would write, and what it would hear.
+/// A store as a gateway uses it, and the events that it receives.
 pub(crate) struct Cluster {
     pub(crate) store: Store,
-    pub(crate) heard: Arc<Heard>,
+    pub(crate) received: Arc<Received>,
     _life: Lifecycle,
 }
 
-/// News in the order of hearing.
+/// Bus events in the order in which they were received.
 #[derive(Default)]
-pub(crate) struct Heard(pub(crate) Mutex<Vec<(RoomName, BusEvent)>>);
+pub(crate) struct Received(pub(crate) Mutex<Vec<(RoomName, BusEvent)>>);
 
-impl BusListener for Heard {
-    fn on_event(&self, room: &RoomName, news: BusEvent) {
-        self.0.lock().push((room.clone(), news));
+impl BusListener for Received {
+    fn on_event(&self, room: &RoomName, event: BusEvent) {
+        self.0.lock().push((room.clone(), event));
     }
     fn on_gap(&self, _: Option<&RoomName>) {}
 }
 
 impl Cluster {
     pub(crate) async fn join(redis: &Redis) -> Self {
-        let (life, heard) = (Lifecycle::new(), Arc::new(Heard::default()));
+        let (life, received) = (Lifecycle::new(), Arc::new(Received::default()));
         let settings = Settings { prefix: "test1".into(), ..Settings::default() };
         let store =
-            Store::on_redis(&redis.url(), &settings, heard.clone(), Arc::new(Unobserved), &life).unwrap();
+            Store::on_redis(&redis.url(), &settings, received.clone(), Arc::new(Unobserved), &life).unwrap();
         assert!(store.health.wait_up(TIMEOUT).await, "redis-server does not answer");
-        Self { store, heard, _life: life }
+        Self { store, received, _life: life }
     }
 
     pub(crate) async fn node(&self, name: &str, lease: Duration) -> Incarnation {

@@ -1,4 +1,4 @@
-//! Nodes that die: sealed, swept with real leaves, forgotten.
+//! Dead nodes are sealed, swept with published leaves, and forgotten.
 
 use std::collections::BTreeMap;
 use std::slice::from_ref;
@@ -9,19 +9,19 @@ use roomcast_store::{BusEvent, Claim, Secret};
 
 use crate::support::{Cluster, LONG, Redis, SHORT, Service, get, room, secret_of, until, user};
 
-/// Leaves that were heard, by room and user. What was published before this call is in it.
+/// The leaves that were received, by room and user, including all that were published before this call.
 async fn leaves(cluster: &Cluster, rooms: &[&str]) -> BTreeMap<(String, String), usize> {
-    // A channel keeps its order: once our own word is heard, so is all that went before.
+    // A channel keeps its order: once the marker is received, all earlier events have been, too.
     let marker = user("marker");
     for name in rooms {
         let name = room(name);
         cluster.store.bus.publish_ephemeral(&name, &marker, true).await.unwrap();
         let mark = (name, BusEvent::Typing { user: marker.clone(), typing: true });
-        until("the marker", async || cluster.heard.0.lock().contains(&mark).then_some(())).await;
+        until("the marker", async || cluster.received.0.lock().contains(&mark).then_some(())).await;
     }
     let mut leaves = BTreeMap::new();
-    for (at, news) in cluster.heard.0.lock().iter() {
-        if let BusEvent::Presence { left, .. } = news {
+    for (at, event) in cluster.received.0.lock().iter() {
+        if let BusEvent::Presence { left, .. } = event {
             for user in left {
                 *leaves.entry((at.to_string(), user.to_string())).or_default() += 1;
             }
@@ -67,7 +67,7 @@ async fn users_of_a_dead_node_leave_and_others_stay() {
     let expected = [("one", "Ann"), ("two", "Ann")].map(|(r, u)| ((r.to_owned(), u.to_owned()), 1));
     assert_eq!(left, BTreeMap::from(expected), "Bob is still there through the living node");
 
-    // The living node is untouched, and its node is the only one.
+    // Facts of the living node are unchanged, and it is the only node listed.
     let users = cluster.store.presence.read(&room("one"), 10).await.unwrap().users.unwrap();
     assert!(users.len() == 2 && users.contains(&bob) && users.contains(&eve), "{users:?}");
     assert_eq!(cluster.store.names.holders(&eve).await.unwrap(), from_ref(&living));
@@ -89,7 +89,7 @@ async fn users_of_a_dead_node_leave_and_others_stay() {
 }
 
 #[tokio::test]
-async fn two_replicas_announce_each_leave_once() {
+async fn two_replicas_publish_each_leave_once() {
     let redis = Redis::start();
     let cluster = Cluster::join(&redis).await;
     let rooms = ["r0", "r1", "r2", "r3", "r4"];
@@ -97,13 +97,13 @@ async fn two_replicas_announce_each_leave_once() {
     for name in rooms {
         cluster.store.bus.subscribe(&room(name)).await.unwrap();
     }
-    // Dead before either replica starts: they find it in the same instant.
+    // Dead before both replicas start, so that they find it at the same time.
     let dead = cluster.node("dead", SHORT).await;
     for name in rooms {
         cluster.put(&dead, &room(name), 1, &users).await;
     }
     let (one, two) = tokio::join!(Service::ready(&redis), Service::ready(&redis));
-    until("everybody leaves", async || {
+    until("all users leave", async || {
         for name in rooms {
             if cluster.count(&room(name)).await > 0 {
                 return None;
@@ -120,18 +120,22 @@ async fn two_replicas_announce_each_leave_once() {
 }
 
 #[tokio::test]
-async fn a_replica_that_starts_late_sweeps_what_is_sealed() {
+async fn a_replica_that_starts_late_sweeps_sealed_nodes() {
     let redis = Redis::start();
     let cluster = Cluster::join(&redis).await;
     let (dead, ann) = (cluster.node("dead", SHORT).await, user("Ann"));
     cluster.put(&dead, &room("one"), 1, from_ref(&ann)).await;
-    // Another sweeper sealed it, and died before it swept.
+    // Another sweeper sealed it and ended before it swept.
     until("it is sealed", async || {
         (!cluster.store.nodes.seal_expired().await.unwrap().is_empty()).then_some(())
     })
     .await;
     let _service = Service::ready(&redis).await;
-    assert_eq!(cluster.count(&room("one")).await, 0, "ready means that the dead of before are swept");
+    assert_eq!(
+        cluster.count(&room("one")).await,
+        0,
+        "ready means that nodes which were dead at the start are swept"
+    );
     forgotten(&cluster).await;
     let stranger = Secret::chosen("another");
     let living = cluster.node("living", LONG).await;

@@ -1,37 +1,37 @@
--- Claims a name for the holder of a secret.
+-- Claims a name for the owner of a secret.
 -- KEYS  1 name
 -- ARGV  1 secret's hash  2 chosen by the client: 0 or 1  3 incarnation
---       4 'arrive' (a new connection) | 'live' | 'grace' (what is true already is written again)
---       then incarnations known dead
--- Returns the incarnations that hold it; none where it is granted
-local name, hash, owner = KEYS[1], ARGV[1], 'i:' .. ARGV[3]
+--       4 'arrive' (a new connection) | 'live' | 'grace' (the node's hold is written again)
+--       then incarnations whose lease has run out
+-- Returns the incarnations that hold it for another owner; none where it is granted
+local name, hash, field = KEYS[1], ARGV[1], 'i:' .. ARGV[3]
 local hold = ARGV[4] == 'grace' and 'grace' or 'live'
-local held = redis.call('HGET', name, 'h')
-for i = 5, held and #ARGV or 0 do
+local owner_hash = redis.call('HGET', name, 'h')
+for i = 5, owner_hash and #ARGV or 0 do
   redis.call('HDEL', name, 'i:' .. ARGV[i])
 end
-if held == hash then
+if owner_hash == hash then
   if ARGV[4] == 'arrive' then
-    -- The connection is the return of one that dropped on another node: the grace there is over.
+    -- The connection is the return of one that dropped on another node: ends the grace there.
     local fields = redis.call('HGETALL', name)
     for i = 1, #fields, 2 do
-      if fields[i + 1] == 'grace' and fields[i] ~= owner and string.sub(fields[i], 1, 2) == 'i:' then
+      if fields[i + 1] == 'grace' and fields[i] ~= field and string.sub(fields[i], 1, 2) == 'i:' then
         redis.call('HDEL', name, fields[i])
         break
       end
     end
   end
-  redis.call('HSET', name, owner, hold)
+  redis.call('HSET', name, field, hold)
   return {}
 end
-if held then
-  local guarded = redis.call('HGET', name, 'c') == '1'
+if owner_hash then
+  local chosen = redis.call('HGET', name, 'c') == '1'
   local holders = {}
   local fields = redis.call('HGETALL', name)
   for i = 1, #fields, 2 do
     local holder = string.match(fields[i], '^i:(.*)$')
-    -- An owner in grace who chose no secret cannot prove it was them: the name is free.
-    if holder and (fields[i + 1] == 'live' or guarded) then
+    -- An owner in grace whose client did not choose the secret may not have it any more: the name is free.
+    if holder and (fields[i + 1] == 'live' or chosen) then
       holders[#holders + 1] = holder
     end
   end
@@ -40,5 +40,5 @@ if held then
   end
   redis.call('DEL', name)
 end
-redis.call('HSET', name, 'h', hash, 'c', ARGV[2], owner, hold)
+redis.call('HSET', name, 'h', hash, 'c', ARGV[2], field, hold)
 return {}

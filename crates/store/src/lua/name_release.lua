@@ -1,13 +1,13 @@
--- A user's last connection on a node went: into grace, or for good.
+-- A user's last connection on a node has ended: changes the node's hold to a grace, or removes it.
 -- KEYS  1 name
--- ARGV  1 secret's hash, or '' for whoever holds it (the sweeper's)  2 incarnation  3 'grace' | 'gone'
--- Returns 1; 0 where the node held nothing of it; 2 where it holds the name for another secret
-local held = redis.call('HGET', KEYS[1], 'h')
-if not held then
+-- ARGV  1 secret's hash, or '' for any owner (of the sweeper)  2 incarnation  3 'grace' | 'gone'
+-- Returns 1; 0 where the node did not hold the name; 2 where it holds the name for another secret
+local owner_hash = redis.call('HGET', KEYS[1], 'h')
+if not owner_hash then
   return 0
 end
 local field = 'i:' .. ARGV[2]
-if ARGV[1] ~= '' and held ~= ARGV[1] then
+if ARGV[1] ~= '' and owner_hash ~= ARGV[1] then
   return redis.call('HEXISTS', KEYS[1], field) * 2
 end
 if ARGV[3] == 'grace' then
@@ -18,7 +18,7 @@ if ARGV[3] == 'grace' then
   return held
 end
 local removed = redis.call('HDEL', KEYS[1], field)
--- What is left are `h` and `c`: nobody.
+-- Only `h` and `c` are left: no node holds the name.
 if redis.call('HLEN', KEYS[1]) <= 2 then
   redis.call('DEL', KEYS[1])
 end

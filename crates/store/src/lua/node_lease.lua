@@ -1,4 +1,5 @@
--- Begins or renews a lease. Runs while the server is out of memory: whoever lives must not be taken for dead.
+-- Begins or renews a lease. Also executed by a server that is out of memory: the lease of a running node must not run
+-- out.
 -- KEYS  1 leases  2 sealed  3 info
 -- ARGV  1 'register' | 'renew'  2 incarnation  3 lease ms  4 info (of register)
 --       then (of register) earlier incarnations of the node: they are sealed, so that they are swept

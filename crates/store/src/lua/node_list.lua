@@ -1,7 +1,7 @@
--- Every node with a lease.
+-- Lists every node with a lease.
 -- KEYS  1 leases  2 sealed  3 info
 -- ARGV  none
--- Returns {incarnation, ms left of its lease, info or '', …}
+-- Returns {incarnation, ms until its lease runs out, info or '', …}
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local list = {}

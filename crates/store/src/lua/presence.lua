@@ -1,26 +1,26 @@
--- Stands before every presence script: the algebra of facts (user, incarnation), and the news of it.
+-- Prepended to every presence script: adds and removes facts (user, incarnation), and publishes the changes.
 
 -- A user's first fact is a join. Facts are a set: adding one twice changes nothing.
 local function add(users, facts, node, user, joined)
   if redis.call('ZADD', facts, 0, node .. ' ' .. user) == 0 then
     return
   end
-  local by = redis.call('HGET', users, user)
-  redis.call('HSET', users, user, by and (by .. ' ' .. node) or node)
-  if not by then
+  local nodes = redis.call('HGET', users, user)
+  redis.call('HSET', users, user, nodes and (nodes .. ' ' .. node) or node)
+  if not nodes then
     joined[#joined + 1] = user
   end
 end
 
--- The last fact gone is a leave.
-local function drop(users, facts, node, user, left)
+-- The removal of the last fact is a leave.
+local function remove(users, facts, node, user, left)
   if redis.call('ZREM', facts, node .. ' ' .. user) == 0 then
     return
   end
   local rest = {}
-  for by in string.gmatch(redis.call('HGET', users, user) or '', '%S+') do
-    if by ~= node then
-      rest[#rest + 1] = by
+  for other in string.gmatch(redis.call('HGET', users, user) or '', '%S+') do
+    if other ~= node then
+      rest[#rest + 1] = other
     end
   end
   if #rest > 0 then
@@ -31,7 +31,7 @@ local function drop(users, facts, node, user, left)
   end
 end
 
--- All users of an incarnation, at most so many.
+-- Users of an incarnation's facts, at most `limit`.
 local function facts_of(facts, node, limit)
   local found = redis.call('ZRANGEBYLEX', facts, '[' .. node .. ' ', '(' .. node .. '!', 'LIMIT', 0, limit)
   for i, fact in ipairs(found) do
@@ -40,9 +40,9 @@ local function facts_of(facts, node, limit)
   return found
 end
 
--- Numbers the change and tells the room's channel, where anything changed for the room as a whole: at
--- most so many names a piece, each with the count as of then.
-local function tell(users, meta, candidate, channel, most, joined, left)
+-- Publishes the changes of the whole room, if any, in chunks of at most `max_names` names, each with the next number and
+-- with the count after it. Keeps the numbering of an empty room for a day.
+local function publish_changes(users, meta, candidate, channel, max_names, joined, left)
   local count = redis.call('HLEN', users)
   if #joined + #left > 0 then
     redis.call('HSETNX', meta, 'g', candidate)
@@ -60,10 +60,10 @@ local function tell(users, meta, candidate, channel, most, joined, left)
     lines[#lines + 1] = '-' .. user
   end
   count = count - #joined + #left
-  for first = 1, #lines, most do
-    local last = math.min(first + most - 1, #lines)
-    local came = math.max(0, math.min(last, #joined) - first + 1)
-    count = count + came - (last - first + 1 - came)
+  for first = 1, #lines, max_names do
+    local last = math.min(first + max_names - 1, #lines)
+    local joins = math.max(0, math.min(last, #joined) - first + 1)
+    count = count + joins - (last - first + 1 - joins)
     local number = redis.call('HINCRBY', meta, 'v', 1)
     local head = string.format('1 p %s %d %d\n', redis.call('HGET', meta, 'g'), number, count)
     redis.call('SPUBLISH', channel, head .. table.concat(lines, '\n', first, last))

@@ -1,7 +1,7 @@
--- A node closed a room: its sequence number goes.
+-- A node closed a room: removes its sequence number.
 -- KEYS  1 users  2 facts  3 presence meta
 -- ARGV  1 incarnation  2 sequence
--- Returns 1, or 0 where the node has written since (it opened the room again)
+-- Returns 1, or 0 where the node has written with a greater sequence (it opened the room again)
 local field = 's:' .. ARGV[1]
 local last = redis.call('HGET', KEYS[3], field)
 if last and tonumber(last) > tonumber(ARGV[2]) then

@@ -1,10 +1,10 @@
 -- Writes one node's own facts of a room.
 -- KEYS  1 users  2 facts  3 presence meta
--- ARGV  1 incarnation  2 sequence  3 candidate generation  4 channel  5 most names a news
+-- ARGV  1 incarnation  2 sequence  3 candidate generation  4 channel  5 most names in an event
 --       6 'whole' | 'first' | 'continues'  7 how many are here  8 how many are gone  9 how many arrived
 --       then users: here, gone, arrived; then earlier incarnations of the node
--- Returns 1, or 0 where nothing was done: this or a later write was here before, or the write continues
--- others that this server does not know (it lost its data)
+-- Returns 1, or 0 where nothing was done: this or a later write was executed before, or the write continues others that
+-- this server does not have (it lost its data)
 local users, facts, meta = KEYS[1], KEYS[2], KEYS[3]
 local node, sequence = ARGV[1], tonumber(ARGV[2])
 local last = redis.call('HGET', meta, 's:' .. node)
@@ -25,7 +25,7 @@ for _ = 1, tonumber(ARGV[7]) do
   add(users, facts, node, user, joined)
 end
 for _ = 1, tonumber(ARGV[8]) do
-  drop(users, facts, node, next_argument(), left)
+  remove(users, facts, node, next_argument(), left)
 end
 for _ = 1, tonumber(ARGV[9]) do
   local user = next_argument()
@@ -36,19 +36,19 @@ end
 if ARGV[6] == 'whole' then
   for _, user in ipairs(facts_of(facts, node, -1)) do
     if not kept[user] then
-      drop(users, facts, node, user, left)
+      remove(users, facts, node, user, left)
     end
   end
 end
--- After the new facts, so that whoever is still here is not seen to leave.
+-- After the new facts, so that no leave is published for users who are still here.
 while at < #ARGV do
   local former = next_argument()
   for _, user in ipairs(facts_of(facts, former, -1)) do
-    drop(users, facts, former, user, left)
+    remove(users, facts, former, user, left)
   end
   redis.call('HDEL', meta, 's:' .. former)
 end
-tell(users, meta, ARGV[3], ARGV[4], tonumber(ARGV[5]), joined, left)
+publish_changes(users, meta, ARGV[3], ARGV[4], tonumber(ARGV[5]), joined, left)
 for first = 1, #returned, tonumber(ARGV[5]) do
   local last = math.min(first + tonumber(ARGV[5]) - 1, #returned)
   redis.call('SPUBLISH', ARGV[4], '1 r ' .. node .. '\n' .. table.concat(returned, '\n', first, last))

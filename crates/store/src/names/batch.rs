@@ -1,5 +1,5 @@
-//! Claims of names that come at the same time, as one request to Redis: while one is under way, others wait
-//! for the next batch. Called by `redis.rs`, calls `link.rs`.
+//! Sends concurrent claims of names to Redis in batches: while one batch is in progress, further claims wait for the
+//! next. Called by `redis.rs`, calls `link.rs`.
 
 use redis::{Pipeline, cmd};
 use roomcast_ops::Lifecycle;
@@ -15,20 +15,20 @@ use crate::link::{Link, parse_answer};
 use crate::nodes::Incarnation;
 use crate::script;
 
-/// Claims that may wait for their turn; those beyond wait before it.
+/// Claims in the queue; callers of further ones wait until there is room.
 const QUEUE: usize = 1_024;
-/// Claims of one request, at most: a few hundred microseconds of Redis' time.
+/// Claims in one batch at most: a few hundred microseconds of Redis' time.
 const AT_ONCE: usize = 128;
 
 /// Why a name is claimed.
 pub(super) enum Kind {
     /// A connection arrived.
     Arrive,
-    /// What is true already is written again.
-    Again(Hold),
+    /// The node's hold is written again.
+    Repeat(Hold),
 }
 
-/// What somebody claims.
+/// One claim.
 pub(super) struct ClaimRequest {
     pub(super) user: UserName,
     pub(super) secret: Secret,
@@ -39,11 +39,11 @@ pub(super) struct ClaimRequest {
 
 type Answer = oneshot::Sender<Result<Claim>>;
 
-/// The way to have names claimed: to the task that makes batches.
+/// A handle to the task that sends the batches.
 pub(super) struct ClaimBatcher(mpsc::Sender<(ClaimRequest, Answer)>);
 
 impl ClaimBatcher {
-    /// `link` as tasks of the store have it. The task runs until `end`.
+    /// `link` is the store's link for its own tasks. The task runs until `end` is cancelled.
     pub(super) fn new(link: Link, keys: Keys, lifecycle: &Lifecycle, end: CancellationToken) -> Self {
         let (queue, queued) = mpsc::channel(QUEUE);
         let work = run(link, keys, queued);
@@ -52,13 +52,13 @@ impl ClaimBatcher {
     }
 
     pub(super) async fn claim(&self, request: ClaimRequest) -> Result<Claim> {
-        // Here, and not in the batch: it belongs to the request.
+        // The span is created here and not in the task, because it belongs to the request.
         let mut span = Span::redis(script::NAME_CLAIM.name(), trace::Kind::Client, "EVALSHA");
-        let nothing = || StoreError::Unavailable("the store has ended".into());
+        let ended = || StoreError::Unavailable("the store has ended".into());
         let claimed = async {
             let (answer, answered) = oneshot::channel();
-            self.0.send((request, answer)).await.map_err(|_| nothing())?;
-            answered.await.map_err(|_| nothing())?
+            self.0.send((request, answer)).await.map_err(|_| ended())?;
+            answered.await.map_err(|_| ended())?
         };
         claimed.await.inspect_err(|error| span.fail(error.label()))
     }
@@ -68,14 +68,14 @@ async fn run(link: Link, keys: Keys, mut queued: mpsc::Receiver<(ClaimRequest, A
     let mut batch: Vec<(ClaimRequest, Answer)> = Vec::new();
     while queued.recv_many(&mut batch, AT_ONCE).await > 0 {
         while let Some((first, _)) = batch.first() {
-            // All of one incarnation, but when the node goes on as another.
+            // Usually the whole batch; not where the node has just registered as another incarnation.
             let same = batch.iter().take_while(|(request, _)| request.node == first.node).count();
             let (requests, answers): (Vec<ClaimRequest>, Vec<Answer>) = batch.drain(..same).unzip();
             let claims = match claim(&link, &keys, &requests).await {
                 Ok(claims) => claims,
                 Err(error) => vec![Err(error); answers.len()],
             };
-            // Whoever asked may have gone: the sweeper knows of the name.
+            // The caller may have been cancelled: the name is indexed, so it is swept with the incarnation.
             answers.into_iter().zip(claims).for_each(|(answer, claim)| {
                 answer.send(claim).unwrap_or_default();
             });
@@ -83,10 +83,11 @@ async fn run(link: Link, keys: Keys, mut queued: mpsc::Receiver<(ClaimRequest, A
     }
 }
 
-/// Claims of one incarnation; as many answers. A call each, for names are in many slots.
+/// Sends claims of one incarnation and returns their results in order. One script call for each, because names are in
+/// many slots.
 async fn claim(link: &Link, keys: &Keys, requests: &[ClaimRequest]) -> Result<Vec<Result<Claim>>> {
     let Some(node) = requests.first().map(|request| &request.node) else { return Ok(Vec::new()) };
-    // Before the claims, so that the sweeper finds the names whatever happens in between.
+    // Before the claims, so that the sweeper finds the names also if this task fails in between.
     link.command::<()>(cmd("SADD").arg(keys.node_names(node)).arg(users(requests))).await?;
 
     let mut calls = Pipeline::with_capacity(requests.len());
@@ -95,8 +96,8 @@ async fn claim(link: &Link, keys: &Keys, requests: &[ClaimRequest]) -> Result<Ve
             (request.secret.to_hex(), if request.secret.is_chosen() { b"1" } else { b"0" });
         let kind: &[u8] = match request.kind {
             Kind::Arrive => b"arrive",
-            Kind::Again(Hold::Live) => b"live",
-            Kind::Again(Hold::Grace) => b"grace",
+            Kind::Repeat(Hold::Live) => b"live",
+            Kind::Repeat(Hold::Grace) => b"grace",
         };
         let mut args = vec![hash.as_bytes(), chosen, node.as_str().as_bytes(), kind];
         args.extend(request.dead.iter().map(|node| node.as_str().as_bytes()));
@@ -106,8 +107,8 @@ async fn claim(link: &Link, keys: &Keys, requests: &[ClaimRequest]) -> Result<Ve
     let claims: Vec<Result<Claim>> =
         answers.map(|answer| Ok(claim_of(&parse_answer::<Vec<String>>(answer?)?))).collect();
 
-    // Names that this node did not get, by another claim of these either, are none of its names.
-    let got = |user: &UserName| {
+    // Names that were granted by none of these claims, and that this node does not hold, are removed from its index.
+    let granted = |user: &UserName| {
         requests
             .iter()
             .zip(&claims)
@@ -116,14 +117,14 @@ async fn claim(link: &Link, keys: &Keys, requests: &[ClaimRequest]) -> Result<Ve
     let elsewhere =
         |claim: &Result<Claim>| matches!(claim, Ok(Claim::Taken(holders)) if !holders.contains(node));
     let refused =
-        requests.iter().zip(&claims).filter(|(request, claim)| elsewhere(claim) && !got(&request.user));
+        requests.iter().zip(&claims).filter(|(request, claim)| elsewhere(claim) && !granted(&request.user));
     let refused = users(refused.map(|(request, _)| request));
     if refused.is_empty() {
         return Ok(claims);
     }
-    // Where that fails it is the concern of those alone: others have their names.
-    let unlisted = link.command::<()>(cmd("SREM").arg(keys.node_names(node)).arg(refused)).await;
-    let answered = |claim| if elsewhere(&claim) { unlisted.clone().and(claim) } else { claim };
+    // If that fails, only the refused claims fail.
+    let unindexed = link.command::<()>(cmd("SREM").arg(keys.node_names(node)).arg(refused)).await;
+    let answered = |claim| if elsewhere(&claim) { unindexed.clone().and(claim) } else { claim };
     Ok(claims.into_iter().map(answered).collect())
 }
 

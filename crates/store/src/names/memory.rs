@@ -1,4 +1,4 @@
-//! Owners of names in memory, step by step what `lua/name_*.lua` do.
+//! Owners of names in memory: the same steps as `lua/name_*.lua`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,7 +13,7 @@ use crate::nodes::Incarnation;
 #[derive(Default)]
 pub(crate) struct MemoryNames(Mutex<Owners>);
 
-/// Who owns what.
+/// The owner of each name.
 #[derive(Default)]
 struct Owners {
     names: HashMap<UserName, Owner>,
@@ -37,11 +37,11 @@ impl Owners {
         dead: &[Incarnation],
     ) -> Claim {
         self.of_node.entry(node.clone()).or_default().insert(user.clone());
-        let fresh = || Owner { hash: secret.hash, chosen: secret.is_chosen(), holders: BTreeMap::new() };
-        let owner = self.names.entry(user.clone()).or_insert_with(fresh);
+        let new_owner = || Owner { hash: secret.hash, chosen: secret.is_chosen(), holders: BTreeMap::new() };
+        let owner = self.names.entry(user.clone()).or_insert_with(new_owner);
         owner.holders.retain(|holder, _| !dead.contains(holder));
         if owner.hash != secret.hash {
-            // An owner in grace who chose no secret cannot prove it was them: the name is free.
+            // An owner in grace whose client did not choose the secret may not have it any more: the name is free.
             let counts = |hold: Hold| hold == Hold::Live || owner.chosen;
             let holders = owner.holders.iter().filter(|(_, hold)| counts(**hold));
             let holders: Vec<_> = holders.map(|(node, _)| node.clone()).collect();
@@ -51,7 +51,7 @@ impl Owners {
                 }
                 return Claim::Taken(holders);
             }
-            *owner = fresh();
+            *owner = new_owner();
         }
         let elsewhere = |(holder, hold): (&Incarnation, &Hold)| {
             (*hold == Hold::Grace && holder != node).then(|| holder.clone())
@@ -63,7 +63,7 @@ impl Owners {
         Claim::Granted
     }
 
-    /// Into grace, or gone; `secret` absent for whoever holds the name. False where nothing changed.
+    /// Changes a node's hold to a grace, or removes it; without `secret`, for any owner. False where it had none.
     fn release(&mut self, user: &UserName, secret: Option<&Secret>, node: &Incarnation, grace: bool) -> bool {
         let Some(owner) = self.names.get_mut(user) else { return false };
         if secret.is_some_and(|secret| secret.hash != owner.hash) {
@@ -90,8 +90,8 @@ impl MemoryNames {
     pub(crate) fn entries(&self) -> Vec<String> {
         let (owners, mut entries) = (self.0.lock(), Vec::new());
         for (user, owner) in &owners.names {
-            // An owner without a holder is nobody, and must not be there.
-            entries.extend(owner.holders.is_empty().then(|| format!("held by nobody {user}")));
+            // An owner without a holder must have been removed.
+            entries.extend(owner.holders.is_empty().then(|| format!("held by no node {user}")));
             entries.extend(owner.holders.keys().map(|node| format!("held {node:?} {user}")));
         }
         for (node, users) in &owners.of_node {

@@ -1,4 +1,4 @@
-//! Owners of names in Redis: one hash a name, in the name's slot.
+//! Owners of names in Redis: one hash for each name, in the name's slot.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -18,7 +18,7 @@ use crate::link::Link;
 use crate::nodes::Incarnation;
 use crate::script;
 
-/// What the release script answers where the incarnation holds the name for another secret.
+/// What the release script returns where the incarnation holds the name for another secret.
 const HELD_FOR_ANOTHER: u8 = 2;
 /// Names swept at once.
 const SWEEPS_AT_ONCE: usize = 32;
@@ -30,7 +30,7 @@ pub(crate) struct RedisNames {
 }
 
 impl RedisNames {
-    /// `task_link` is the link as tasks of the store have it.
+    /// `task_link` is the store's link for its own tasks.
     pub(crate) fn new(
         link: Link,
         keys: Keys,
@@ -86,7 +86,7 @@ impl Names for RedisNames {
     ) -> Result<Claim> {
         let (user, secret, node) = (user.clone(), secret.clone(), node.clone());
         self.batcher
-            .claim(ClaimRequest { user, secret, node, kind: Kind::Again(hold), dead: Vec::new() })
+            .claim(ClaimRequest { user, secret, node, kind: Kind::Repeat(hold), dead: Vec::new() })
             .await
     }
 
@@ -116,7 +116,7 @@ impl Names for RedisNames {
     }
 
     async fn online(&self, nodes: &[Incarnation]) -> Result<usize> {
-        // Their hashes, not the names: eight bytes each, of a million users too.
+        // Hashes instead of names, to save memory: eight bytes for each of a million users.
         let mut seen = HashSet::new();
         for node in nodes {
             let mut cursor = "0".to_owned();

@@ -1,4 +1,4 @@
-//! Leases in memory, step by step what `lua/node_*.lua` do.
+//! Leases in memory: the same steps as `lua/node_*.lua`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::error::Result;
 #[derive(Default)]
 pub(crate) struct MemoryNodes(Mutex<Leases>);
 
-/// Who lives, and who is known to be dead.
+/// Leases, sealed incarnations, and what each node publishes about itself.
 #[derive(Default)]
 struct Leases {
     ends: BTreeMap<Incarnation, Instant>,
@@ -57,19 +57,19 @@ impl Nodes for MemoryNodes {
     async fn renew(&self, node: &Incarnation, lease: Duration) -> Result<bool> {
         let leases = &mut *self.0.lock();
         let now = Instant::now();
-        let lives = leases.ends.get_mut(node).filter(|ends| **ends > now);
-        Ok(lives.map(|ends| *ends = now + lease).is_some())
+        let valid = leases.ends.get_mut(node).filter(|ends| **ends > now);
+        Ok(valid.map(|ends| *ends = now + lease).is_some())
     }
 
     async fn seal_expired(&self) -> Result<Vec<Sealed>> {
         let Leases { ends, sealed, .. } = &mut *self.0.lock();
         let now = Instant::now();
         ends.retain(|node, ends| {
-            let lives = *ends > now;
-            if !lives {
+            let valid = *ends > now;
+            if !valid {
                 sealed.entry(node.clone()).or_insert(now);
             }
-            lives
+            valid
         });
         let age = |(node, at): (&Incarnation, &Instant)| Sealed {
             incarnation: node.clone(),

@@ -1,4 +1,4 @@
-//! Presence in memory, step by step what `lua/presence_*.lua` do.
+//! Presence in memory: the same steps as `lua/presence_*.lua`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_protocol::{RoomName, UserName};
 
-use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
+use super::{Change, MAX_NAMES_PER_EVENT, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
 use crate::bus::BusEvent;
 use crate::bus::memory::Subscribers;
 use crate::clock::Clock;
@@ -19,24 +19,24 @@ use crate::nodes::Incarnation;
 pub(crate) struct MemoryPresence {
     rooms: Mutex<Rooms>,
     clock: Clock,
-    /// Says which rooms are remembered.
+    /// Has the rooms that are not forgotten.
     log: Arc<MemoryLog>,
     subscribers: Arc<Subscribers>,
 }
 
-/// For how long an empty room's numbering goes on.
+/// For how long the numbering of an empty room is kept.
 const EMPTY_KEPT_MS: u64 = 86_400_000;
 /// Fewer rooms than this are never searched for forgotten ones.
 const PURGE_ABOVE: usize = 256;
 
-/// Who is where, and where to look.
+/// The facts of each room, and the indexes.
 #[derive(Default)]
 struct Rooms {
     rooms: HashMap<RoomName, Room>,
     index: BTreeSet<RoomName>,
     /// Rooms in which an incarnation may have facts, for its sweep.
     of_node: HashMap<Incarnation, BTreeSet<RoomName>>,
-    /// So many rooms, and those that were empty for too long are looked for.
+    /// With this many rooms, those that were empty for too long are removed.
     purge_at: usize,
 }
 
@@ -50,7 +50,7 @@ struct Room {
     ends: Option<u64>,
 }
 
-/// What changed for the room as a whole.
+/// The changes of the whole room.
 #[derive(Default)]
 struct Difference {
     joined: Vec<UserName>,
@@ -69,7 +69,7 @@ impl Room {
         }
     }
 
-    /// The last fact gone is a leave.
+    /// The removal of the last fact is a leave.
     fn drop(&mut self, node: &Incarnation, user: &UserName, difference: &mut Difference) {
         let Some(facts) = self.facts.get_mut(node) else { return };
         if !facts.remove(user) {
@@ -91,8 +91,14 @@ impl Room {
         self.facts.get(node).into_iter().flatten().take(limit).cloned().collect()
     }
 
-    /// Numbers the change and tells, at most so many names a piece, each with the count as of then.
-    fn tell(&mut self, room: &RoomName, difference: Difference, now: u64, subscribers: &Subscribers) {
+    /// Publishes the changes in chunks of limited size, each with the next number and with the count after it.
+    fn publish_changes(
+        &mut self,
+        room: &RoomName,
+        difference: Difference,
+        now: u64,
+        subscribers: &Subscribers,
+    ) {
         self.ends = self.users.is_empty().then(|| now.saturating_add(EMPTY_KEPT_MS));
         let Difference { joined, left } = difference;
         if joined.is_empty() && left.is_empty() {
@@ -107,9 +113,10 @@ impl Room {
             .map(|user| (true, user))
             .chain(left.into_iter().map(|user| (false, user)))
             .collect();
-        for piece in changes.chunks(NEWS_NAMES) {
-            let side =
-                |came| piece.iter().filter(move |(side, _)| *side == came).map(|(_, user)| user.clone());
+        for chunk in changes.chunks(MAX_NAMES_PER_EVENT) {
+            let side = |is_join| {
+                chunk.iter().filter(move |(side, _)| *side == is_join).map(|(_, user)| user.clone())
+            };
             let (joined, left): (Vec<_>, Vec<_>) = (side(true).collect(), side(false).collect());
             count = (count + joined.len()).saturating_sub(left.len());
             self.version.number += 1;
@@ -120,7 +127,7 @@ impl Room {
 }
 
 impl Rooms {
-    /// A room, without what an empty one kept for too long.
+    /// A room, unless it was empty for too long.
     fn get(&mut self, room: &RoomName, now: u64) -> Option<&mut Room> {
         if self.rooms.get(room)?.ends.is_some_and(|ends| ends <= now) {
             self.rooms.remove(room);
@@ -165,15 +172,15 @@ impl Rooms {
         let returned =
             |user: &&UserName| facts.users.get(*user).is_some_and(|by| by.iter().any(|by| by != node));
         let returned: Vec<UserName> = change.arrived.iter().filter(returned).cloned().collect();
-        // After the new facts, so that whoever is still here is not seen to leave.
+        // After the new facts, so that no leave is published for users who are still here.
         for former in &change.former {
             for user in facts.facts_of(former, usize::MAX) {
                 facts.drop(former, &user, &mut difference);
             }
             facts.sequences.remove(former);
         }
-        facts.tell(room, difference, now, subscribers);
-        for users in returned.chunks(NEWS_NAMES) {
+        facts.publish_changes(room, difference, now, subscribers);
+        for users in returned.chunks(MAX_NAMES_PER_EVENT) {
             subscribers.deliver(room, &BusEvent::Returned { node: node.clone(), users: users.to_vec() });
         }
         true
@@ -197,7 +204,7 @@ impl Rooms {
         if found.len() < most {
             facts.sequences.remove(node);
         }
-        facts.tell(room, difference, now, subscribers);
+        facts.publish_changes(room, difference, now, subscribers);
         found.len()
     }
 
@@ -294,7 +301,7 @@ impl Presence for MemoryPresence {
     async fn users(&self, room: &RoomName, cursor: Option<&str>, limit: usize) -> Result<UsersPage> {
         let users = self.rooms.lock().rooms.get(room).map(|room| room.users.keys().cloned().collect());
         let after = cursor.and_then(|cursor| cursor.strip_prefix('n'));
-        Ok(UsersPage::cut(users.unwrap_or_default(), after, limit))
+        Ok(UsersPage::of(users.unwrap_or_default(), after, limit))
     }
 
     async fn rooms(&self, cursor: Option<&str>, limit: usize) -> Result<RoomsPage> {

@@ -1,12 +1,12 @@
-//! Presence in Redis: facts of a room in the room's slot, the room index in sixteen slots of its own; the
-//! index of a dead incarnation says where its sweep looks.
+//! Presence in Redis: facts of a room in the room's slot, the room index in sixteen slots of its own, and an index of
+//! the rooms of each incarnation, for its sweep.
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::cmd;
 use roomcast_protocol::{RoomName, UserName};
 
-use super::{Change, NEWS_NAMES, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
+use super::{Change, MAX_NAMES_PER_EVENT, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
 use crate::error::{Result, StoreError};
 use crate::keys::{INDEX_BUCKETS, Keys};
 use crate::link::Link;
@@ -20,7 +20,7 @@ pub(crate) struct RedisPresence {
 
 /// Rooms swept at once.
 const SWEEPS_AT_ONCE: usize = 32;
-/// Up to here a room's users are sorted and cut into pages; larger rooms are scanned.
+/// Up to this size a room's users are sorted and returned in pages; larger rooms are scanned.
 const SORTED_UP_TO: usize = roomcast_protocol::limits::MAX_LISTED_USERS;
 
 impl RedisPresence {
@@ -28,14 +28,14 @@ impl RedisPresence {
         Self { link, keys }
     }
 
-    /// A word for the life of a room's numbering, should none have begun.
+    /// A generation for a room's numbering, used where it has none.
     fn candidate() -> String {
         format!("{:08x}", rand::random::<u32>())
     }
 
     async fn sweep_room(&self, room: &RoomName, node: &Incarnation) -> Result<usize> {
         let (candidate, channel) = (Self::candidate(), self.keys.room_channel(room));
-        let (names, most) = (NEWS_NAMES.to_string(), SWEEP_STEP.to_string());
+        let (names, most) = (MAX_NAMES_PER_EVENT.to_string(), SWEEP_STEP.to_string());
         let args = [node.as_str(), &candidate, &channel, &names, &most].map(str::as_bytes);
         let mut facts = 0;
         loop {
@@ -71,7 +71,7 @@ impl Presence for RedisPresence {
         change: &Change,
     ) -> Result<bool> {
         let (candidate, channel) = (Self::candidate(), self.keys.room_channel(room));
-        let (sequence, most) = (sequence.to_string(), NEWS_NAMES.to_string());
+        let (sequence, most) = (sequence.to_string(), MAX_NAMES_PER_EVENT.to_string());
         let counts = [&change.here, &change.gone, &change.arrived].map(|users| users.len().to_string());
         let kind = match change {
             Change { whole: true, .. } => "whole",
@@ -83,7 +83,7 @@ impl Presence for RedisPresence {
         let users = change.here.iter().chain(&change.gone).chain(&change.arrived);
         args.extend(users.map(UserName::as_str).chain(change.former.iter().map(Incarnation::as_str)));
         let args: Vec<&[u8]> = args.into_iter().map(str::as_bytes).collect();
-        // Users can leave a server that is out of memory.
+        // A write without arrivals is executed also by a server that is out of memory, so that users can leave.
         let leaves = change.here.is_empty() && change.arrived.is_empty();
         let script = if leaves { &script::PRESENCE_LEAVE } else { &script::PRESENCE_WRITE };
         self.link.script(script, &self.keys.presence(room), &args).await
@@ -106,20 +106,20 @@ impl Presence for RedisPresence {
         if !closed {
             return Ok(());
         }
-        // Last: where the first step failed, the sweeper still finds the room.
+        // Last, so that the sweeper still finds the room where the first step failed.
         self.link.command(cmd("SREM").arg(self.keys.node_rooms(node)).arg(room.as_str())).await
     }
 
     async fn sweep(&self, node: &Incarnation) -> Result<(usize, usize)> {
         let rooms: Vec<String> = self.link.command(cmd("SMEMBERS").arg(self.keys.node_rooms(node))).await?;
         let rooms: Vec<_> = rooms.into_iter().filter_map(|room| RoomName::try_from(room).ok()).collect();
-        let looked_through = rooms.len();
+        let searched = rooms.len();
         let facts = stream::iter(rooms)
             .map(async |room| self.sweep_room(&room, node).await)
             .buffer_unordered(SWEEPS_AT_ONCE)
             .try_fold(0, async |sum, facts| Ok(sum + facts))
             .await?;
-        Ok((looked_through, facts))
+        Ok((searched, facts))
     }
 
     async fn forget(&self, node: &Incarnation) -> Result<()> {
@@ -145,7 +145,7 @@ impl Presence for RedisPresence {
     }
 
     async fn users(&self, room: &RoomName, cursor: Option<&str>, limit: usize) -> Result<UsersPage> {
-        // Cursors come from clients: what is none begins at the beginning.
+        // Cursors come from clients: an invalid one is ignored.
         let scan = cursor.and_then(|cursor| cursor.strip_prefix('s'));
         if let Some(scan) = scan.filter(|scan| scan.parse::<u64>().is_ok()) {
             return self.scan(room, scan, limit).await;
@@ -153,7 +153,7 @@ impl Presence for RedisPresence {
         let state = self.read(room, SORTED_UP_TO).await?;
         match state.users {
             Some(users) => {
-                Ok(UsersPage::cut(users, cursor.and_then(|cursor| cursor.strip_prefix('n')), limit))
+                Ok(UsersPage::of(users, cursor.and_then(|cursor| cursor.strip_prefix('n')), limit))
             }
             None => self.scan(room, "0", limit).await,
         }
@@ -214,8 +214,8 @@ impl Presence for RedisPresence {
 }
 
 impl RedisPresence {
-    /// Counts the users of rooms, and drops from the index those that were forgotten. A room's log meta
-    /// is begun before the room is indexed and outlives its use, so no room in use is dropped.
+    /// Counts the users of rooms, and removes rooms that were forgotten from the index. A room's log meta is created
+    /// before the room is indexed and expires after its last use, so no room in use is removed.
     async fn counted(&self, bucket: u16, names: Vec<String>) -> Result<Vec<(RoomName, usize)>> {
         let rooms: Vec<_> = names.iter().filter_map(|name| RoomName::parse(name).ok()).collect();
         let mut commands = Vec::with_capacity(rooms.len() * 2);
@@ -237,7 +237,7 @@ impl RedisPresence {
         Ok(counted)
     }
 
-    /// Drops a room from the index, and puts it back where its life began in between.
+    /// Removes a room from the index, and adds it again where it was opened in between.
     async fn forget(&self, bucket: u16, room: &RoomName) -> Result<()> {
         let (index, [meta, _, _]) = (self.keys.index(bucket), self.keys.log(room));
         self.link.command::<()>(cmd("ZREM").arg(&index).arg(room.as_str())).await?;

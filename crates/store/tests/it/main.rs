@@ -59,33 +59,33 @@ contract! {
         any_name_is_a_room;
     presence:
         the_first_fact_joins_and_the_last_leaves
-        a_write_runs_twice_and_an_older_one_never
-        a_whole_write_removes_exactly_the_missing
+        a_repeated_or_older_write_changes_nothing
+        a_whole_write_removes_exactly_the_missing_users
         versions_are_consecutive_and_agree_with_the_state
-        a_great_change_comes_in_pieces
-        users_come_in_pages
-        many_users_come_in_pages
-        rooms_come_in_pages
-        rooms_of_a_user
-        an_arrival_is_told_to_nodes_where_the_user_was_before
+        a_large_change_is_published_in_chunks
+        users_are_listed_in_pages
+        many_users_are_listed_in_pages
+        rooms_are_listed_in_pages
+        rooms_of_a_user_are_listed
+        an_arrival_is_published_where_the_user_has_facts_of_other_nodes
         a_write_that_continues_is_refused_by_a_store_that_lost_its_data
-        a_node_that_closed_a_room_left_no_field
-        a_new_incarnation_takes_over_without_a_leave;
+        a_closed_room_keeps_no_field_of_the_node
+        a_new_incarnation_replaces_the_former_without_a_leave;
     names:
         a_name_belongs_to_its_secret
         users_are_counted_once
-        a_name_in_grace
-        the_dead_hold_nothing
-        a_former_owner_releases_nothing
-        claims_that_come_together
-        a_connection_elsewhere_ends_one_grace;
+        a_name_in_grace_is_protected_only_by_a_chosen_secret
+        holds_of_dead_incarnations_are_removed
+        a_former_owner_cannot_release_the_name
+        concurrent_claims_are_answered_each
+        a_connection_on_another_node_ends_one_grace;
     nodes:
         a_lease_is_renewed_until_it_runs_out
-        a_sweep_removes_what_the_dead_left
-        two_sweepers_announce_once
-        a_great_room_is_swept_in_steps
-        a_late_write_is_swept_the_second_time
-        a_former_incarnation_is_sealed_though_the_store_forgot_it;
+        a_sweep_removes_facts_and_names_of_dead_nodes
+        two_sweepers_publish_each_leave_once
+        a_large_room_is_swept_in_steps
+        a_late_write_is_removed_by_the_second_sweep
+        a_former_incarnation_is_sealed_also_if_the_store_has_no_lease_of_it;
     bus:
         only_subscribed_rooms_are_heard
         an_ephemeral_event_reaches_everybody

@@ -46,7 +46,7 @@ pub(crate) async fn a_name_belongs_to_its_secret(subject: Subject) {
     assert_eq!(node.names.claim(&user("ann"), &mine, &a, &[]).await.unwrap(), Claim::Granted, "another name");
 }
 
-pub(crate) async fn a_name_in_grace(subject: Subject) {
+pub(crate) async fn a_name_in_grace_is_protected_only_by_a_chosen_secret(subject: Subject) {
     let (node, [a, b]) = (subject.node().await, nodes());
     let other = Secret::chosen("other");
     for (name, secret, guarded) in
@@ -55,12 +55,12 @@ pub(crate) async fn a_name_in_grace(subject: Subject) {
         let name = user(name);
         node.names.claim(&name, &secret, &a, &[]).await.unwrap();
         let refused = node.names.claim(&name, &other, &b, &[]).await.unwrap();
-        assert_eq!(taken_by(refused), in_order(&[&a]), "connected, it is nobody else's");
+        assert_eq!(taken_by(refused), in_order(&[&a]), "the name of a connected user is taken");
         node.names.grace(&name, &other, &a).await.unwrap();
         let refused = node.names.claim(&name, &other, &b, &[]).await.unwrap();
         assert_eq!(taken_by(refused), in_order(&[&a]), "only the owner can be in grace");
         node.names.grace(&name, &secret, &b).await.unwrap();
-        assert_eq!(node.names.holders(&name).await.unwrap(), in_order(&[&a]), "grace makes no holder");
+        assert_eq!(node.names.holders(&name).await.unwrap(), in_order(&[&a]), "a grace makes no new holder");
 
         node.names.grace(&name, &secret, &a).await.unwrap();
         assert_eq!(node.names.holders(&name).await.unwrap(), in_order(&[&a]), "in grace it is still held");
@@ -79,7 +79,7 @@ pub(crate) async fn a_name_in_grace(subject: Subject) {
             assert_eq!(taken_by(refused), in_order(&[&b]));
         }
     }
-    // Live on one node, in grace on another: it counts by the live one.
+    // Live on one node and in grace on another: the name is taken.
     let (name, given) = (user("Cyd"), Secret::given("made up"));
     node.names.claim(&name, &given, &a, &[]).await.unwrap();
     node.names.claim(&name, &given, &b, &[]).await.unwrap();
@@ -87,21 +87,21 @@ pub(crate) async fn a_name_in_grace(subject: Subject) {
     assert_eq!(taken_by(node.names.claim(&name, &other, &a, &[]).await.unwrap()), in_order(&[&b]));
 }
 
-pub(crate) async fn the_dead_hold_nothing(subject: Subject) {
+pub(crate) async fn holds_of_dead_incarnations_are_removed(subject: Subject) {
     let (node, [a, b, c]) = (subject.node().await, nodes());
     let (ann, mine, other) = (user("Ann"), Secret::chosen("mine"), Secret::chosen("other"));
     node.names.claim(&ann, &mine, &a, &[]).await.unwrap();
     node.names.claim(&ann, &mine, &b, &[]).await.unwrap();
     let dead = std::slice::from_ref(&a);
     assert_eq!(taken_by(node.names.claim(&ann, &other, &c, dead).await.unwrap()), in_order(&[&b]));
-    assert_eq!(node.names.holders(&ann).await.unwrap(), in_order(&[&b]), "what the dead held is dropped");
+    assert_eq!(node.names.holders(&ann).await.unwrap(), in_order(&[&b]), "holds of the dead are removed");
     assert_eq!(node.names.claim(&ann, &mine, &c, std::slice::from_ref(&b)).await.unwrap(), Claim::Granted);
     assert_eq!(node.names.holders(&ann).await.unwrap(), in_order(&[&c]), "for the owner, too");
     assert_eq!(node.names.claim(&ann, &other, &a, &[b, c]).await.unwrap(), Claim::Granted);
     assert_eq!(node.names.holders(&ann).await.unwrap(), in_order(&[&a]));
 }
 
-pub(crate) async fn a_former_owner_releases_nothing(subject: Subject) {
+pub(crate) async fn a_former_owner_cannot_release_the_name(subject: Subject) {
     let (node, [a, b]) = (subject.node().await, nodes());
     let (ann, former, owner) = (user("Ann"), Secret::given("former"), Secret::chosen("owner"));
     node.names.claim(&ann, &former, &a, &[]).await.unwrap();
@@ -135,19 +135,19 @@ pub(crate) async fn users_are_counted_once(subject: Subject) {
     }
     assert_eq!(online(&[&a, &b]).await, 50, "a user of two nodes is one");
     assert_eq!(online(&[&b]).await, 20);
-    assert_eq!(online(&[&c]).await, 0, "whoever was refused is not there");
+    assert_eq!(online(&[&c]).await, 0, "a refused claim is not counted");
     assert_eq!(
         taken_by(node.names.claim(&user("user 0"), &other, &a, &[]).await.unwrap()),
         in_order(&[&a, &b])
     );
-    assert_eq!(online(&[&a]).await, 50, "a refusal takes nothing from the holder on the same node");
+    assert_eq!(online(&[&a]).await, 50, "a refused claim does not change the hold on the same node");
     node.names.grace(&user("user 0"), &mine, &a).await.unwrap();
     assert_eq!(online(&[&a]).await, 50, "a user in grace is online");
     node.names.release(&user("user 49"), &mine, &a).await.unwrap();
     assert_eq!(online(&[&a, &b]).await, 49);
 }
 
-pub(crate) async fn claims_that_come_together(subject: Subject) {
+pub(crate) async fn concurrent_claims_are_answered_each(subject: Subject) {
     let (node, [a, b]) = (subject.node().await, nodes());
     let (mine, other) = (Secret::chosen("mine"), Secret::chosen("other"));
     let users: Vec<_> = (0..200).map(|n| user(&format!("u{n}"))).collect();
@@ -163,12 +163,12 @@ pub(crate) async fn claims_that_come_together(subject: Subject) {
     assert_eq!(
         node.names.online(std::slice::from_ref(&a)).await.unwrap(),
         199,
-        "what was not got is not kept"
+        "a refused name is not indexed"
     );
     assert_eq!(node.names.online(&[a, b]).await.unwrap(), 200);
 }
 
-pub(crate) async fn a_connection_elsewhere_ends_one_grace(subject: Subject) {
+pub(crate) async fn a_connection_on_another_node_ends_one_grace(subject: Subject) {
     let (node, [a, b, c]) = (subject.node().await, nodes());
     let (ann, mine) = (user("Ann"), Secret::chosen("mine"));
     let holders = async || {
@@ -178,12 +178,12 @@ pub(crate) async fn a_connection_elsewhere_ends_one_grace(subject: Subject) {
     };
     node.names.claim(&ann, &mine, &a, &[]).await.unwrap();
     node.names.claim(&ann, &mine, &b, &[]).await.unwrap();
-    assert_eq!(holders().await, in_order(&[&a, &b]), "a living connection stays");
+    assert_eq!(holders().await, in_order(&[&a, &b]), "a live hold stays");
     node.names.grace(&ann, &mine, &a).await.unwrap();
     node.names.reclaim(&ann, &mine, &b, Hold::Live).await.unwrap();
-    assert_eq!(holders().await, in_order(&[&a, &b]), "nobody arrived");
+    assert_eq!(holders().await, in_order(&[&a, &b]), "a reclaim is no arrival");
     node.names.claim(&ann, &mine, &b, &[]).await.unwrap();
-    assert_eq!(holders().await, in_order(&[&b]), "who dropped there came back here");
+    assert_eq!(holders().await, in_order(&[&b]), "the connection that dropped there returned here");
     node.names.grace(&ann, &mine, &b).await.unwrap();
     node.names.reclaim(&ann, &mine, &a, Hold::Grace).await.unwrap();
     node.names.claim(&ann, &mine, &c, &[]).await.unwrap();

@@ -54,7 +54,7 @@ pub(crate) async fn a_lease_is_renewed_until_it_runs_out(subject: Subject) {
     let sealed = node.nodes.seal_expired().await.unwrap();
     assert_eq!(sealed.iter().map(|sealed| &sealed.incarnation).collect::<Vec<_>>(), [&short]);
     assert!(!node.nodes.renew(&short, LONG).await.unwrap());
-    assert_eq!(remaining(&short).await, None, "the sealed are listed no more");
+    assert_eq!(remaining(&short).await, None, "a sealed incarnation is not listed");
     assert!(remaining(&long).await.is_some());
     assert!(node.nodes.renew(&long, LONG).await.unwrap());
     until("its age grows", async || {
@@ -66,7 +66,7 @@ pub(crate) async fn a_lease_is_renewed_until_it_runs_out(subject: Subject) {
     assert!(!node.nodes.renew(&short, LONG).await.unwrap());
 }
 
-pub(crate) async fn a_sweep_removes_what_the_dead_left(subject: Subject) {
+pub(crate) async fn a_sweep_removes_facts_and_names_of_dead_nodes(subject: Subject) {
     let (node, rooms) = (subject.node().await, ["one", "two", "three"].map(room));
     let (living, secret) = (Incarnation::random(), Secret::chosen("mine"));
     let [dead] = dead(&node).await;
@@ -86,7 +86,7 @@ pub(crate) async fn a_sweep_removes_what_the_dead_left(subject: Subject) {
     assert_eq!(node.store.sweep(&dead).await.unwrap(), Swept { rooms: 3, facts: 3, names: 2 });
     assert_eq!(who(&node, &rooms[0]).await, ["Bob"]);
     assert!(who(&node, &rooms[1]).await.is_empty());
-    until("the leaves are heard", async || {
+    until("the leaves are received", async || {
         let (first, second) = (node.heard.presence(&rooms[0]), node.heard.presence(&rooms[1]));
         first.last() == Some(&(1, vec![], vec!["Ann".to_owned()]))
             && second.last() == Some(&(0, vec![], vec!["Ann".to_owned()]))
@@ -102,10 +102,10 @@ pub(crate) async fn a_sweep_removes_what_the_dead_left(subject: Subject) {
     assert_eq!(node.store.sweep(&dead).await.unwrap(), Swept::default());
     assert_eq!(node.names.holders(&user("Ann")).await.unwrap(), [living]);
     silence().await;
-    assert_eq!(node.heard.presence(&rooms[0]).len(), 2, "the second sweep announced nothing");
+    assert_eq!(node.heard.presence(&rooms[0]).len(), 2, "the second sweep published nothing");
 }
 
-pub(crate) async fn two_sweepers_announce_once(subject: Subject) {
+pub(crate) async fn two_sweepers_publish_each_leave_once(subject: Subject) {
     let (one, two) = (subject.node().await, subject.node().await);
     let [dead] = dead(&one).await;
     let rooms: Vec<_> = (0..20).map(|number| room(&format!("room {number}"))).collect();
@@ -121,13 +121,13 @@ pub(crate) async fn two_sweepers_announce_once(subject: Subject) {
     let (first, second) = (spawn(&one), spawn(&two));
     assert_eq!(first.await.unwrap() + second.await.unwrap(), 60);
     let left = |room| one.heard.presence(room).iter().map(|(_, _, left)| left.len()).sum::<usize>();
-    until("the leaves are heard", async || rooms.iter().all(|room| left(room) >= 3)).await;
+    until("the leaves are received", async || rooms.iter().all(|room| left(room) >= 3)).await;
     silence().await;
     assert!(rooms.iter().all(|room| left(room) == 3));
 }
 
-pub(crate) async fn a_great_room_is_swept_in_steps(subject: Subject) {
-    let (node, room) = (subject.node().await, room("great"));
+pub(crate) async fn a_large_room_is_swept_in_steps(subject: Subject) {
+    let (node, room) = (subject.node().await, room("large"));
     let [dead] = dead(&node).await;
     node.bus.subscribe(&room).await.unwrap();
     node.presence.index(&room, &dead).await.unwrap();
@@ -135,26 +135,26 @@ pub(crate) async fn a_great_room_is_swept_in_steps(subject: Subject) {
     node.presence.write(&room, &dead, 1, &Change { here, ..Change::default() }).await.unwrap();
     assert_eq!(node.store.sweep(&dead).await.unwrap().facts, 1_000);
     assert!(who(&node, &room).await.is_empty());
-    until("the leaves are heard", async || node.heard.presence(&room).len() == 4).await;
+    until("the leaves are received", async || node.heard.presence(&room).len() == 4).await;
     let counts: Vec<_> = node.heard.presence(&room).iter().map(|(count, _, _)| *count).collect();
     assert_eq!(counts, [500, 1_000, 500, 0]);
 }
 
-pub(crate) async fn a_late_write_is_swept_the_second_time(subject: Subject) {
+pub(crate) async fn a_late_write_is_removed_by_the_second_sweep(subject: Subject) {
     let (node, room) = (subject.node().await, room("late"));
     let [dead] = dead(&node).await;
     node.bus.subscribe(&room).await.unwrap();
     node.presence.index(&room, &dead).await.unwrap();
     node.presence.write(&room, &dead, 5, &here(&["Ann"])).await.unwrap();
     assert_eq!(node.store.sweep(&dead).await.unwrap().facts, 1);
-    // On its way while the node was sealed.
+    // Sent before the node was sealed.
     node.presence.write(&room, &dead, 6, &here(&["Bob"])).await.unwrap();
     node.names.claim(&user("Bob"), &Secret::chosen("mine"), &dead, &[]).await.unwrap();
     let swept = node.store.sweep(&dead).await.unwrap();
     assert_eq!(swept, Swept { rooms: 1, facts: 1, names: 1 });
     assert!(who(&node, &room).await.is_empty());
     assert!(node.names.holders(&user("Bob")).await.unwrap().is_empty());
-    until("its leave is heard", async || {
+    until("its leave is received", async || {
         node.heard.presence(&room).last() == Some(&(0, vec![], vec!["Bob".to_owned()]))
     })
     .await;
@@ -163,10 +163,10 @@ pub(crate) async fn a_late_write_is_swept_the_second_time(subject: Subject) {
     assert!(node.presence.write(&room, &living, 1, &here(&["Ann"])).await.unwrap());
     assert!(node.presence.write(&room, &living, 2, &gone(&["Ann"])).await.unwrap());
     let versions = node.presence.read(&room, 0).await.unwrap().version.number;
-    assert_eq!(versions, 6, "the numbering went on");
+    assert_eq!(versions, 6, "the numbering continued");
 }
 
-pub(crate) async fn a_former_incarnation_is_sealed_though_the_store_forgot_it(subject: Subject) {
+pub(crate) async fn a_former_incarnation_is_sealed_also_if_the_store_has_no_lease_of_it(subject: Subject) {
     let (node, [former, unknown, next]) =
         (subject.node().await, std::array::from_fn(|_| Incarnation::random()));
     node.nodes.register(&former, &info("former"), LONG).await.unwrap();

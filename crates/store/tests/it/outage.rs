@@ -1,4 +1,4 @@
-//! What only Redis can suffer: connections that break, servers that die or forget.
+//! Faults of Redis: lost connections, and servers that stop or lose data.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) async fn connected(subject: &Subject) -> Node {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wiped_server_begins_anew() {
+async fn after_a_wipe_a_new_epoch_begins_and_leases_are_lost() {
     let server = Server::start(&[]).await;
     let node = connected(&Subject::at(&server.url())).await;
     let (room, by) = (room("wiped"), Incarnation::random());
@@ -33,7 +33,7 @@ async fn a_wiped_server_begins_anew() {
     let version = node.presence.read(&room, 10).await.unwrap().version;
     server.say::<()>("FLUSHALL").await;
     let Replay::Lost(head) = node.log.since(&room, &before[4].position, 100).await.unwrap() else {
-        panic!("nothing is left to go on with");
+        panic!("the log was lost");
     };
     assert_eq!(head.position.offset, 0);
     assert_ne!(head.position.epoch, before[0].position.epoch);
@@ -47,7 +47,7 @@ async fn a_wiped_server_begins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_server_is_full_nodes_live_and_users_leave() {
+async fn while_the_server_is_out_of_memory_nodes_renew_and_users_leave() {
     let server = Server::start(&[]).await;
     let (node, room) = (connected(&Subject::at(&server.url())).await, room("full"));
     let (by, dead, secret) = (Incarnation::random(), Incarnation::random(), Secret::chosen("mine"));
@@ -69,7 +69,7 @@ async fn while_the_server_is_full_nodes_live_and_users_leave() {
     assert!(node.presence.write(&room, &by, 3, &here(&["Eve"])).await.is_err(), "the server is full");
     let begun = Instant::now();
     while begun.elapsed() < 2 * lease {
-        assert!(node.nodes.renew(&by, lease).await.unwrap(), "it is alive and can say so");
+        assert!(node.nodes.renew(&by, lease).await.unwrap(), "the lease can be renewed");
         let sealed = node.nodes.seal_expired().await.unwrap();
         assert!(sealed.iter().all(|sealed| sealed.incarnation == dead), "{sealed:?}");
         tokio::time::sleep(lease / 5).await;
@@ -85,7 +85,7 @@ async fn while_the_server_is_full_nodes_live_and_users_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nobody_uses_expires() {
+async fn unused_keys_expire() {
     let server = Server::start(&[]).await;
     let (node, room) = (Subject::at(&server.url()).node().await, room("left"));
     let (dead, secret) = (Incarnation::random(), Secret::given("made up"));
@@ -94,7 +94,7 @@ async fn what_nobody_uses_expires() {
     node.publish_many(&room, "a", 70).await;
     node.presence.index(&room, &dead).await.unwrap();
     node.presence.write(&room, &dead, 1, &here(&["Ann"])).await.unwrap();
-    // Never a fact, and a number all the same.
+    // No fact was written, only a sequence number.
     node.presence.write(&crate::subject::room("empty"), &dead, 1, &gone(&["Ann"])).await.unwrap();
     node.names.claim(&user("Ann"), &secret, &dead, &[]).await.unwrap();
     until("it is sealed", async || !node.nodes.seal_expired().await.unwrap().is_empty()).await;
@@ -106,7 +106,7 @@ async fn what_nobody_uses_expires() {
         match kind.rsplit_once(':').unwrap().1 {
             "x" => assert_eq!(server.say::<Vec<String>>(&format!("ZRANGE {key} 0 -1")).await, ["left"]),
             kind => {
-                assert!(server.say::<i64>(&format!("PTTL {key}")).await > 0, "{key} stays for ever");
+                assert!(server.say::<i64>(&format!("PTTL {key}")).await > 0, "{key} does not expire");
                 expiring.push(format!("{kind} {name}"));
             }
         }
@@ -119,7 +119,7 @@ async fn what_nobody_uses_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forgotten_scripts_are_loaded_again() {
+async fn scripts_that_the_server_lost_are_loaded_again() {
     let server = Server::start(&[]).await;
     let (node, room) = (Subject::at(&server.url()).node().await, room("scripts"));
     for offset in 1..=5 {
@@ -165,7 +165,7 @@ async fn calls(server: &Server, command: &str) -> u64 {
 async fn a_publish_is_one_command() {
     let server = Server::start(&[]).await;
     let mut subject = Subject::at(&server.url());
-    // The nodes are listed as seldom as can be.
+    // The nodes are listed as rarely as possible.
     subject.settings.upgrade_wait = Duration::from_secs(3_600);
     let (node, room) = (subject.node().await, room("one"));
     node.publish(&room, "first", "Ann").await.unwrap();
@@ -186,8 +186,8 @@ async fn a_publish_is_one_command() {
     assert_eq!(calls(&server, "xadd").await, 101);
 }
 
-/// Kills the bus' connections under a stream of messages, some times, and wants to hear all again.
-async fn cut(subject: &Subject, servers: &[Server], rooms: usize) {
+/// Repeatedly kills the bus' connections while messages are published, and checks that every room is received again.
+async fn kill_bus_connections(subject: &Subject, servers: &[Server], rooms: usize) {
     let (node, other) = (connected(subject).await, subject.node().await);
     let rooms: Vec<_> = (0..rooms).map(|number| room(&format!("room {number}"))).collect();
     futures_util::future::try_join_all(rooms.iter().map(|room| node.bus.subscribe(room))).await.unwrap();
@@ -212,12 +212,13 @@ async fn cut(subject: &Subject, servers: &[Server], rooms: usize) {
         until("everything is subscribed again", async || node.heard.gaps() > gaps).await;
         let took = begin.elapsed();
         assert!(took < Duration::from_secs(2), "nothing received for {took:?} with {} rooms", rooms.len());
-        // Nothing is missed from here on.
+        // From here on no message may be missed.
         let id = format!("round {round}");
         for room in &rooms {
             other.publish(room, &id, "Ann").await.unwrap();
         }
-        until("every room is heard", async || rooms.iter().all(|room| has(&node, room, &id))).await;
+        until("a message of every room is received", async || rooms.iter().all(|room| has(&node, room, &id)))
+            .await;
         assert_eq!(node.bus.subscriptions(), rooms.len());
     }
     end.send_replace(true);
@@ -229,7 +230,7 @@ fn has(node: &Node, room: &RoomName, id: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_unsubscribed_while_the_bus_connects_stays_so() {
+async fn a_room_unsubscribed_while_the_bus_connects_stays_unsubscribed() {
     let server = Server::start(&[]).await;
     let subject = Subject::at(&server.url());
     let rooms: Vec<_> = (0..100).map(|number| room(&format!("room {number}"))).collect();
@@ -250,21 +251,21 @@ async fn what_is_unsubscribed_while_the_bus_connects_stays_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_bus_with_one_room_heals() {
+async fn one_room_is_subscribed_again_after_a_lost_bus_connection() {
     let server = Server::start(&[]).await;
-    cut(&Subject::at(&server.url()), std::slice::from_ref(&server), 1).await;
+    kill_bus_connections(&Subject::at(&server.url()), std::slice::from_ref(&server), 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_bus_with_many_rooms_heals() {
+async fn many_rooms_are_subscribed_again_after_a_lost_bus_connection() {
     let server = Server::start(&[]).await;
-    cut(&Subject::at(&server.url()), std::slice::from_ref(&server), 2_000).await;
+    kill_bus_connections(&Subject::at(&server.url()), std::slice::from_ref(&server), 2_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_bus_of_a_cluster_heals() {
+async fn rooms_of_a_cluster_are_subscribed_again_after_lost_bus_connections() {
     let cluster = Cluster::start().await;
-    cut(&Subject::at(&cluster.url()), &cluster.0, 500).await;
+    kill_bus_connections(&Subject::at(&cluster.url()), &cluster.0, 500).await;
 }
 
 /// Moves a slot with all its keys, as `redis-cli --cluster reshard` does.
@@ -294,14 +295,14 @@ async fn move_slot(cluster: &Cluster, slot: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_whose_slot_moved_is_heard_again() {
+async fn a_room_whose_slot_moved_is_subscribed_again() {
     let cluster = Cluster::start().await;
     let subject = Subject::at(&cluster.url());
     let (node, other, room) = (connected(&subject).await, subject.node().await, room("moving"));
     node.bus.subscribe(&room).await.unwrap();
     other.publish_many(&room, "a", 3).await;
-    until("it is heard", async || node.heard.has_message(&room, "a3")).await;
-    // The slot map is looked at every other second, and this is where it was.
+    until("the message is received", async || node.heard.has_message(&room, "a3")).await;
+    // The slot map is read every two seconds; this is the slot's former server.
     tokio::time::sleep(Duration::from_millis(2_200)).await;
     let gaps = node.heard.gaps();
     let mut channels = Vec::new();
@@ -311,15 +312,15 @@ async fn a_room_whose_slot_moved_is_heard_again() {
     let slot: u16 = cluster.0[0].say(&format!("CLUSTER KEYSLOT {}", channels[0])).await;
     move_slot(&cluster, &slot.to_string()).await;
     let published = other.publish_many(&room, "b", 3).await;
-    assert_eq!(published[2].position.offset, 6, "it moved whole");
+    assert_eq!(published[2].position.offset, 6, "the log moved completely");
     until("the gap is reported", async || node.heard.gaps() > gaps).await;
     other.publish(&room, "c", "Ann").await.unwrap();
-    until("it is heard again", async || node.heard.has_message(&room, "c")).await;
+    until("the message is received again", async || node.heard.has_message(&room, "c")).await;
     assert_eq!(offsets(&node.log.open(&room, 10).await.unwrap().newest), [1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_died_comes_back() {
+async fn the_store_reconnects_to_a_restarted_server() {
     let server = Server::start(&[]).await;
     let subject = Subject::at(&server.url());
     let (node, room) = (connected(&subject).await, room("died"));
@@ -343,7 +344,7 @@ async fn a_server_that_died_comes_back() {
         node.bus.publish_ephemeral(&room, &user("Ann"), true).await,
         Err(StoreError::Unavailable(_))
     ));
-    assert!(begin.elapsed() < Duration::from_millis(50), "refused without asking");
+    assert!(begin.elapsed() < Duration::from_millis(50), "refused without a call");
 
     let gaps = node.heard.gaps();
     let _server = Server::start_on(port, &[]).await;
@@ -351,12 +352,12 @@ async fn a_server_that_died_comes_back() {
     until("the bus is subscribed again", async || node.heard.gaps() > gaps).await;
     assert_eq!(node.health.now(), Connectivity { up: true, connections: 2 });
     node.publish(&room, "back", "Ann").await.unwrap();
-    until("the bus hears again", async || node.heard.has_message(&room, "back")).await;
+    until("the message is received again", async || node.heard.has_message(&room, "back")).await;
     assert_eq!(node.health.now().connections, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_may_be_opened_before_its_server_is_there() {
+async fn a_store_can_be_opened_before_its_server_is_started() {
     let server = Server::start(&[]).await;
     let (port, url) = (server.port, server.url());
     drop(server);
@@ -371,11 +372,11 @@ async fn a_store_may_be_opened_before_its_server_is_there() {
     let node = Node { store, heard };
     node.bus.subscribe(&room("early")).await.unwrap();
     node.publish(&room("early"), "a", "Ann").await.unwrap();
-    until("it is heard", async || node.heard.has_message(&room("early"), "a")).await;
+    until("the message is received", async || node.heard.has_message(&room("early"), "a")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_handle_ends_what_runs() {
+async fn dropping_the_last_handle_ends_all_tasks() {
     let subject = Subject::redis().await;
     let node = connected(&subject).await;
     let log = node.log.clone();
@@ -389,7 +390,7 @@ async fn the_last_handle_ends_what_runs() {
 }
 
 #[tokio::test]
-async fn a_url_that_is_none_is_refused() {
+async fn an_invalid_url_is_refused() {
     let subject = Subject::memory().await;
     for url in ["", "localhost", "http://localhost", "redis://", "redis-cluster://", "redis://h:port"] {
         let opened = Store::on_redis(
@@ -405,7 +406,7 @@ async fn a_url_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn memory_is_always_up() {
+async fn the_memory_store_is_always_up() {
     let settings = Settings { retention: Retention::default(), ..Settings::default() };
     let store = Store::in_memory(&settings, Arc::new(Heard::default()));
     let health: Health = store.health.clone();
@@ -414,18 +415,18 @@ async fn memory_is_always_up() {
     let mut changes = health.watch();
     drop(health);
     let waited = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
-    assert!(waited.is_err(), "there never is a change, and never an error");
+    assert!(waited.is_err(), "its health never changes");
     assert!(changes.borrow().up);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_suffers_for_no_other() {
+async fn a_failed_claim_does_not_fail_others_of_its_batch() {
     let server = Server::start(&[]).await;
     let (node, [a, b]) = (Subject::at(&server.url()).node().await, [(); 2].map(|()| Incarnation::random()));
     let (mine, other) = (Secret::chosen("mine"), Secret::chosen("other"));
     let taken = user("taken");
     node.names.claim(&taken, &other, &b, &[]).await.unwrap();
-    // What a claim of somebody else's name needs beyond the others.
+    // Only a refused claim needs this command.
     server.say::<()>("ACL SETUSER default -srem").await;
     let users: Vec<_> = (0..50).map(|n| user(&format!("u{n}"))).collect();
     let all = users.iter().chain([&taken]).map(|user| node.names.claim(user, &mine, &a, &[]));

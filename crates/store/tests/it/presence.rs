@@ -50,12 +50,12 @@ pub(crate) async fn the_first_fact_joins_and_the_last_leaves(subject: Subject) {
         (1, vec![], names(&["Bob"])),
         (0, vec![], names(&["Cyd"])),
     ];
-    until("all is heard", async || node.heard.presence(&room).len() >= expected.len()).await;
+    until("all events are received", async || node.heard.presence(&room).len() >= expected.len()).await;
     assert_eq!(node.heard.presence(&room), expected);
     assert!(who(&node, &room).await.is_empty());
 }
 
-pub(crate) async fn a_write_runs_twice_and_an_older_one_never(subject: Subject) {
+pub(crate) async fn a_repeated_or_older_write_changes_nothing(subject: Subject) {
     let (room, node, by) = (room("twice"), subject.node().await, Incarnation::random());
     node.bus.subscribe(&room).await.unwrap();
     assert!(node.presence.write(&room, &by, 7, &here(&["Ann"])).await.unwrap());
@@ -66,7 +66,7 @@ pub(crate) async fn a_write_runs_twice_and_an_older_one_never(subject: Subject) 
         assert!(!node.presence.write(&room, &by, sequence, &change).await.unwrap());
     }
     assert_eq!(node.presence.read(&room, 10).await.unwrap(), after);
-    // A new number for an old fact is no news either.
+    // A fact that is written again publishes nothing.
     assert!(node.presence.write(&room, &by, 10, &here(&["Ann"])).await.unwrap());
     assert!(node.presence.write(&room, &by, 11, &gone(&["Bob"])).await.unwrap());
     assert_eq!(node.presence.read(&room, 10).await.unwrap(), after);
@@ -74,7 +74,7 @@ pub(crate) async fn a_write_runs_twice_and_an_older_one_never(subject: Subject) 
     assert_eq!(node.heard.presence(&room).len(), 1);
 }
 
-pub(crate) async fn a_whole_write_removes_exactly_the_missing(subject: Subject) {
+pub(crate) async fn a_whole_write_removes_exactly_the_missing_users(subject: Subject) {
     let (room, node) = (room("whole"), subject.node().await);
     let (a, b) = (Incarnation::random(), Incarnation::random());
     node.bus.subscribe(&room).await.unwrap();
@@ -83,12 +83,12 @@ pub(crate) async fn a_whole_write_removes_exactly_the_missing(subject: Subject) 
     let whole = |names: &[&str]| Change { whole: true, ..here(names) };
     node.presence.write(&room, &a, 2, &whole(&["Ann", "Eve"])).await.unwrap();
     assert_eq!(who(&node, &room).await, ["Ann", "Bob", "Dan", "Eve"]);
-    until("all is heard", async || node.heard.presence(&room).len() == 3).await;
+    until("all events are received", async || node.heard.presence(&room).len() == 3).await;
     assert_eq!(node.heard.presence(&room)[2], (4, names(&["Eve"]), names(&["Cyd"])));
     node.presence.write(&room, &a, 3, &whole(&["Ann", "Eve"])).await.unwrap();
     node.presence.write(&room, &a, 4, &whole(&[])).await.unwrap();
     assert_eq!(who(&node, &room).await, ["Bob", "Dan"]);
-    until("all is heard", async || node.heard.presence(&room).len() == 4).await;
+    until("all events are received", async || node.heard.presence(&room).len() == 4).await;
     assert_eq!(node.heard.presence(&room)[3], (2, vec![], names(&["Ann", "Eve"])));
 }
 
@@ -113,11 +113,11 @@ pub(crate) async fn versions_are_consecutive_and_agree_with_the_state(subject: S
     }
     let state = nodes[1].presence.read(&room, 1_000).await.unwrap();
     let number = usize::try_from(state.version.number).unwrap();
-    until("all is heard", async || nodes[0].heard.of(&room).len() >= number).await;
+    until("all events are received", async || nodes[0].heard.of(&room).len() >= number).await;
     let mut version = Version { number: 0, ..state.version.clone() };
     let mut sum: BTreeSet<UserName> = BTreeSet::new();
-    for news in nodes[0].heard.of(&room) {
-        let BusEvent::Presence { version: next, count, joined, left } = news else { panic!("{news:?}") };
+    for event in nodes[0].heard.of(&room) {
+        let BusEvent::Presence { version: next, count, joined, left } = event else { panic!("{event:?}") };
         assert!(next.follows(&version), "{next:?} after {version:?}");
         version = next;
         for user in joined {
@@ -132,31 +132,31 @@ pub(crate) async fn versions_are_consecutive_and_agree_with_the_state(subject: S
     assert_eq!(who(&nodes[1], &room).await, sorted(&sum.into_iter().collect::<Vec<_>>()));
 }
 
-fn crowd(size: usize) -> Vec<UserName> {
-    // Names of the greatest length.
+fn many_users(size: usize) -> Vec<UserName> {
+    // Names of the maximum length.
     (0..size).map(|number| user(&format!("{number:04}{}", "\u{1f980}".repeat(60)))).collect()
 }
 
-pub(crate) async fn a_great_change_comes_in_pieces(subject: Subject) {
-    let (room, node, by) = (room("pieces"), subject.node().await, Incarnation::random());
+pub(crate) async fn a_large_change_is_published_in_chunks(subject: Subject) {
+    let (room, node, by) = (room("chunks"), subject.node().await, Incarnation::random());
     node.bus.subscribe(&room).await.unwrap();
-    let change = Change { whole: true, here: crowd(1_200), ..Change::default() };
+    let change = Change { whole: true, here: many_users(1_200), ..Change::default() };
     node.presence.write(&room, &by, 1, &change).await.unwrap();
-    let change = Change { whole: true, here: crowd(1_700).split_off(800), ..Change::default() };
+    let change = Change { whole: true, here: many_users(1_700).split_off(800), ..Change::default() };
     node.presence.write(&room, &by, 2, &change).await.unwrap();
-    let pieces = || {
+    let chunks = || {
         let heard = node.heard.presence(&room);
         heard.into_iter().map(|(count, joined, left)| (count, joined.len(), left.len())).collect::<Vec<_>>()
     };
-    until("all is heard", async || pieces().len() >= 6).await;
+    until("all events are received", async || chunks().len() >= 6).await;
     let expected =
         [(500, 500, 0), (1_000, 500, 0), (1_200, 200, 0), (1_700, 500, 0), (1_200, 0, 500), (900, 0, 300)];
-    assert_eq!(pieces(), expected);
+    assert_eq!(chunks(), expected);
     let state = node.presence.read(&room, 10).await.unwrap();
     assert_eq!((state.version.number, state.count, state.users), (6, 900, None));
 }
 
-/// All users by pages, without those that came twice.
+/// All users, read in pages, and the number of entries including duplicates.
 async fn by_pages(store: &Store, room: &RoomName, limit: usize) -> (BTreeSet<UserName>, usize) {
     let (mut all, mut seen, mut cursor) = (BTreeSet::new(), 0, None);
     loop {
@@ -171,24 +171,24 @@ async fn by_pages(store: &Store, room: &RoomName, limit: usize) -> (BTreeSet<Use
     }
 }
 
-pub(crate) async fn users_come_in_pages(subject: Subject) {
+pub(crate) async fn users_are_listed_in_pages(subject: Subject) {
     let (room, node, by) = (room("few"), subject.node().await, Incarnation::random());
     let all: Vec<_> = (0..57).map(|number| user(&format!("user {number}"))).collect();
     node.presence.write(&room, &by, 1, &Change { here: all.clone(), ..Change::default() }).await.unwrap();
     for limit in [1, 10, 57, 200] {
         assert_eq!(by_pages(&node, &room, limit).await, (all.iter().cloned().collect(), 57));
     }
-    let nobody = node.presence.users(&crate::subject::room("nobody"), None, 10).await.unwrap();
-    assert_eq!((nobody.count, nobody.users.len(), nobody.cursor), (0, 0, None));
+    let empty = node.presence.users(&crate::subject::room("empty"), None, 10).await.unwrap();
+    assert_eq!((empty.count, empty.users.len(), empty.cursor), (0, 0, None));
     for nonsense in ["", "s", "sx", "x", "n", "чат"] {
         let page = node.presence.users(&room, Some(nonsense), 10).await.unwrap();
         assert_eq!(page.users.len(), 10, "the cursor {nonsense:?} begins at the beginning");
     }
 }
 
-pub(crate) async fn many_users_come_in_pages(subject: Subject) {
+pub(crate) async fn many_users_are_listed_in_pages(subject: Subject) {
     let (room, node, by) = (room("many"), subject.node().await, Incarnation::random());
-    let all = crowd(1_300);
+    let all = many_users(1_300);
     node.presence.write(&room, &by, 1, &Change { here: all.clone(), ..Change::default() }).await.unwrap();
     let (visited, _) = by_pages(&node, &room, 100).await;
     assert_eq!(visited, all.into_iter().collect());
@@ -196,14 +196,14 @@ pub(crate) async fn many_users_come_in_pages(subject: Subject) {
     assert_eq!((state.count, state.users), (1_300, None));
 }
 
-pub(crate) async fn rooms_come_in_pages(subject: Subject) {
+pub(crate) async fn rooms_are_listed_in_pages(subject: Subject) {
     let (node, by) = (subject.node().await, Incarnation::random());
     let mut all: Vec<_> = (0..60).map(|number| room(&format!("room {number}"))).collect();
     for room in &all {
         node.log.open(room, 0).await.unwrap();
         node.presence.index(room, &by).await.unwrap();
     }
-    // Nobody is there and no log was begun: not listed, and gone for good.
+    // Without users and without a log: it is not listed, and is removed from the index.
     node.presence.index(&room("forgotten"), &by).await.unwrap();
     node.presence.index(&room("in use"), &by).await.unwrap();
     node.presence.write(&room("in use"), &by, 1, &here(&["Ann", "Bob"])).await.unwrap();
@@ -226,7 +226,7 @@ pub(crate) async fn rooms_come_in_pages(subject: Subject) {
         visited.sort();
         assert_eq!(visited, all, "each once, {limit} a page");
     }
-    // Indexed again, it is listed again once its life begins.
+    // Indexed again, it is listed again once its log exists.
     node.log.open(&room("forgotten"), 0).await.unwrap();
     node.presence.index(&room("forgotten"), &by).await.unwrap();
     assert_eq!(node.presence.rooms(None, 1_000).await.unwrap().rooms.len(), 62);
@@ -235,7 +235,7 @@ pub(crate) async fn rooms_come_in_pages(subject: Subject) {
     }
 }
 
-pub(crate) async fn rooms_of_a_user(subject: Subject) {
+pub(crate) async fn rooms_of_a_user_are_listed(subject: Subject) {
     let (node, a, b) = (subject.node().await, Incarnation::random(), Incarnation::random());
     for (name, by, who) in
         [("one", &a, "Ann"), ("two", &a, "Bob"), ("two", &b, "Ann"), ("three", &b, "Bob"), ("one", &b, "Ann")]
@@ -257,16 +257,16 @@ pub(crate) async fn rooms_of_a_user(subject: Subject) {
     assert!(of("Ann", &[a]).await.is_empty());
 }
 
-/// News of returns, as (where, who).
+/// The `Returned` events of a room: node and users.
 fn returned(node: &crate::subject::Node, room: &RoomName) -> Vec<(Incarnation, Vec<String>)> {
-    let returned = |news| match news {
+    let returned = |event| match event {
         BusEvent::Returned { node, users } => Some((node, sorted(&users))),
         _ => None,
     };
     node.heard.of(room).into_iter().filter_map(returned).collect()
 }
 
-pub(crate) async fn an_arrival_is_told_to_nodes_where_the_user_was_before(subject: Subject) {
+pub(crate) async fn an_arrival_is_published_where_the_user_has_facts_of_other_nodes(subject: Subject) {
     let (room, node) = (room("arrivals"), subject.node().await);
     let (a, b) = (Incarnation::random(), Incarnation::random());
     node.bus.subscribe(&room).await.unwrap();
@@ -282,53 +282,57 @@ pub(crate) async fn an_arrival_is_told_to_nodes_where_the_user_was_before(subjec
         .write(&room, &a, 2, &Change { arrived: users(&["Nobody"]), ..gone(&["Bob"]) })
         .await
         .unwrap();
-    until("all is heard", async || returned(&node, &room).len() >= 2).await;
+    until("all events are received", async || returned(&node, &room).len() >= 2).await;
     silence().await;
     let expected = vec![(b.clone(), names(&["Ann"])), (b, names(&["Ann"]))];
-    assert_eq!(returned(&node, &room), expected, "neither who was nowhere else nor a whole write");
+    assert_eq!(
+        returned(&node, &room),
+        expected,
+        "not for users without facts of other nodes, and not for a whole write"
+    );
 }
 
 pub(crate) async fn a_write_that_continues_is_refused_by_a_store_that_lost_its_data(subject: Subject) {
     let (room, node, by) = (room("continued"), subject.node().await, Incarnation::random());
     let continues = Change { continues: true, ..here(&["Ann"]) };
-    assert!(!node.presence.write(&room, &by, 1, &continues).await.unwrap(), "it knows of no earlier write");
+    assert!(!node.presence.write(&room, &by, 1, &continues).await.unwrap(), "it has no earlier write");
     assert!(who(&node, &room).await.is_empty());
     assert!(node.presence.write(&room, &by, 2, &Change { whole: true, ..here(&["Ann"]) }).await.unwrap());
     assert!(node.presence.write(&room, &by, 3, &Change { continues: true, ..here(&["Bob"]) }).await.unwrap());
     assert_eq!(who(&node, &room).await, ["Ann", "Bob"]);
 }
 
-pub(crate) async fn a_node_that_closed_a_room_left_no_field(subject: Subject) {
+pub(crate) async fn a_closed_room_keeps_no_field_of_the_node(subject: Subject) {
     let (room, node, by) = (room("closed"), subject.node().await, Incarnation::random());
     let other = Incarnation::random();
     node.presence.index(&room, &by).await.unwrap();
     node.presence.write(&room, &other, 1, &here(&["Bob"])).await.unwrap();
     node.presence.write(&room, &by, 4, &here(&["Ann"])).await.unwrap();
     node.presence.write(&room, &by, 5, &gone(&["Ann"])).await.unwrap();
-    // It opened the room again before this one was done.
+    // The node opened the room again before this close was executed.
     node.presence.close(&room, &by, 4).await.unwrap();
     let late = Change { continues: true, ..here(&["Ann"]) };
-    assert!(!node.presence.write(&room, &by, 5, &late).await.unwrap(), "an older write stays older");
+    assert!(!node.presence.write(&room, &by, 5, &late).await.unwrap(), "an older write is refused");
     node.presence.close(&room, &by, 6).await.unwrap();
     assert!(
         !node.presence.write(&room, &by, 5, &late).await.unwrap(),
-        "a late write finds nothing to continue"
+        "a late write has no earlier one to continue"
     );
     assert_eq!(who(&node, &room).await, ["Bob"]);
-    assert_eq!(node.sweep(&by).await.unwrap().rooms, 0, "nothing is left to look through");
+    assert_eq!(node.sweep(&by).await.unwrap().rooms, 0, "no room is left to sweep");
 }
 
-pub(crate) async fn a_new_incarnation_takes_over_without_a_leave(subject: Subject) {
+pub(crate) async fn a_new_incarnation_replaces_the_former_without_a_leave(subject: Subject) {
     let (room, node) = (room("taken over"), subject.node().await);
     let (former, next) = (Incarnation::random(), Incarnation::random());
     node.bus.subscribe(&room).await.unwrap();
     node.presence.write(&room, &former, 1, &here(&["Ann", "Bob"])).await.unwrap();
     let change = Change { whole: true, former: vec![former.clone()], ..here(&["Ann", "Cyd"]) };
     assert!(node.presence.write(&room, &next, 2, &change).await.unwrap());
-    until("all is heard", async || node.heard.presence(&room).len() >= 2).await;
+    until("all events are received", async || node.heard.presence(&room).len() >= 2).await;
     assert_eq!(node.heard.presence(&room)[1], (2, names(&["Cyd"]), names(&["Bob"])));
     assert!(node.presence.write(&room, &next, 3, &gone(&["Ann"])).await.unwrap());
-    assert_eq!(who(&node, &room).await, ["Cyd"], "nothing of the former is left");
+    assert_eq!(who(&node, &room).await, ["Cyd"], "the former incarnation has no facts any more");
     assert!(
         !node.presence.write(&room, &former, 9, &Change { continues: true, ..here(&["Ann"]) }).await.unwrap()
     );

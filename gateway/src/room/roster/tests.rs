@@ -1,5 +1,5 @@
-//! Tests of `room/roster.rs`, `writes.rs` and `view.rs`: users, outcomes of writes and news in, writes and what
-//! is told out.
+//! Tests of `room/roster.rs`, `writes.rs` and `view.rs`: users, outcomes of writes and events in, writes
+//! and presence updates out.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use roomcast_protocol::limits::MAX_LISTED_USERS;
 use roomcast_store::Change;
 
 use super::super::view::COALESCE;
-use super::super::writes::{PACE, RETRY};
+use super::super::writes::{RETRY, WRITE_INTERVAL};
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(15);
@@ -42,10 +42,10 @@ fn node(word: &str) -> Incarnation {
     Incarnation::new(word)
 }
 
-/// The store's answer to what was written.
+/// The store's answers to writes.
 impl Roster {
-    fn take(&mut self, now: Instant) {
-        self.wrote(WriteOutcome::Taken(node("i")), now);
+    fn accept(&mut self, now: Instant) {
+        self.wrote(WriteOutcome::Accepted(node("i")), now);
     }
 
     fn fail(&mut self, now: Instant) {
@@ -62,43 +62,43 @@ fn differences(joined: &[&str], left: &[&str], count: usize) -> Option<PresenceU
 }
 
 #[test]
-fn a_flock_is_written_in_two_writes() {
+fn many_arrivals_are_written_in_two_writes() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     let first = roster.next_change(now).unwrap();
     assert_eq!(first.here, users(&["a"]));
     ["b", "c", "d"].iter().for_each(|name| roster.arrive(&user(name)));
     assert_eq!(roster.next_write(now), None, "one write of a room at a time");
-    roster.take(now);
-    assert_eq!(roster.next_write(now), None, "those behind the first are gathered");
-    assert_eq!(roster.deadline(), Some(now + PACE));
-    assert_eq!(roster.next_change(now + PACE).unwrap().here.len(), 3);
-    roster.take(now + PACE);
-    assert_eq!((roster.next_write(now + 2 * PACE), roster.deadline()), (None, None));
+    roster.accept(now);
+    assert_eq!(roster.next_write(now), None, "arrivals after the first are collected into one write");
+    assert_eq!(roster.deadline(), Some(now + WRITE_INTERVAL));
+    assert_eq!(roster.next_change(now + WRITE_INTERVAL).unwrap().here.len(), 3);
+    roster.accept(now + WRITE_INTERVAL);
+    assert_eq!((roster.next_write(now + 2 * WRITE_INTERVAL), roster.deadline()), (None, None));
 }
 
 #[test]
-fn a_leave_takes_the_arrivals_that_are_gathered_with_it() {
+fn a_leave_is_written_at_once_with_the_arrivals_that_wait() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.take(now);
+    roster.accept(now);
     roster.arrive(&user("b"));
     roster.depart(&user("a"), Departure::Left, now);
     let change = roster.next_change(now).unwrap();
     assert_eq!((change.here, change.gone), (users(&["b"]), users(&["a"])));
 }
 
-/// What `Room::advance` does: after it, nothing is due that was due already, or the room would be woken for ever.
+/// What `Room::advance` does. After it nothing may be due already, or the room would be woken again and again.
 fn advance(roster: &mut Roster, now: Instant) {
     roster.expire(now);
     roster.next_write(now);
     roster.wants_read(now);
-    roster.tell(now);
+    roster.next_update(now);
     assert!(roster.deadline().is_none_or(|at| at > now), "due again at once");
 }
 
-/// Whether a write and a read are under way.
+/// Whether a write and a read are in progress.
 fn is_waiting(roster: &mut Roster, later: Instant) -> bool {
     roster.gap();
     roster.writes.rewrite(&roster.stays);
@@ -106,11 +106,11 @@ fn is_waiting(roster: &mut Roster, later: Instant) -> bool {
 }
 
 #[test]
-fn a_write_that_failed_is_due_when_it_may_be_repeated_and_not_before() {
+fn a_write_that_failed_is_due_again_after_the_retry_delay() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
-    let failed = now + 3 * PACE;
+    let failed = now + 3 * WRITE_INTERVAL;
     roster.fail(failed);
     advance(&mut roster, failed);
     assert_eq!(roster.deadline(), Some(failed + RETRY));
@@ -119,7 +119,7 @@ fn a_write_that_failed_is_due_when_it_may_be_repeated_and_not_before() {
 }
 
 #[test]
-fn nothing_is_due_while_its_answer_is_awaited() {
+fn no_write_or_read_is_due_while_one_is_in_progress() {
     let (mut roster, now) = (roster(&["a"]), Instant::now());
     roster.gap();
     advance(&mut roster, now);
@@ -134,7 +134,7 @@ fn nothing_is_due_while_its_answer_is_awaited() {
 }
 
 #[test]
-fn whatever_happens_nothing_is_due_twice() {
+fn nothing_is_due_at_once_after_any_sequence_of_events() {
     let names = ["a", "b", "c", "d"].map(user);
     for seed in 0..200 {
         let mut random = StdRng::seed_from_u64(seed);
@@ -148,7 +148,7 @@ fn whatever_happens_nothing_is_due_twice() {
                 3 if random.random() => roster.returned(&node("other"), std::slice::from_ref(user)),
                 3 => {
                     if random.random() {
-                        roster.take(now)
+                        roster.accept(now)
                     } else {
                         roster.fail(now)
                     }
@@ -157,7 +157,7 @@ fn whatever_happens_nothing_is_due_twice() {
                 5 => roster.on_event(version(random.random_range(1..5)), 1, vec![user.clone()], Vec::new()),
                 6 => roster.rewrite(),
                 7 => roster.gap(),
-                _ => now += PACE * random.random_range(0..20),
+                _ => now += WRITE_INTERVAL * random.random_range(0..20),
             }
             advance(&mut roster, now);
         }
@@ -165,31 +165,31 @@ fn whatever_happens_nothing_is_due_twice() {
 }
 
 #[test]
-fn a_reload_is_silent_and_an_absence_is_not() {
+fn a_return_within_the_grace_is_not_written_and_the_end_of_a_grace_is() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.take(now);
+    roster.accept(now);
     roster.depart(&user("a"), Departure::Dropped, now);
     assert_eq!(roster.deadline(), Some(now + GRACE));
     roster.arrive(&user("a"));
     roster.expire(now + GRACE);
-    assert_eq!(roster.next_write(now + GRACE), None, "the user came back in time");
+    assert_eq!(roster.next_write(now + GRACE), None, "the user returned within the grace");
     roster.depart(&user("a"), Departure::Dropped, now + GRACE);
     roster.expire(now + GRACE + GRACE);
     assert_eq!(roster.next_change(now + GRACE + GRACE).unwrap().gone, users(&["a"]));
-    assert!(!roster.is_clear(), "the store has not heard yet");
-    roster.take(now);
-    assert!(roster.is_clear());
+    assert!(!roster.is_idle(), "the leave is not written yet");
+    roster.accept(now);
+    assert!(roster.is_idle());
 }
 
 #[test]
-fn leaving_acts_at_once_but_only_with_the_last_connection() {
+fn an_explicit_leave_of_the_last_connection_is_written_at_once() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.take(now);
+    roster.accept(now);
     roster.depart(&user("a"), Departure::Left, now);
     assert_eq!(roster.next_write(now), None);
     roster.depart(&user("a"), Departure::Left, now);
@@ -197,12 +197,12 @@ fn leaving_acts_at_once_but_only_with_the_last_connection() {
 }
 
 #[test]
-fn a_write_of_unknown_outcome_is_followed_by_all_of_it() {
+fn a_write_of_unknown_outcome_is_followed_by_a_whole_write() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
     roster.fail(now);
-    assert_eq!(roster.give_list().users, users(&["a"]), "within the node presence goes on");
+    assert_eq!(roster.list_for_member().users, users(&["a"]), "on this node the user is present");
     assert_eq!(roster.next_write(now), None, "not at once");
     let again = roster.next_change(now + RETRY).unwrap();
     assert_eq!((again.whole, again.here), (true, users(&["a"])));
@@ -212,14 +212,14 @@ fn a_write_of_unknown_outcome_is_followed_by_all_of_it() {
 fn differences_are_coalesced_and_cancel_each_other() {
     let (mut roster, now) = (roster(&["x"]), Instant::now());
     roster.on_event(version(2), 2, users(&["a"]), vec![]);
-    assert_eq!(roster.tell(now), differences(&["a"], &[], 2), "the first is told at once");
+    assert_eq!(roster.next_update(now), differences(&["a"], &[], 2), "the first update is due at once");
     roster.on_event(version(3), 3, users(&["b"]), vec![]);
     roster.on_event(version(4), 2, vec![], users(&["b"]));
     roster.on_event(version(5), 1, vec![], users(&["x"]));
-    assert_eq!(roster.tell(now), None);
+    assert_eq!(roster.next_update(now), None);
     assert_eq!(roster.deadline(), Some(now + COALESCE));
-    assert_eq!(roster.tell(now + COALESCE), differences(&[], &["x"], 1));
-    assert_eq!(roster.tell(now + 2 * COALESCE), None);
+    assert_eq!(roster.next_update(now + COALESCE), differences(&[], &["x"], 1));
+    assert_eq!(roster.next_update(now + 2 * COALESCE), None);
 }
 
 #[test]
@@ -231,13 +231,13 @@ fn a_missing_number_is_followed_by_a_snapshot() {
     let snapshot = roster.read(Some(state(3, &["a", "b", "x"])), now);
     assert_eq!(snapshot, Some(PresenceUpdate::Snapshot(Online { count: 3, users: users(&["a", "b", "x"]) })));
     roster.on_event(version(3), 3, users(&["b"]), vec![]);
-    assert!(!roster.wants_read(now) && roster.tell(now).is_none(), "old news");
+    assert!(!roster.wants_read(now) && roster.next_update(now).is_none(), "an old event");
     roster.on_event(version(4), 2, vec![], users(&["b"]));
-    assert_eq!(roster.tell(now), differences(&[], &["b"], 2));
+    assert_eq!(roster.next_update(now), differences(&[], &["b"], 2));
 }
 
 #[test]
-fn news_during_a_read_is_applied_behind_it() {
+fn events_received_during_a_read_are_applied_after_it() {
     let (mut roster, now) = (roster(&["x"]), Instant::now());
     roster.gap();
     assert!(roster.wants_read(now));
@@ -254,153 +254,157 @@ fn news_during_a_read_is_applied_behind_it() {
 }
 
 #[test]
-fn a_large_room_is_counted_and_not_listed() {
+fn a_large_room_has_a_count_and_no_list() {
     let now = Instant::now();
     let count = MAX_LISTED_USERS + 1;
     let mut roster = begin(RoomState { version: version(1), count, users: None });
     roster.on_event(version(2), count + 1, users(&["a"]), vec![]);
-    assert_eq!(roster.tell(now), differences(&[], &[], count + 1));
-    assert_eq!(roster.give_list(), Online { count: count + 1, users: vec![] });
+    assert_eq!(roster.next_update(now), differences(&[], &[], count + 1));
+    assert_eq!(roster.list_for_member(), Online { count: count + 1, users: vec![] });
 }
 
 #[test]
-fn a_member_who_was_given_a_list_in_between_is_told_what_was_cancelled() {
+fn a_difference_is_not_cancelled_where_a_member_received_a_list_in_between() {
     let (mut roster, now) = (roster(&["x"]), Instant::now());
     roster.on_event(version(2), 2, users(&["o"]), vec![]);
-    roster.tell(now);
+    roster.next_update(now);
     roster.on_event(version(3), 3, users(&["b"]), vec![]);
-    assert_eq!(roster.give_list().users, users(&["b", "o", "x"]));
+    assert_eq!(roster.list_for_member().users, users(&["b", "o", "x"]));
     roster.on_event(version(4), 2, vec![], users(&["b"]));
-    assert_eq!(roster.tell(now + COALESCE), differences(&[], &["b"], 2));
-    // Whoever is there already knows the one, whoever was given a list the other: both are told in the end.
+    assert_eq!(roster.next_update(now + COALESCE), differences(&[], &["b"], 2));
+    // Some members received the leave last and some a list with the user: the join is sent to all of them.
     roster.on_event(version(5), 3, users(&["b"]), vec![]);
-    roster.give_list();
+    roster.list_for_member();
     roster.on_event(version(6), 2, vec![], users(&["b"]));
     roster.on_event(version(7), 3, users(&["b"]), vec![]);
-    assert_eq!(roster.tell(now + 2 * COALESCE), differences(&["b"], &[], 3));
+    assert_eq!(roster.next_update(now + 2 * COALESCE), differences(&["b"], &[], 3));
     roster.on_event(version(8), 2, vec![], users(&["b"]));
     roster.on_event(version(9), 3, users(&["b"]), vec![]);
-    assert_eq!(roster.tell(now + 3 * COALESCE), None, "nobody was given a list");
+    assert_eq!(roster.next_update(now + 3 * COALESCE), None, "no list was sent in between");
 }
 
 #[test]
-fn a_user_who_came_and_went_before_a_write_is_no_ghost() {
+fn a_user_who_joined_and_left_before_a_write_is_removed_from_the_list() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
-    assert_eq!(roster.give_list().users, users(&["a"]));
+    assert_eq!(roster.list_for_member().users, users(&["a"]));
     roster.depart(&user("a"), Departure::Left, now);
-    assert_eq!(roster.tell(now), differences(&[], &["a"], 0));
+    assert_eq!(roster.next_update(now), differences(&[], &["a"], 0));
 }
 
 #[test]
-fn a_read_tells_what_was_not_told_yet() {
+fn a_read_sends_differences_that_were_not_sent_yet() {
     let (mut roster, now) = (roster(&["a", "x"]), Instant::now());
     roster.on_event(version(2), 1, vec![], users(&["a"]));
-    roster.tell(now);
+    roster.next_update(now);
     roster.on_event(version(3), 2, users(&["a"]), vec![]);
     roster.gap();
     assert!(roster.wants_read(now));
-    let told = roster.read(Some(state(3, &["a", "x"])), now);
-    assert_eq!(told, Some(PresenceUpdate::Snapshot(Online { count: 2, users: users(&["a", "x"]) })));
+    let update = roster.read(Some(state(3, &["a", "x"])), now);
+    assert_eq!(update, Some(PresenceUpdate::Snapshot(Online { count: 2, users: users(&["a", "x"]) })));
     roster.gap();
     assert!(roster.wants_read(now));
     assert_eq!(roster.read(Some(state(3, &["a", "x"])), now), None, "nothing is new");
 }
 
 #[test]
-fn who_came_back_on_another_node_is_gone_from_here_at_once() {
+fn a_return_on_another_node_ends_the_grace_here_at_once() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     assert_eq!(roster.next_change(now).unwrap().arrived, users(&["a"]));
-    roster.take(now);
+    roster.accept(now);
     roster.depart(&user("a"), Departure::Dropped, now);
     roster.returned(&node("i"), &users(&["a"]));
-    assert_eq!(roster.next_write(now), None, "its own arrival says nothing");
+    assert_eq!(roster.next_write(now), None, "an arrival on this node is ignored");
     roster.returned(&node("other"), &users(&["a"]));
     let change = roster.next_change(now).unwrap();
     assert_eq!((change.gone, change.continues), (users(&["a"]), true));
 }
 
 #[test]
-fn only_a_new_connection_arrives() {
+fn only_a_connection_that_is_no_return_is_written_as_an_arrival() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.take(now);
+    roster.accept(now);
     roster.depart(&user("a"), Departure::Dropped, now);
     roster.arrive(&user("a"));
-    assert_eq!(roster.next_write(now + PACE), None, "the return of one that dropped here");
+    assert_eq!(roster.next_write(now + WRITE_INTERVAL), None, "the return of one that dropped here");
     roster.arrive(&user("a"));
-    let change = roster.next_change(now + PACE).unwrap();
+    let change = roster.next_change(now + WRITE_INTERVAL).unwrap();
     assert_eq!((change.here, change.arrived), (vec![], users(&["a"])), "a second tab");
-    roster.fail(now + PACE);
-    let later = now + PACE + RETRY;
+    roster.fail(now + WRITE_INTERVAL);
+    let later = now + WRITE_INTERVAL + RETRY;
     assert_eq!(
         roster.next_change(later).unwrap(),
         Change { whole: true, here: users(&["a"]), former: vec![node("i")], ..Change::default() }
     );
-    roster.take(later);
+    roster.accept(later);
     assert_eq!(
-        roster.next_change(later + PACE).unwrap().arrived,
+        roster.next_change(later + WRITE_INTERVAL).unwrap().arrived,
         users(&["a"]),
-        "told once the facts are there"
+        "written after the facts"
     );
 }
 
 #[test]
-fn a_new_incarnation_writes_all_and_drops_what_the_former_wrote() {
+fn a_new_incarnation_writes_everything_and_removes_facts_of_the_former() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     let first = roster.next_write(now).unwrap();
-    assert_eq!(first.under(&node("j")), None, "it is right under the incarnation that indexed the room");
-    roster.take(now);
+    assert_eq!(first.under(&node("j")), None, "only the incarnation that indexed the room may write it");
+    roster.accept(now);
     roster.rewrite();
     let change = roster.next_write(now).unwrap().under(&node("j")).unwrap();
     assert_eq!((change.whole, change.continues, change.former), (true, false, vec![node("i")]));
-    roster.wrote(WriteOutcome::Taken(node("j")), now);
-    assert_eq!(roster.authors(), [node("j")]);
+    roster.wrote(WriteOutcome::Accepted(node("j")), now);
+    assert_eq!(roster.writers(), [node("j")]);
 }
 
 #[test]
-fn a_refused_write_is_followed_by_all_of_it() {
+fn a_refused_write_is_followed_by_a_whole_write() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.take(now);
+    roster.accept(now);
     roster.arrive(&user("b"));
-    assert!(roster.next_change(now + PACE).unwrap().continues);
-    roster.wrote(WriteOutcome::Refused(node("i")), now + PACE);
-    let change = roster.next_write(now + PACE + RETRY).unwrap().under(&node("i")).unwrap();
+    assert!(roster.next_change(now + WRITE_INTERVAL).unwrap().continues);
+    roster.wrote(WriteOutcome::Refused(node("i")), now + WRITE_INTERVAL);
+    let change = roster.next_write(now + WRITE_INTERVAL + RETRY).unwrap().under(&node("i")).unwrap();
     assert_eq!((change.whole, change.continues, change.here), (true, false, users(&["a", "b"])));
 }
 
 #[test]
-fn a_room_is_closed_in_the_store_unless_a_write_may_still_be_done() {
+fn a_room_is_closed_in_the_store_unless_a_write_may_still_be_executed() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.take(now);
-    assert_eq!(roster.authors(), [node("i")]);
+    roster.accept(now);
+    assert_eq!(roster.writers(), [node("i")]);
     roster.rewrite();
     roster.next_write(now);
     roster.fail(now);
-    assert!(roster.authors().is_empty() && !roster.is_clear());
+    assert!(roster.writers().is_empty() && !roster.is_idle());
 }
 
 #[test]
-fn graces_that_end_while_the_store_is_away_are_no_leaves() {
+fn graces_that_end_while_the_store_is_unreachable_are_restored() {
     let (mut roster, now) = (roster(&["a"]), Instant::now());
     roster.arrive(&user("a"));
     roster.next_write(now);
-    roster.take(now);
+    roster.accept(now);
     roster.depart(&user("a"), Departure::Dropped, now);
     roster.expire(now + GRACE);
     assert_eq!(roster.next_change(now + GRACE).unwrap().gone, users(&["a"]));
     roster.fail(now + GRACE);
-    assert_eq!(roster.tell(now + GRACE), None, "the user may be on another node");
+    assert_eq!(roster.next_update(now + GRACE), None, "the store still has the user");
     roster.pause(now + GRACE / 3);
     let back = now + 3 * GRACE;
     roster.resume(back);
     roster.expire(back);
-    assert_eq!(roster.next_change(back).unwrap().here, users(&["a"]), "what was left of the grace is left");
+    assert_eq!(
+        roster.next_change(back).unwrap().here,
+        users(&["a"]),
+        "the grace continues with the time that was left"
+    );
 }

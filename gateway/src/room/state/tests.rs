@@ -1,8 +1,10 @@
-//! Tests of `room/state.rs`: what happens in, effects out.
+//! Tests of `room/state.rs`: commands and events in, effects out.
 
+use roomcast_protocol::{Epoch, Position};
 use roomcast_store::log::Head;
 use roomcast_store::{Entry, Version};
 
+use super::super::roster::Write;
 use super::*;
 
 type TestRoom = Room<&'static str, u32>;
@@ -36,7 +38,7 @@ fn opened(top: u64, newest: impl IntoIterator<Item = u64>) -> Opened {
     Opened { head: Head { position, prior: vec![] }, newest: newest.into_iter().map(entry).collect() }
 }
 
-fn nobody() -> RoomState {
+fn empty() -> RoomState {
     RoomState { version: Version::default(), count: 0, users: Some(vec![]) }
 }
 
@@ -44,8 +46,8 @@ fn indexed() -> Option<Incarnation> {
     Some(Incarnation::new("i"))
 }
 
-fn taken() -> WriteOutcome {
-    WriteOutcome::Taken(Incarnation::new("i"))
+fn accepted() -> WriteOutcome {
+    WriteOutcome::Accepted(Incarnation::new("i"))
 }
 
 fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
@@ -53,7 +55,7 @@ fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
         |messages: &[Arc<Message>]| messages.iter().map(|message| message.offset).collect::<Vec<_>>();
     let one = |effect: &Effect<_, u32>| match effect {
         Effect::AddMember { pending, joined, .. } => format!(
-            "admit {pending} at {} recovered {} {:?}",
+            "add {pending} at {} recovered {} {:?}",
             joined.position.offset,
             joined.recovered,
             offsets(&joined.messages)
@@ -61,7 +63,7 @@ fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
         Effect::Deliver(message) => format!("deliver {}", message.offset),
         Effect::RefuseJoin { pending } => format!("refuse {pending}"),
         Effect::Write(Write { change, .. }) => format!("write +{} -{}", change.here.len(), change.gone.len()),
-        Effect::Close { authors } => format!("close {authors:?}"),
+        Effect::Close { writers } => format!("close {writers:?}"),
         Effect::WakeAt(_) => "wake".into(),
         Effect::ReadAfter { position, .. } => format!("read after {}", position.offset),
         other => format!("{other:?}"),
@@ -73,45 +75,45 @@ fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
 fn open_room(now: Instant) -> TestRoom {
     let mut room = room();
     room.enter(attempt(1, None), now);
-    room.opened(Some((opened(3, 1..=3), nobody(), indexed())), now);
-    room.wrote(taken(), now);
+    room.opened(Some((opened(3, 1..=3), empty(), indexed())), now);
+    room.wrote(accepted(), now);
     room
 }
 
 #[test]
-fn joins_wait_for_the_subscription_and_nothing_falls_between() {
+fn joins_wait_for_the_subscription_and_miss_no_message() {
     let (mut room, now) = (room(), Instant::now());
     assert_eq!(show(&room.enter(attempt(1, None), now)), ["Open"]);
     assert!(room.enter(attempt(2, None), now).is_empty());
     assert!(room.on_bus_event(BusEvent::Message(entry(3)), now).is_empty());
     assert!(room.on_bus_event(BusEvent::Message(entry(4)), now).is_empty());
-    let effects = room.opened(Some((opened(3, 1..=3), nobody(), indexed())), now);
-    let admitted = |n| format!("admit {n} at 4 recovered false [1, 2, 3, 4]");
-    let told = r#"SendPresence(Differences { joined: ["ann"], left: [], count: 1 })"#;
+    let effects = room.opened(Some((opened(3, 1..=3), empty(), indexed())), now);
+    let added = |n| format!("add {n} at 4 recovered false [1, 2, 3, 4]");
+    let update = r#"SendPresence(Differences { joined: ["ann"], left: [], count: 1 })"#;
     assert_eq!(
         show(&effects),
-        ["deliver 4".into(), admitted(1), admitted(2), "write +1 -0".into(), told.into(), "wake".into()]
+        ["deliver 4".into(), added(1), added(2), "write +1 -0".into(), update.into(), "wake".into()]
     );
 }
 
 #[test]
-fn a_join_is_answered_at_the_position_where_its_stream_begins() {
+fn a_join_is_answered_with_the_position_after_which_messages_are_delivered() {
     let now = Instant::now();
     let mut room = open_room(now);
     room.on_bus_event(BusEvent::Message(entry(4)), now);
     let effects = room.enter(attempt(2, Some(("e", 2))), now);
-    assert_eq!(show(&effects)[0], "admit 2 at 4 recovered true [3, 4]");
+    assert_eq!(show(&effects)[0], "add 2 at 4 recovered true [3, 4]");
     assert_eq!(show(&room.on_bus_event(BusEvent::Message(entry(5)), now)), ["deliver 5"]);
     let effects = room.enter(attempt(3, Some(("other", 2))), now);
-    assert_eq!(show(&effects)[0], "admit 3 at 5 recovered false [1, 2, 3, 4, 5]");
+    assert_eq!(show(&effects)[0], "add 3 at 5 recovered false [1, 2, 3, 4, 5]");
 }
 
 #[test]
-fn what_was_read_for_a_join_is_continued_to_where_the_room_is_by_then() {
+fn messages_read_for_a_join_are_extended_to_the_current_position() {
     let now = Instant::now();
     let mut room = room();
     room.enter(attempt(1, None), now);
-    room.opened(Some((opened(200, 73..=200), nobody(), indexed())), now);
+    room.opened(Some((opened(200, 73..=200), empty(), indexed())), now);
     let late = attempt(2, Some(("e", 10)));
     assert_eq!(show(&room.enter(late, now)), ["read after 10"]);
     room.on_bus_event(BusEvent::Message(entry(201)), now);
@@ -124,7 +126,7 @@ fn what_was_read_for_a_join_is_continued_to_where_the_room_is_by_then() {
 }
 
 #[test]
-fn a_room_that_cannot_be_opened_refuses_and_is_forgotten() {
+fn a_room_that_cannot_be_opened_refuses_its_joins_and_is_removed() {
     let (mut room, now) = (room(), Instant::now());
     room.enter(attempt(1, None), now);
     assert_eq!(show(&room.opened(None, now)), ["refuse 1", "Drop"]);
@@ -136,9 +138,9 @@ fn an_empty_room_lingers_then_closes_and_may_open_again() {
     let mut room = open_room(now);
     assert_eq!(show(&room.leave(1, Departure::Left, now)), ["RemoveMember(1)", "write +0 -1", "wake"]);
     room.timer(now + LINGER);
-    assert_eq!(room.state(), "live", "until the store knows");
+    assert_eq!(room.state(), "live", "until the store has recorded the leave");
     let now = now + LINGER;
-    assert_eq!(show(&room.wrote(taken(), now)), ["wake"]);
+    assert_eq!(show(&room.wrote(accepted(), now)), ["wake"]);
     assert_eq!(show(&room.timer(now + LINGER)), ["close [i]"]);
     assert!(room.enter(attempt(2, None), now).is_empty());
     assert_eq!(show(&room.closed()), ["Open"]);
@@ -164,7 +166,7 @@ fn a_user_in_grace_keeps_the_room_open() {
 }
 
 #[test]
-fn a_room_is_opened_once_whoever_waits() {
+fn a_room_is_opened_once_also_if_the_first_join_is_withdrawn() {
     let (mut room, now) = (room(), Instant::now());
     assert_eq!(show(&room.enter(attempt(1, None), now)), ["Open"]);
     room.leave(1, Departure::Left, now);

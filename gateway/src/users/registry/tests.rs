@@ -17,7 +17,7 @@ fn mine() -> Secret {
     Secret::given("mine")
 }
 
-/// A registry with ann by one connection, as the store knows.
+/// A registry with one connection of ann, which the store has recorded.
 fn registry() -> (Registry, u64, Instant) {
     let mut registry = Registry::new(GRACE);
     let stay = claim(&mut registry, &mine(), &Ok(Claim::Granted)).stay.unwrap();
@@ -31,10 +31,10 @@ fn claim(registry: &mut Registry, secret: &Secret, answer: &Result<Claim, StoreE
 }
 
 fn unknown() -> Result<Claim, StoreError> {
-    Err(StoreError::Unknown("played".into()))
+    Err(StoreError::Unknown("no answer".into()))
 }
 
-/// Carries out what is due; answers what it was.
+/// Makes the call that is due and returns it.
 fn sync(registry: &mut Registry, node: &Incarnation, outcome: Outcome) -> Option<Call> {
     let call = registry.due(&ann(), node)?;
     registry.done(&ann(), &call, node, outcome);
@@ -42,7 +42,7 @@ fn sync(registry: &mut Registry, node: &Incarnation, outcome: Outcome) -> Option
 }
 
 #[test]
-fn a_second_tab_asks_nobody_and_the_last_one_releases() {
+fn a_second_tab_needs_no_call_and_the_last_one_releases_the_name() {
     let (mut registry, stay, now) = registry();
     assert_eq!(registry.arrive_here(&ann(), &mine(), &node("a")), Some(stay));
     assert_eq!(registry.arrive_here(&ann(), &Secret::given("other"), &node("a")), None);
@@ -51,24 +51,24 @@ fn a_second_tab_asks_nobody_and_the_last_one_releases() {
     registry.depart(&ann(), stay, Departure::Left, now);
     assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(mine())));
     assert_eq!(registry.due(&ann(), &node("a")), None);
-    assert!(registry.entries.is_empty() && registry.stale().is_empty());
+    assert!(registry.entries.is_empty() && registry.out_of_sync().is_empty());
 }
 
 #[test]
-fn a_release_that_failed_stays_due_until_the_store_took_it() {
+fn a_release_that_failed_stays_due_until_the_store_accepts_it() {
     let (mut registry, stay, now) = registry();
     registry.depart(&ann(), stay, Departure::Left, now);
     for _ in 0..3 {
         assert_eq!(sync(&mut registry, &node("a"), Outcome::Failed), Some(Call::Release(mine())));
-        assert_eq!(registry.stale(), [ann()]);
+        assert_eq!(registry.out_of_sync(), [ann()]);
     }
     assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(mine())));
     assert_eq!(registry.due(&ann(), &node("a")), None);
-    assert!(registry.stale().is_empty());
+    assert!(registry.out_of_sync().is_empty());
 }
 
 #[test]
-fn a_grace_that_ended_while_the_store_did_not_answer_is_released_later() {
+fn a_name_whose_grace_ended_during_an_outage_is_released_later() {
     let (mut registry, stay, now) = registry();
     registry.depart(&ann(), stay, Departure::Dropped, now);
     assert_eq!(sync(&mut registry, &node("a"), Outcome::Failed), Some(Call::Grace(mine())));
@@ -79,38 +79,38 @@ fn a_grace_that_ended_while_the_store_did_not_answer_is_released_later() {
 }
 
 #[test]
-fn who_left_before_their_turn_is_not_claimed_anew() {
+fn a_user_who_left_before_the_reclaim_is_released_instead() {
     let (mut registry, stay, now) = registry();
-    registry.doubt_all();
-    assert_eq!(registry.stale(), [ann()]);
+    registry.mark_all_unknown();
+    assert_eq!(registry.out_of_sync(), [ann()]);
     registry.depart(&ann(), stay, Departure::Left, now);
     assert_eq!(registry.due(&ann(), &node("a")), Some(Call::Release(mine())));
 }
 
 #[test]
-fn what_is_here_is_claimed_under_every_new_incarnation() {
+fn names_of_present_users_are_claimed_again_under_every_new_incarnation() {
     let (mut registry, stay, now) = registry();
     let reclaim = |hold| Some(Call::Reclaim(mine(), hold));
-    assert_eq!(registry.arrive_here(&ann(), &mine(), &node("b")), None, "the store is asked first");
+    assert_eq!(registry.arrive_here(&ann(), &mine(), &node("b")), None, "the store must be called first");
     assert_eq!(sync(&mut registry, &node("b"), Outcome::Done), reclaim(Hold::Live));
     assert_eq!(registry.due(&ann(), &node("b")), None);
     registry.depart(&ann(), stay, Departure::Dropped, now);
     assert_eq!(sync(&mut registry, &node("c"), Outcome::Done), reclaim(Hold::Grace));
     registry.expire(now + GRACE);
-    assert_eq!(registry.due(&ann(), &node("d")), None, "what the former hold is swept with them");
+    assert_eq!(registry.due(&ann(), &node("d")), None, "holds of former incarnations are swept with them");
     assert!(registry.entries.is_empty());
 }
 
 #[test]
-fn who_lost_the_name_is_forgotten_and_has_no_grace() {
+fn an_owner_who_lost_the_name_is_removed_and_has_no_grace() {
     let (mut registry, stay, now) = registry();
     let call = registry.due(&ann(), &node("b")).unwrap();
-    assert!(registry.done(&ann(), &call, &node("b"), Outcome::Taken), "their connections are to be cut");
+    assert!(registry.done(&ann(), &call, &node("b"), Outcome::Taken), "the connections must be closed");
     assert!(!registry.is_current(&ann(), stay));
     registry.depart(&ann(), stay, Departure::Dropped, now);
     assert_eq!((registry.due(&ann(), &node("b")), registry.deadline()), (None, None));
     assert_eq!(registry.arrive_here(&ann(), &mine(), &node("b")), None);
-    // Back again, it is another stay.
+    // A new connection of the same owner belongs to another stay.
     registry.begin_claim(&ann(), &mine(), &node("b"));
     let next = registry.end_claim(&ann(), &mine(), &node("b"), &Ok(Claim::Granted)).stay.unwrap();
     registry.depart(&ann(), stay, Departure::Left, now);
@@ -121,7 +121,7 @@ fn who_lost_the_name_is_forgotten_and_has_no_grace() {
 fn a_claim_whose_answer_was_lost_is_released() {
     let mut registry = Registry::new(GRACE);
     assert_eq!(claim(&mut registry, &mine(), &unknown()), Claimed::default());
-    assert_eq!(registry.stale(), [ann()]);
+    assert_eq!(registry.out_of_sync(), [ann()]);
     assert_eq!(sync(&mut registry, &node("a"), Outcome::Done), Some(Call::Release(mine())));
     assert_eq!(registry.due(&ann(), &node("a")), None);
     assert!(registry.entries.is_empty());
@@ -141,14 +141,14 @@ fn a_rival_whose_answer_was_lost_is_released_and_the_owner_claimed_again() {
     assert_eq!(call, Some(Call::Reclaim(mine(), Hold::Grace)));
     assert!(
         !registry.done(&ann(), &call.unwrap(), &node("a"), Outcome::Taken),
-        "in grace, there is nobody to cut"
+        "in grace, there is no connection to close"
     );
     let granted = claim(&mut registry, &rival, &Ok(Claim::Granted));
     assert!(granted.stay.is_some() && !granted.lost);
 }
 
 #[test]
-fn a_rival_who_gets_the_name_of_somebody_connected_is_a_loss() {
+fn a_connected_owner_loses_the_name_when_a_rival_is_granted_it() {
     let (mut registry, stay, _) = registry();
     let granted = claim(&mut registry, &Secret::chosen("rival"), &Ok(Claim::Granted));
     assert!(granted.lost && !registry.is_current(&ann(), stay));
@@ -156,7 +156,7 @@ fn a_rival_who_gets_the_name_of_somebody_connected_is_a_loss() {
 }
 
 #[test]
-fn only_what_is_no_return_of_a_connection_here_may_be_one_from_elsewhere() {
+fn a_claim_is_an_arrival_unless_it_is_the_return_of_a_connection_that_dropped_here() {
     let (mut registry, stay, now) = registry();
     registry.depart(&ann(), stay, Departure::Dropped, now);
     assert_eq!(registry.begin_claim(&ann(), &mine(), &node("a")), ClaimKind::Return);
@@ -166,7 +166,7 @@ fn only_what_is_no_return_of_a_connection_here_may_be_one_from_elsewhere() {
 }
 
 #[test]
-fn a_name_in_grace_waits_for_the_store() {
+fn the_grace_of_a_name_is_paused_while_the_store_is_unreachable() {
     let (mut registry, stay, now) = registry();
     registry.depart(&ann(), stay, Departure::Dropped, now);
     sync(&mut registry, &node("a"), Outcome::Done);

@@ -1,0 +1,93 @@
+//! What a room's state machine (`state.rs`) returns: the effects that `worker.rs` must carry out, and the joins,
+//! answers and read results that they contain. Data only.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use roomcast_protocol::ack::Online;
+use roomcast_protocol::{Epoch, Position, RoomName, UserName};
+use roomcast_store::{Incarnation, Replay};
+
+use super::follower::Step;
+use super::view::PresenceUpdate;
+use super::writes::Write;
+use crate::hub::{ConnectionId, Message};
+
+/// A join that is not answered yet.
+#[derive(Debug)]
+pub(crate) struct JoinAttempt<C, T> {
+    pub(crate) id: ConnectionId,
+    pub(crate) client: C,
+    pub(crate) user: UserName,
+    pub(crate) since: Option<Position>,
+    pub(crate) limit: usize,
+    /// Receives the answer.
+    pub(crate) pending: T,
+}
+
+/// The answer to a join.
+#[derive(Debug)]
+pub(crate) struct JoinedRoom {
+    pub(crate) room: RoomName,
+    pub(crate) position: Position,
+    pub(crate) recovered: bool,
+    pub(crate) messages: Vec<Arc<Message>>,
+    pub(crate) online: Online,
+}
+
+/// The result of reading the log for a join.
+#[derive(Debug)]
+pub(crate) enum LogRead {
+    After(Replay),
+    Newest(Vec<roomcast_store::Entry>),
+    Failed,
+}
+
+/// What the caller must do.
+#[derive(Debug)]
+pub(crate) enum Effect<C, T> {
+    /// Subscribe, then read log and presence; answer with `Room::opened`.
+    Open,
+    /// Unsubscribe, and close the room in the store for these incarnations; answer with `Room::closed`.
+    Close { writers: Vec<Incarnation> },
+    /// Answer a join, before any other event of this room is sent to the client.
+    AddMember { client: C, pending: T, joined: JoinedRoom },
+    /// The client is not a member any more.
+    RemoveMember(ConnectionId),
+    /// Refuse a join: the store is unreachable.
+    RefuseJoin { pending: T },
+    /// Read the messages after this position for a join; answer with `Room::log_read`.
+    ReadAfter { attempt: JoinAttempt<C, T>, position: Position },
+    /// Read the newest messages for a join; answer with `Room::log_read`.
+    ReadNewest { attempt: JoinAttempt<C, T> },
+    /// Read the messages after this position; answer with `Room::healed`.
+    Heal(Position),
+    /// Send a message to every member.
+    Deliver(Arc<Message>),
+    /// Send every member a resync: it must read the room again.
+    Resync(Epoch),
+    /// Send every member a presence update.
+    SendPresence(PresenceUpdate),
+    /// Send a typing event to every member except the user's own connections.
+    Typing { user: UserName, typing: bool },
+    /// Write this node's facts; answer with `Room::wrote`.
+    Write(Write),
+    /// Read the room's presence; answer with `Room::presence`.
+    ReadPresence,
+    /// Postpone the expiry of the room's log.
+    Touch,
+    /// Call `Room::timer` at this time.
+    WakeAt(Instant),
+    /// Remove the room.
+    Drop,
+}
+
+impl<C, T> From<Step> for Effect<C, T> {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Deliver(message) => Self::Deliver(message),
+            Step::Heal(position) => Self::Heal(position),
+            Step::Resync(epoch) => Self::Resync(epoch),
+        }
+    }
+}
