@@ -69,7 +69,7 @@ impl Rooms {
                 &HealOutcome::ALL.map(HealOutcome::name),
             )?,
             resyncs: metrics
-                .counter("roomcast_resyncs_total", "Times that members were told to read a room anew.")?,
+                .counter("roomcast_resyncs_total", "Times that members were told to read a room again.")?,
         })
     }
 }
