@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use roomcast_ops::Latch;
 use roomcast_protocol::BODY_VERSION;
-use roomcast_store::{Incarnation, NodeInfo, Peer, Store};
+use roomcast_store::{Incarnation, NodeInfo, Peer, Store, StoreError};
 use tokio::sync::{Notify, watch};
 
 /// How many renewals are made within the length of a lease.
@@ -35,6 +35,8 @@ pub(crate) struct LeaseState {
     incarnation: Incarnation,
     /// By this node's monotonic clock, counted from before the renewal was sent: never later than by the store's clock.
     valid_until: Option<Instant>,
+    /// Whether the store has registered the incarnation, or may have.
+    maybe_registered: bool,
     /// Earlier incarnations that this node registered, or may have registered, since the last registration that
     /// succeeded: they are sealed with the next one.
     former: Vec<Incarnation>,
@@ -42,7 +44,8 @@ pub(crate) struct LeaseState {
 
 impl LeaseState {
     pub(crate) fn new() -> Self {
-        Self { incarnation: Incarnation::random(), valid_until: None, former: Vec::new() }
+        let (incarnation, former) = (Incarnation::random(), Vec::new());
+        Self { incarnation, valid_until: None, maybe_registered: false, former }
     }
 
     pub(crate) fn current(&self, now: Instant) -> Option<Incarnation> {
@@ -54,15 +57,19 @@ impl LeaseState {
         self.valid_until = Some(until);
     }
 
-    /// Ends the incarnation. Returns the next one and the earlier ones that are to be sealed with its registration.
-    /// Every attempt gets a new incarnation: where the answer was lost, the store may have registered the former one.
+    /// The incarnation to register next, and the earlier ones that are to be sealed with it. One that the store may
+    /// have registered is never used again: the answer to its registration may have been lost.
     pub(crate) fn next_incarnation(&mut self) -> (Incarnation, Vec<Incarnation>) {
-        let next = Incarnation::random();
-        let ended = std::mem::replace(&mut self.incarnation, next.clone());
-        if self.valid_until.take().is_some() || !self.former.is_empty() {
-            self.former.push(ended);
+        self.valid_until = None;
+        if std::mem::replace(&mut self.maybe_registered, true) {
+            self.former.push(std::mem::replace(&mut self.incarnation, Incarnation::random()));
         }
-        (next, self.former.clone())
+        (self.incarnation.clone(), self.former.clone())
+    }
+
+    /// The registration certainly did not happen: its incarnation may be used for the next attempt.
+    pub(crate) fn not_registered(&mut self) {
+        self.maybe_registered = false;
     }
 
     /// The next incarnation was registered, with a lease until then.
@@ -159,7 +166,13 @@ impl Node {
             tracing::warn!(?incarnation, "the lease ran out, was sealed, or is unknown to the store");
         }
         let (incarnation, former) = self.0.state.lock().next_incarnation();
-        store.nodes.register_after(&former, &incarnation, &self.0.info, lease).await?;
+        let registered = store.nodes.register_after(&former, &incarnation, &self.0.info, lease).await;
+        if let Err(error) = registered {
+            if matches!(error, StoreError::Unavailable(_)) {
+                self.0.state.lock().not_registered();
+            }
+            return Err(error);
+        }
         tracing::info!(?incarnation, "registered");
         self.0.state.lock().registered(begun + lease);
         self.renewed(begun, true);
@@ -172,5 +185,30 @@ impl Node {
             status.renewed_at = Some(begun);
             status.unreachable_since = None;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_that_never_reached_the_store_leave_nothing_to_seal() {
+        let mut state = LeaseState::new();
+        let (first, former) = state.next_incarnation();
+        assert!(former.is_empty());
+        state.registered(Instant::now());
+        let (second, former) = state.next_incarnation();
+        assert_eq!(former, [first.clone()]);
+        for _ in 0..1_000 {
+            state.not_registered();
+            assert_eq!(state.next_incarnation(), (second.clone(), vec![first.clone()]));
+        }
+        // This time the answer is lost.
+        let (third, former) = state.next_incarnation();
+        assert_ne!(third, second);
+        assert_eq!(former, [first, second]);
+        state.registered(Instant::now());
+        assert_eq!(state.next_incarnation().1, [third]);
     }
 }

@@ -5,7 +5,7 @@
 //! - `1 m EPOCH OFFSET TS COUNTED [TRACEPARENT]` + the message's body in either layout (`layout.rs`); the
 //!   last word only of traced requests
 //! - `1 p GENERATION NUMBER COUNT` + a line `+USER` or `-USER` each
-//! - `1 r INCARNATION` + a line `USER` each; releases that do not know it read the room anew, which is harmless
+//! - `1 r INCARNATION` + a line `USER` each; releases that do not know it read the rooms of one worker again
 //! - `1 t 0|1` + the user
 //!
 //! Words after the known ones are ignored, so that a release may add some at the end of the head.

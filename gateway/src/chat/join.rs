@@ -6,7 +6,6 @@ use roomcast_ops::trace;
 use roomcast_protocol::client::Join;
 use roomcast_protocol::limits::MAX_ROOMS;
 use roomcast_protocol::{Code, Refusal};
-use tokio::sync::oneshot;
 
 use super::limits::page;
 use super::{Actor, Chat, Reply};
@@ -14,7 +13,7 @@ use crate::hub::Connection;
 use crate::room::JoinRequest;
 
 impl Chat {
-    /// Joins a room. The room itself calls `respond`; this returns after that.
+    /// Joins a room. The room itself calls `respond`; this returns once the connection is a member, or was refused.
     pub(super) async fn join<R>(&self, actor: &Actor, join: Join, respond: R)
     where
         R: FnOnce(Result<Reply, Refusal>) + Send + 'static,
@@ -25,16 +24,8 @@ impl Chat {
         };
         let Join { room, since, .. } = join;
         trace::note("roomcast.room", || room.to_string());
-        let (done, answered) = oneshot::channel();
-        let respond = Box::new(move |joined: Result<_, Refusal>| {
-            let refused = joined.is_err();
-            respond(joined.map(Reply::Joined));
-            // The task that waits for it may have ended.
-            done.send(refused).unwrap_or_default();
-        });
-        self.rooms.join(JoinRequest { room, connection, since, limit, respond }).await;
-        // An error means that the connection ended during the join, or that the process is shutting down.
-        if answered.await.unwrap_or(true) {
+        let respond = Box::new(move |joined: Result<_, Refusal>| respond(joined.map(Reply::Joined)));
+        if !self.rooms.join(JoinRequest { room, connection, since, limit, respond }).await {
             trace::fail("refused");
         }
     }

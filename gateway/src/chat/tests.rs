@@ -2,6 +2,7 @@
 //! events they receive. No sockets or ports; the only clock is the runtime's.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,6 +27,8 @@ struct Node {
     registry: Registry,
     /// Held until the test ends.
     names: Mutex<Vec<NameHold>>,
+    /// How many users lost their name to others.
+    lost: Arc<AtomicUsize>,
 }
 
 /// The events that a device received, in order, as short strings.
@@ -61,18 +64,27 @@ impl Node {
         let deps =
             RoomDeps::new(store.clone(), node.clone(), telemetry.clone(), lifecycle, timing, Duration::ZERO);
         rooms.start(queues, &deps);
-        let users = Users::new(store.clone(), node.clone(), Duration::from_secs(15), Arc::new(|_| {}));
+        let lost = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&lost);
+        let on_name_lost = Arc::new(move |_: &UserName| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        let users = Users::new(store.clone(), node.clone(), Duration::from_secs(15), on_name_lost);
         let listed = Arc::from([room("general")]);
         let registry = Registry::new(telemetry.clone());
         Self {
             chat: Chat { store, node, rooms, users, telemetry, listed },
             registry,
             names: Mutex::default(),
+            lost,
         }
     }
 
     async fn sign_in(&self, name: &str, resume: &str) -> Result<(Person, NameHold), ClaimError> {
-        let auth = ConnectAuth { username: user(name), resume: Some(resume.into()) };
+        self.authenticate(ConnectAuth { username: user(name), resume: Some(resume.into()) }).await
+    }
+
+    async fn authenticate(&self, auth: ConnectAuth) -> Result<(Person, NameHold), ClaimError> {
         let SignedIn { name, welcome } = self.chat.sign_in(auth).await?;
         let received = Arc::<Received>::default();
         let device = Device { received: Arc::clone(&received) };
@@ -150,7 +162,9 @@ impl Outbound for Device {
 
     fn send_own(&self, event: &Event) -> Result<Written, SendError> {
         let summary = match event {
-            Event::Welcome(welcome) => format!("welcome {}", welcome.user),
+            Event::Welcome(welcome) => {
+                format!("welcome {} {}", welcome.user, welcome.resume.as_deref().unwrap_or_default())
+            }
             Event::Message(message) => format!("message {}", message.offset),
             Event::Presence(presence) => format!("presence {}", presence.count),
             Event::OnlineUsers(snapshot) => format!("online {}", snapshot.count),
@@ -333,4 +347,29 @@ async fn an_actor_without_a_device_may_do_what_its_rights_allow() {
     assert_eq!(node.join(&person(true), "r", None).await.err().unwrap().code, Code::BadRequest);
     let leave = Command::Leave(Leave { room: room("r") });
     assert_eq!(node.code(&person(true), leave).await, Code::NotJoined);
+}
+
+#[tokio::test]
+async fn a_second_tab_with_the_generated_secret_is_the_same_user() {
+    let node = Node::start().await;
+    let (first, _first_name) =
+        node.authenticate(ConnectAuth { username: user("ann"), resume: None }).await.unwrap();
+    let resume = first.received.events.lock()[0].strip_prefix("welcome ann ").unwrap().to_owned();
+    let (_, _second_name) = node.sign_in("ann", &resume).await.unwrap();
+    assert!(matches!(node.sign_in("ann", "guess").await, Err(ClaimError::Refused(_))));
+    assert_eq!(node.lost.load(Ordering::Relaxed), 0, "nobody lost the name");
+}
+
+/// On several threads: the connection's task goes on while the room's worker still has the join in hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_join_is_finished_once_the_connection_is_a_member() {
+    let node = Node::start().await;
+    let ann = node.person("ann").await;
+    for n in 0..500 {
+        let name = format!("room {}", n % 50);
+        node.join(&ann, &name, None).await.unwrap();
+        assert!(ann.connection.is_in(&room(&name)));
+        node.execute(&ann, Command::Leave(Leave { room: room(&name) })).await.unwrap();
+        assert!(!ann.connection.is_in(&room(&name)));
+    }
 }

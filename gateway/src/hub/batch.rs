@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use roomcast_protocol::UserName;
+use serde_json::value::RawValue;
 
 use super::event::Event;
 use super::trace::FanoutSpans;
@@ -34,6 +35,27 @@ pub(crate) struct Frames {
     pub(crate) count: usize,
 }
 
+/// An event's name and its one argument, encoded.
+pub(crate) type Packet = (String, Box<RawValue>);
+
+/// A batch in one encoding: as frames for members that frames are written to, as packets for those that a library
+/// sends to. Each is encoded for the first member that needs it.
+#[derive(Default)]
+pub(crate) struct Encoded {
+    frames: OnceLock<Frames>,
+    packets: OnceLock<Vec<Packet>>,
+}
+
+impl Encoded {
+    pub(crate) fn frames(&self, encode: impl FnOnce() -> Frames) -> &Frames {
+        self.frames.get_or_init(encode)
+    }
+
+    pub(crate) fn packets(&self, encode: impl FnOnce() -> Vec<Packet>) -> &[Packet] {
+        self.packets.get_or_init(encode)
+    }
+}
+
 /// Events that are sent together, in this order.
 #[derive(Default)]
 pub(crate) struct Batch {
@@ -42,7 +64,8 @@ pub(crate) struct Batch {
     except: Option<UserName>,
     /// Dropped for a client that has not yet read what was sent before.
     volatile: bool,
-    encoded: [OnceLock<Frames>; Encoding::MAX],
+    /// Boxed: most rooms have members of one encoding.
+    encoded: [OnceLock<Box<Encoded>>; Encoding::MAX],
     spans: FanoutSpans,
 }
 
@@ -82,10 +105,10 @@ impl Batch {
         self.except.as_ref().is_none_or(|except| except != user)
     }
 
-    /// Its frames in an encoding, which the first caller encodes.
-    pub(crate) fn frames(&self, encoding: Encoding, encode: impl FnOnce() -> Frames) -> &Frames {
+    /// It in an encoding.
+    pub(crate) fn encoded(&self, encoding: Encoding) -> &Encoded {
         #[expect(clippy::indexing_slicing, reason = "an encoding is below the maximum")]
-        self.encoded[encoding.index()].get_or_init(encode)
+        self.encoded[encoding.index()].get_or_init(Box::default)
     }
 
     /// Number of events that are messages.

@@ -26,6 +26,21 @@ pub(crate) enum Event {
     Restarting(Restarting),
 }
 
+impl Event {
+    /// Its kind, for log lines.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Welcome(_) => "welcome",
+            Self::Message(_) => "message",
+            Self::Presence(_) => "presence",
+            Self::OnlineUsers(_) => "online_users",
+            Self::Typing(_) => "typing",
+            Self::Resync(_) => "resync",
+            Self::Restarting(_) => "restarting",
+        }
+    }
+}
+
 /// A message with its position, encoded once for all who receive it.
 #[derive(Debug)]
 pub(crate) struct Message {

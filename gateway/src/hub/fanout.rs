@@ -62,6 +62,11 @@ impl Fanout {
         )
     }
 
+    /// Whether an open place of the queue is free.
+    pub(crate) fn has_place(&self) -> bool {
+        self.jobs.capacity() > RESERVED
+    }
+
     /// Sends a batch to every current member, after everything that was sent to them before.
     ///
     /// # Errors
@@ -74,7 +79,10 @@ impl Fanout {
             report(&self.telemetry, &batch, &totals, started);
             return Ok(());
         }
-        if places == Places::Open && self.jobs.capacity() <= RESERVED {
+        if members.len() == 0 {
+            return Ok(());
+        }
+        if places == Places::Open && !self.has_place() {
             return Err(Full(Box::new(batch)));
         }
         let permit = match self.jobs.try_reserve() {

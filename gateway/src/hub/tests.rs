@@ -27,7 +27,7 @@ impl Outbound for Transport {
         if let Some(error) = self.fails {
             return Err(error);
         }
-        batch.frames(self.encoding, || {
+        batch.encoded(self.encoding).frames(|| {
             self.encodes.fetch_add(1, Ordering::Relaxed);
             Frames { bytes: bytes::Bytes::from_static(b"frame"), count: 1 }
         });
@@ -118,6 +118,20 @@ fn a_batch_is_encoded_once_for_each_namespace() {
     let (fanout, _task) = Fanout::new(&hub.telemetry);
     assert!(fanout.send(&members, batch([1, 2, 3]), Places::Open).is_ok());
     assert_eq!(hub.encodes.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn packets_are_encoded_once_for_all_members_that_a_library_sends_to() {
+    let batch = batch([1, 2]);
+    let encodes = AtomicUsize::new(0);
+    for _ in 0..100 {
+        let packets = batch.encoded(Encoding::new(0)).packets(|| {
+            encodes.fetch_add(1, Ordering::Relaxed);
+            vec![("restarting".to_owned(), serde_json::value::to_raw_value(&1).unwrap())]
+        });
+        assert_eq!(packets.len(), 1);
+    }
+    assert_eq!(encodes.load(Ordering::Relaxed), 1);
 }
 
 #[test]

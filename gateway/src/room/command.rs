@@ -25,6 +25,9 @@ pub(crate) type JoinResponder = Box<dyn FnOnce(Result<JoinedRoom, Refusal>) + Se
 /// A join that waits for its answer, and the trace of its request.
 pub(super) struct PendingJoin {
     pub(super) respond: JoinResponder,
+    /// Sent whether the connection is a member, once it is or was refused: the connection's next command must find
+    /// its membership.
+    pub(super) done: oneshot::Sender<bool>,
     pub(super) trace: Option<Trace>,
 }
 

@@ -9,6 +9,7 @@ mod follower;
 mod roster;
 pub(crate) mod state;
 mod store_tasks;
+mod timers;
 mod view;
 mod worker;
 mod writes;
@@ -102,13 +103,16 @@ impl Rooms {
         }
     }
 
-    /// Makes a connection a member of a room and answers the join.
-    pub(crate) async fn join(&self, request: JoinRequest) {
+    /// Makes a connection a member of a room and answers the join. Returns whether it is a member.
+    pub(crate) async fn join(&self, request: JoinRequest) -> bool {
         let JoinRequest { room, connection, since, limit, respond } = request;
-        let pending = PendingJoin { respond, trace: trace::here() };
+        let (done, joined) = oneshot::channel();
+        let pending = PendingJoin { respond, done, trace: trace::here() };
         let (id, user) = (connection.id(), connection.user().clone());
         let attempt = JoinAttempt { id, client: connection, user, since, limit, pending };
         self.send(&room, Command::Join { room: room.clone(), attempt }).await;
+        // An error means that the connection ended during the join, or that the workers have stopped.
+        joined.await.unwrap_or(false)
     }
 
     /// Ends a connection's membership. Returns once no event of the room is sent to it any more.

@@ -116,14 +116,11 @@ impl RoomDeps {
     pub(super) fn close(&self, (results, room): Results, writers: Vec<Incarnation>) {
         let deps = self.clone();
         self.spawn("room-close", results, async move {
-            let closing = async {
-                deps.store.bus.unsubscribe(&room).await?;
-                for node in writers {
-                    deps.store.presence.close(&room, &node, deps.node.next_sequence()).await?;
-                }
-                Ok::<_, StoreError>(())
-            };
-            if let Err(error) = closing.await {
+            let mut closed = deps.store.bus.unsubscribe(&room).await;
+            for node in writers {
+                closed = closed.and(deps.store.presence.close(&room, &node, deps.node.next_sequence()).await);
+            }
+            if let Err(error) = closed {
                 // Events of a room without members are ignored, and its index entry is swept with the incarnation.
                 deps.failed("close", &error);
             }

@@ -3,7 +3,7 @@
 //! in tasks (`store_tasks.rs`) whose results arrive as commands. It never waits for either.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use super::follower::Follower;
 use super::roster::PresenceUpdate;
 use super::state::Room;
 use super::store_tasks::RoomDeps;
+use super::timers::{Timer, Timers};
 use crate::hub::{Batch, Connection, Event, Fanout, Full, Members, Places};
 
 /// How soon a batch is sent again after the fan-out's queue was full.
@@ -38,8 +39,6 @@ struct RoomEntry {
     activity: Activity,
     /// The room's state, and since when it is in it.
     state: (&'static str, Instant),
-    /// A timer is set that will flush `pending`.
-    flush_scheduled: bool,
 }
 
 impl RoomEntry {
@@ -64,15 +63,6 @@ impl RoomEntry {
     }
 }
 
-/// What is due when a timer of a room fires.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// [`Room::timer`].
-    Room,
-    /// The flush of a busy room's batch.
-    Flush,
-}
-
 pub(super) struct Worker {
     commands: mpsc::Receiver<Command>,
     gap: Arc<Gap>,
@@ -80,9 +70,7 @@ pub(super) struct Worker {
     fanout: Fanout,
     deps: RoomDeps,
     rooms: HashMap<RoomName, RoomEntry>,
-    /// The fan-out's queue was full; a batch waits for [`FANOUT_RETRY`].
-    fanout_full: bool,
-    timers: BinaryHeap<Reverse<(Instant, Timer, RoomName)>>,
+    timers: Timers,
     /// Since when the store is unreachable.
     unreachable_since: Option<Instant>,
 }
@@ -95,38 +83,31 @@ impl Worker {
         fanout: Fanout,
         deps: RoomDeps,
     ) -> Self {
-        let (rooms, timers) = (HashMap::new(), BinaryHeap::new());
-        Self {
-            commands,
-            gap,
-            results,
-            fanout,
-            deps,
-            rooms,
-            fanout_full: false,
-            timers,
-            unreachable_since: None,
-        }
+        let (rooms, timers) = (HashMap::new(), Timers::default());
+        Self { commands, gap, results, fanout, deps, rooms, timers, unreachable_since: None }
     }
 
     /// Runs until every [`super::Rooms`] handle is dropped.
     pub(super) async fn run(mut self) {
         loop {
-            let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
+            // While the fan-out's queue is full, commands wait in this worker's own queue; its overflow is a gap, which
+            // is healed later.
+            let accepts = self.fanout.has_place();
+            let timer = self.timers.next();
             let gap = Arc::clone(&self.gap);
             tokio::select! {
-                // While the fan-out's queue is full, events wait in this queue; its overflow is a gap, healed later.
-                command = self.commands.recv(), if !self.fanout_full => match command {
+                command = self.commands.recv(), if accepts => match command {
                     Some(command) => match command.trace() {
                         None => self.handle(command),
                         Some(trace) => Box::pin(trace::within(trace, async { self.handle(command) })).await,
                     },
                     None => return,
                 },
-                () = gap.wake.notified() => {}
+                () = gap.wake.notified(), if accepts => {}
                 () = until(timer) => self.fire_timers(),
+                () = tokio::time::sleep(FANOUT_RETRY), if !accepts => {}
             }
-            if self.gap.noted.swap(false, Ordering::AcqRel) {
+            if accepts && self.gap.noted.swap(false, Ordering::AcqRel) {
                 self.deps.telemetry.rooms.gap();
                 self.each_room(Room::gap);
             }
@@ -145,7 +126,6 @@ impl Worker {
                     flushed_at: None,
                     activity: Activity::new(now),
                     state: ("opening", now),
-                    flush_scheduled: false,
                 });
                 let effects = entry.room.enter(attempt, now);
                 self.apply_effects(&room, effects);
@@ -184,18 +164,10 @@ impl Worker {
         let now = Instant::now();
         // At most as many as there are now: timers set meanwhile run after the commands that wait.
         for _ in 0..self.timers.len() {
-            if self.timers.peek().is_none_or(|Reverse((at, ..))| *at > now) {
-                return;
-            }
-            let Some(Reverse((_, timer, room))) = self.timers.pop() else { return };
-            match timer {
-                Timer::Room => self.with(&room, |room| room.timer(now)),
-                Timer::Flush => {
-                    if let Some(entry) = self.rooms.get_mut(&room) {
-                        entry.flush_scheduled = false;
-                    }
-                    self.flush(&room, Places::Open);
-                }
+            match self.timers.pop(now) {
+                Some((Timer::Room, room)) => self.with(&room, |room| room.timer(now)),
+                Some((Timer::Flush, room)) => self.flush(&room, Places::Open),
+                None => return,
             }
         }
     }
@@ -227,15 +199,19 @@ impl Worker {
                     // The answer includes what is pending, so it must not be sent to this client after the answer;
                     // also not where the connection was a member already.
                     self.change_members(room, |members| members.remove(client.id()));
+                    // A command is accepted only while an open place is free, so a reserved one is, too.
                     self.flush(room, Places::Reserved);
                     (pending.respond)(Ok(joined));
                     self.deps.telemetry.rooms.joined();
                     self.change_members(room, |members| members.add(room, &client));
+                    // The connection's task may have ended.
+                    pending.done.send(true).unwrap_or_default();
                 }
                 Effect::RemoveMember(client) => self.change_members(room, |members| members.remove(client)),
                 Effect::RefuseJoin { pending } => {
                     let why = "the cluster's memory cannot be reached; try again";
                     (pending.respond)(Err(Refusal::new(Code::Unavailable, why)));
+                    pending.done.send(false).unwrap_or_default();
                 }
                 Effect::Deliver(message) => self.push(room, Event::Message(message)),
                 Effect::Resync(epoch) => {
@@ -261,8 +237,11 @@ impl Worker {
                 Effect::Write(write) => self.deps.write(results(), write),
                 Effect::ReadPresence => self.deps.read_presence(results()),
                 Effect::Touch => self.deps.touch(room.clone()),
-                Effect::WakeAt(at) => self.timers.push(Reverse((at, Timer::Room, room.clone()))),
-                Effect::Drop => drop(self.rooms.remove(room)),
+                Effect::WakeAt(at) => self.timers.set(room, Timer::Room, at),
+                Effect::Drop => {
+                    self.rooms.remove(room);
+                    self.timers.remove(room);
+                }
             }
         }
         if let Some(entry) = self.rooms.get_mut(room)
@@ -310,7 +289,8 @@ impl Worker {
         let due = entry.flushed_at.map(|at| at + self.deps.batch_window).filter(|due| *due > Instant::now());
         match due {
             None => self.flush(room, Places::Open),
-            Some(due) => self.schedule_flush(room, due),
+            Some(due) if !self.timers.is_set(room, Timer::Flush) => self.timers.set(room, Timer::Flush, due),
+            Some(_) => {}
         }
     }
 
@@ -323,21 +303,11 @@ impl Worker {
             Ok(()) => {
                 entry.flushed_at = Some(now);
                 entry.activity.add(messages, now);
-                self.fanout_full = false;
             }
             Err(Full(batch)) => {
                 entry.pending = *batch;
-                self.fanout_full = true;
-                self.schedule_flush(room, now + FANOUT_RETRY);
+                self.timers.set(room, Timer::Flush, now + FANOUT_RETRY);
             }
-        }
-    }
-
-    fn schedule_flush(&mut self, room: &RoomName, at: Instant) {
-        if let Some(entry) = self.rooms.get_mut(room)
-            && !std::mem::replace(&mut entry.flush_scheduled, true)
-        {
-            self.timers.push(Reverse((at, Timer::Flush, room.clone())));
         }
     }
 }

@@ -215,16 +215,17 @@ impl Users {
         }
     }
 
-    /// Makes the calls that are due for all users that are out of sync. Stops at the first failure: the other calls
-    /// stay due.
+    /// Makes the calls that are due for all users that are out of sync. What failed stays due; its first error is
+    /// returned once all were tried, so that one user cannot hold up the others and no call is dropped half-way.
     async fn sync_all(&self) -> Result<(), StoreError> {
         let out_of_sync = self.0.registry.lock().out_of_sync();
         let mut syncs =
             stream::iter(out_of_sync).map(async |user| self.sync(&user).await).buffer_unordered(SYNC_AT_ONCE);
+        let mut result = Ok(());
         while let Some(synced) = syncs.next().await {
-            synced?;
+            result = result.and(synced);
         }
-        Ok(())
+        result
     }
 
     /// Ends graces, and repeats calls to the store that failed. Never returns.

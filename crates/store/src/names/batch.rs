@@ -67,6 +67,8 @@ impl ClaimBatcher {
 async fn run(link: Link, keys: Keys, mut queued: mpsc::Receiver<(ClaimRequest, Answer)>) {
     let mut batch: Vec<(ClaimRequest, Answer)> = Vec::new();
     while queued.recv_many(&mut batch, AT_ONCE).await > 0 {
+        // A claim whose caller was cancelled while it waited must not be made: the caller may have released since.
+        batch.retain(|(_, answer)| !answer.is_closed());
         while let Some((first, _)) = batch.first() {
             // Usually the whole batch; not where the node has just registered as another incarnation.
             let same = batch.iter().take_while(|(request, _)| request.node == first.node).count();

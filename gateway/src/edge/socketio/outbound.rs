@@ -12,7 +12,7 @@ use socketioxide::{SendError as SocketSendError, SocketError, TransportType};
 use super::dialect::EncodedReply;
 use super::dialects::Namespace;
 use super::transport::{Outbox, TransportHandle, frame};
-use crate::hub::{Batch, Event, Frames, Outbound, SendError};
+use crate::hub::{Batch, Event, Frames, Outbound, Packet, SendError};
 use crate::telemetry::{TransportKind, Written};
 
 /// A handle; clones send to the same client.
@@ -67,52 +67,59 @@ impl SocketOutbound {
         outbox.send_own(self.namespace, &out.freeze(), usize::from(ack_id.is_some()) + reply.events.len())
     }
 
-    /// Encodes events as complete WebSocket frames. An event that cannot be encoded is logged and left out.
-    fn encode(&self, events: &[Event]) -> Frames {
+    /// Encodes events as complete WebSocket frames.
+    fn encode_frames(&self, events: &[Event]) -> Frames {
         let (mut out, mut count) = (BytesMut::new(), 0);
-        let mut put = |event: &str, payload: &RawValue| {
+        self.encode(events, &mut |event, payload| {
             frame::put_event(&mut out, self.namespace, event, payload);
             count += 1;
-        };
-        for event in events {
-            if let Err(error) = self.namespace.dialect().encode_event(event, &mut put) {
-                tracing::error!(%error, "failed to encode an event");
-            }
-        }
+        });
         Frames { bytes: out.freeze(), count }
     }
 
-    /// Sends through socketioxide.
-    fn emit_by_socketioxide(&self, events: &[Event]) -> Result<Written, SendError> {
-        let mut result = Ok(());
-        let mut emit = |event: &str, payload: &RawValue| {
-            if result.is_ok() {
-                result = emit_result(self.socket.emit(event, payload));
-            }
-        };
+    /// Encodes events as packets for socketioxide.
+    fn encode_packets(&self, events: &[Event]) -> Vec<Packet> {
+        let mut packets = Vec::with_capacity(events.len());
+        self.encode(events, &mut |event, payload| packets.push((event.to_owned(), payload.to_owned())));
+        packets
+    }
+
+    /// An event that cannot be encoded is logged and left out.
+    fn encode(&self, events: &[Event], emit: &mut dyn FnMut(&str, &RawValue)) {
         for event in events {
-            if let Err(error) = self.namespace.dialect().encode_event(event, &mut emit) {
-                tracing::error!(%error, "failed to encode an event");
+            if let Err(error) = self.namespace.dialect().encode_event(event, emit) {
+                tracing::error!(kind = event.kind(), %error, "failed to encode an event");
             }
         }
-        result.map(|()| Written::default())
+    }
+
+    /// Sends through socketioxide.
+    fn emit_by_socketioxide(&self, packets: &[Packet]) -> Result<Written, SendError> {
+        let mut packets = packets.iter();
+        packets.try_for_each(|(event, payload)| emit_result(self.socket.emit(event, payload)))?;
+        Ok(Written::default())
     }
 }
 
 impl Outbound for SocketOutbound {
     fn send(&self, batch: &Batch) -> Result<Written, SendError> {
-        let Some(outbox) = &self.outbox else { return self.emit_by_socketioxide(batch.events()) };
+        let encoded = batch.encoded(self.namespace.encoding());
+        let Some(outbox) = &self.outbox else {
+            return self.emit_by_socketioxide(encoded.packets(|| self.encode_packets(batch.events())));
+        };
         if batch.is_volatile() && outbox.backlog() > 0 {
             return Err(SendError::Skipped);
         }
-        let frames = batch.frames(self.namespace.encoding(), || self.encode(batch.events()));
+        let frames = encoded.frames(|| self.encode_frames(batch.events()));
         outbox.send(self.namespace, &frames.bytes, frames.count)
     }
 
     fn send_own(&self, event: &Event) -> Result<Written, SendError> {
         let events = std::slice::from_ref(event);
-        let Some(outbox) = &self.outbox else { return self.emit_by_socketioxide(events) };
-        let Frames { bytes, count } = self.encode(events);
+        let Some(outbox) = &self.outbox else {
+            return self.emit_by_socketioxide(&self.encode_packets(events));
+        };
+        let Frames { bytes, count } = self.encode_frames(events);
         outbox.send_own(self.namespace, &bytes, count)
     }
 

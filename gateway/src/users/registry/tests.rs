@@ -55,6 +55,15 @@ fn a_second_tab_needs_no_call_and_the_last_one_releases_the_name() {
 }
 
 #[test]
+fn a_secret_that_the_server_generated_and_the_client_sends_back_is_the_same() {
+    let (mut registry, stay, _) = registry();
+    let sent_back = Secret::chosen("mine");
+    assert_eq!(registry.arrive_here(&ann(), &sent_back, &node("a")), Some(stay));
+    let claimed = claim(&mut registry, &sent_back, &Ok(Claim::Granted));
+    assert_eq!((claimed.stay, claimed.lost), (Some(stay), false));
+}
+
+#[test]
 fn a_release_that_failed_stays_due_until_the_store_accepts_it() {
     let (mut registry, stay, now) = registry();
     registry.depart(&ann(), stay, Departure::Left, now);
