@@ -148,6 +148,21 @@ class ImportCycles(unittest.TestCase):
             {**lib, **one, "gateway/ui/src/two/index.ts": "export * from '../one';"}, "gateway/ui/src/two/index.ts"
         )
 
+    def test_a_lower_layer_does_not_import_a_higher_one(self):
+        tree = {
+            "lib.rs": "",
+            "gateway/Cargo.toml": "[package]\n",
+            "gateway/src/lib.rs": "mod chat; mod hub;",
+            "gateway/src/chat/mod.rs": "use crate::hub::Hub;\npub struct Chat;",
+            "gateway/src/hub/mod.rs": "pub struct Hub;",
+        }
+        self.assert_none(tree)
+        tree["gateway/src/chat/mod.rs"] = "pub struct Chat;"
+        tree["gateway/src/hub/mod.rs"] = "use crate::chat::Chat;\npub struct Hub(Chat);"
+        code, said = check(tree)
+        self.assertEqual(code, 1, said)
+        self.assertIn("gateway/src/hub/mod.rs:1 is below gateway/src/chat/mod.rs", said)
+
 
 if __name__ == "__main__":
     unittest.main()
