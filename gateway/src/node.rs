@@ -199,7 +199,7 @@ mod tests {
         assert!(former.is_empty());
         state.registered(Instant::now());
         let (second, former) = state.next_incarnation();
-        assert_eq!(former, [first.clone()]);
+        assert_eq!(former, std::slice::from_ref(&first));
         for _ in 0..1_000 {
             state.not_registered();
             assert_eq!(state.next_incarnation(), (second.clone(), vec![first.clone()]));
