@@ -1,4 +1,4 @@
-# The front door. `make help` lists what there is. Each target calls a script of tools/, which says at its top what it
+# `make help` lists what there is. Each target calls a script of tools/, which says at its top what it
 # does, what it installs and why. What stands on make's command line (ROUNDS=3) reaches the script as environment.
 SHELL := bash
 MAKEFLAGS += --no-print-directory

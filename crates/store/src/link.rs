@@ -63,8 +63,19 @@ impl Link {
 
     /// Makes the connection, and makes it again whenever a command found it broken. Never returns.
     pub(crate) async fn keep_connected(&self) {
+        let mut failing = false;
         loop {
-            if self.connect().await {
+            let connected = self.connect().await;
+            if let Err(why) = &connected {
+                // Once an outage: a line for each attempt would bury what else happens.
+                if std::mem::replace(&mut failing, true) {
+                    tracing::debug!(why, "cannot connect to Redis; trying again");
+                } else {
+                    tracing::warn!(why, "cannot connect to Redis; trying again until it answers");
+                }
+            }
+            if connected.is_ok() {
+                failing = false;
                 let mut connectivity = self.inner.connectivity.subscribe();
                 // We hold the sender: this cannot fail, and waits until the connection is lost.
                 connectivity.wait_for(|connectivity| !connectivity.up).await.ok();
@@ -74,8 +85,11 @@ impl Link {
         }
     }
 
-    /// Makes the connection, or finds that the one there is works again; false where it does not.
-    async fn connect(&self) -> bool {
+    /// Makes the connection, or finds that the one there is works again.
+    ///
+    /// # Errors
+    /// Why it does not.
+    async fn connect(&self) -> std::result::Result<(), String> {
         let existing = self.inner.connection.read().clone();
         let alive = async {
             let mut connection = match existing {
@@ -96,17 +110,16 @@ impl Link {
                     connections = connectivity.connections;
                 });
                 tracing::info!(connections, "connected to Redis");
-                true
+                Ok(())
             }
             Ok(Err(error)) => {
-                tracing::debug!(%error, "connecting to Redis failed");
                 // A cluster's client may never learn of new nodes when all it knew are gone.
                 if matches!(self.inner.address, Address::Cluster(_)) {
                     *self.inner.connection.write() = None;
                 }
-                false
+                Err(error.to_string())
             }
-            Err(_) => false,
+            Err(_) => Err(format!("no answer within {COMMAND_TIMEOUT:?}")),
         }
     }
 

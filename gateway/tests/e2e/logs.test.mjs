@@ -86,3 +86,29 @@ story('no log line contains a message text, a secret or a token', { timeout: 60_
     }
   });
 });
+
+story('a process that starts while Redis does not answer warns of it once', { timeout: 60_000 }, async () => {
+  const args = ['--log', 'info,roomcast_store=debug', '--log-format', 'json'];
+  const { gateways, presence, redis } = await cluster({ gateways: 1, presence: 1, args, presenceArgs: args });
+  const services = [...gateways, ...presence];
+  await Promise.all(services.map((service) => service.kill9()));
+  await redis.freeze();
+  const restarted = Promise.all(services.map((service) => service.restart()));
+  const levels = (service) =>
+    service.process.lines
+      .filter(({ stream }) => stream === 'stderr')
+      .map(({ text }) => JSON.parse(text))
+      .filter(({ message }) => message.startsWith('cannot connect to Redis'))
+      .map(({ level }) => level);
+  await eventually(() => services.every((service) => levels(service).length >= 3), {
+    what: 'three attempts of each failed',
+    timeout: 20_000,
+  });
+  redis.signal('SIGCONT');
+  await restarted;
+  for (const service of services) {
+    const [first, ...later] = levels(service);
+    assert.equal(first, 'WARN', service.label);
+    assert.deepEqual([...new Set(later)], ['DEBUG'], service.label);
+  }
+});

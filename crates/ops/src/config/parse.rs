@@ -39,7 +39,7 @@ fn parse_with<T: Parser>(
 ) -> Result<(T, Problems), ParseError> {
     let mut problems = Problems::new();
     let mut wrong: Vec<Id> = Vec::new();
-    // Each round finds one mistake and takes it away, so that the next round finds the next.
+    // Each round finds one mistake and removes it, so that the next round finds the next.
     loop {
         let mut command = T::command().mut_args(|arg| {
             let ignored = wrong.contains(arg.get_id()) || arg.get_env().is_some_and(&is_blank);
@@ -119,6 +119,8 @@ fn name_of(arg: &Arg) -> String {
 fn describe(error: &clap::Error, arg: &Arg) -> String {
     let mut text = match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(why), _) => why.to_string(),
+        // clap's form of an option that is the last word of the line.
+        (None, Some(valid)) if valid.to_string().is_empty() => return "needs a value".to_owned(),
         (None, Some(valid)) => format!("must be one of: {valid}"),
         (None, None) => "has a bad value".to_owned(),
     };
@@ -200,9 +202,14 @@ mod tests {
             mistakes(&["--port", "70000", "--lease=soon", "--redis", "secret", "--log-format", "xml"]),
             "--port (or ROOMCAST_TEST_PORT): 70000 is not in 0..=65535, not \"70000\"\n\
              --lease must be a duration, such as 250ms, 15s or 1h 30m, not \"soon\"\n\
-             --redis (or ROOMCAST_TEST_REDIS): must be a URL, such as redis://127.0.0.1:6379\n\
+             --redis (or ROOMCAST_TEST_REDIS): must be a URL: scheme://host:port\n\
              --log-format must be one of: auto, text, json, not \"xml\""
         );
+    }
+
+    #[test]
+    fn an_option_without_its_value_is_reported() {
+        assert_eq!(mistakes(&["--port=1", "--lease"]), "--lease needs a value");
     }
 
     #[test]

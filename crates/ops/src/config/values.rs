@@ -51,14 +51,14 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, InvalidValue> {
     }
 }
 
-/// A URL with a scheme, a host and no blanks. Returns it trimmed, otherwise as given.
+/// A URL with a scheme, a host, a port below 65,536 if any, and no blanks. Returns it trimmed, otherwise as given.
 ///
 /// # Errors
 /// When one of these is missing. Which schemes are allowed, [`url_with_scheme`] says.
 pub fn parse_url(text: &str) -> Result<String, InvalidValue> {
     let text = text.trim();
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(InvalidValue::new("must be a URL, such as redis://127.0.0.1:6379"));
+        return Err(InvalidValue::new("must be a URL: scheme://host:port"));
     };
     if !is_scheme(scheme) {
         return Err(InvalidValue::new("has a malformed scheme"));
@@ -70,6 +70,11 @@ pub fn parse_url(text: &str) -> Result<String, InvalidValue> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if host.is_empty() || host.starts_with(':') {
         return Err(InvalidValue::new("names no host"));
+    }
+    // A colon within brackets belongs to an IPv6 address.
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(InvalidValue::new("has a bad port"));
     }
     Ok(text.to_owned())
 }
@@ -229,6 +234,9 @@ mod tests {
             "redis:///0",
             "redis://u:p@/0",
             "redis://:6379",
+            "redis://h:65536",
+            "redis://h:port/0",
+            "redis://[::1]:",
             "a://b c",
         ] {
             assert!(parse_url(text).is_err(), "{text:?}");
