@@ -1,6 +1,6 @@
 //! What the cluster remembers, and the only code that speaks to Redis. The gateway and the presence
-//! service call it through the traits below; each has a memory twin (one process, nothing installed)
-//! and a Redis twin, and one contract suite (`tests/it`) that both must pass.
+//! service call it through the traits below; each has a memory implementation (one process, nothing installed)
+//! and a Redis implementation, and one contract suite (`tests/it`) that both must pass.
 
 pub mod bus;
 pub mod log;
@@ -44,12 +44,12 @@ pub use store::Store;
 pub use sweep::Swept;
 
 impl Store {
-    /// The memory twins: everything in this process, gone with it.
+    /// The memory implementations: everything in this process, gone with it.
     pub fn in_memory(settings: &Settings, listener: Arc<dyn BusListener>) -> Self {
         Memory::new(settings).node(listener)
     }
 
-    /// The Redis twins. Returns at once, connected or not: [`Health`] says which, and commands are refused
+    /// The Redis implementations. Returns at once, connected or not: [`Health`] says which, and commands are refused
     /// with [`StoreError::Unavailable`] until then. `url` is `redis://[user:password@]host:port[/db]` or
     /// `redis-cluster://host:port?node=host:port…`. The tasks that serve it end when its last handle is
     /// dropped, or with the hard token: they outlive the soft one for those who finish their work after it.

@@ -1,6 +1,6 @@
 //! The one connection that carries commands and scripts to Redis (the bus has its own), with its health:
 //! commands are refused before they are sent while it is down, and every failure is classified as "nothing
-//! happened" or "outcome unknown". Called by the Redis twins, calls `address.rs` for connections.
+//! happened" or "outcome unknown". Called by the Redis implementations, calls `address.rs` for connections.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

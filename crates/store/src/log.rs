@@ -1,5 +1,5 @@
 //! The room log: every acknowledged message of a room, numbered without a hole. Called by the gateway's
-//! rooms and by its `send_message`; twins in `log/memory.rs` and `log/redis.rs`.
+//! rooms and by its `send_message`; implemented in `log/memory.rs` and `log/redis.rs`.
 
 pub(crate) mod memory;
 pub(crate) mod redis;

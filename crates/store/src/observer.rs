@@ -1,6 +1,6 @@
 //! What the store reports for metrics: each request to Redis, and whether the bus delivers. Called by `link.rs`
 //! and `bus/redis.rs`; implemented by the telemetry of the gateway and of the presence service. The memory
-//! twins report nothing.
+//! implementations report nothing.
 
 use std::time::Duration;
 

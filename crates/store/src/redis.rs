@@ -1,4 +1,4 @@
-//! Puts the Redis twins together: one connection for commands, one for the bus. Called by
+//! Assembles the Redis implementations: one connection for commands, one for the bus. Called by
 //! [`crate::Store::on_redis`].
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! The scripts of `lua/`, each embedded whole with the functions that stand before it. Called by the
-//! Redis twins through [`crate::link::Link::script`].
+//! Redis implementations through [`crate::link::Link::script`].
 
 use std::sync::LazyLock;
 

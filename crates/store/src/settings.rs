@@ -1,4 +1,4 @@
-//! What the caller decides about the store. Read by both kinds of twins.
+//! What the caller decides about the store. Read by both kinds of implementations.
 
 use std::time::Duration;
 

@@ -66,7 +66,7 @@ class Service {
  * @param {object} options
  * @param {number} options.gateways how many
  * @param {number} options.presence how many; they need Redis
- * @param {boolean} options.redis false: one gateway alone on its memory twins
+ * @param {boolean} options.redis false: one gateway alone, everything in its memory
  * @param {string[]} options.secrets the peer secret of each gateway; one shared secret if unset
  * @param {string[]} options.args more flags for every gateway
  * @param {string[]} options.presenceArgs more flags for every presence service

@@ -1,4 +1,4 @@
-//! The bus in memory: which listeners are subscribed to which room. `deliver` is called by the memory twins,
+//! The bus in memory: which listeners are subscribed to which room. `deliver` is called by the memory implementations,
 //! under the lock of their state, with what they just did.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ pub(crate) struct MemoryBus {
     subscriptions: AtomicUsize,
 }
 
-/// The listeners that hear of each room. Its lock is the innermost of the memory twins.
+/// The listeners that hear of each room. Its lock is the innermost of the memory implementations.
 #[derive(Default)]
 pub(crate) struct Subscribers(Mutex<HashMap<RoomName, Vec<Arc<dyn BusListener>>>>);
 

@@ -1,4 +1,4 @@
-//! The contract of the store: every case is written once and runs on the memory twins, on a redis-server,
+//! The contract of the store: every case is written once and runs on the memory implementations, on a redis-server,
 //! on a Redis Cluster of three nodes and on one of a single node that is taken for a plain server. The
 //! tests start these themselves. What only Redis can suffer stands in `outage.rs`, `failover.rs` and
 //! `layout.rs`.
