@@ -16,7 +16,7 @@ use roomcast_store::{Settings, Store};
 use tokio::sync::{Notify, oneshot};
 
 use super::*;
-use crate::hub::{Batch, Connection, Event, Outbound, Registry, SendError};
+use crate::hub::{Batch, Connection, Event, Outbound, OutboundStatus, Registry, SendError};
 use crate::room::{Departure, RoomDeps, RoomTiming};
 use crate::telemetry::{TransportKind, Written};
 use crate::users::{ClaimError, NameHold};
@@ -179,22 +179,8 @@ impl Outbound for Device {
 
     fn close(&self) {}
 
-    fn pause(&self, _: bool) {}
-
-    fn kind(&self) -> TransportKind {
-        TransportKind::WebSocket
-    }
-
-    fn stalled(&self) -> bool {
-        false
-    }
-
-    fn queued_and_sent(&self) -> Option<(usize, u64)> {
-        None
-    }
-
-    fn namespace(&self) -> &str {
-        "/"
+    fn status(&self) -> OutboundStatus {
+        OutboundStatus { kind: TransportKind::WebSocket, namespace: "/", queued_and_sent: None }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Events that are sent together, and their encoded bytes: encoded once per namespace, for the first member that is
-//! connected to it. Filled by `room/worker.rs`, read by each member's transport.
+//! Events that are sent together, and their encoded bytes: encoded once per namespace (as frames, and as packets
+//! where a member polls), for the first member that needs them. Filled by `room/worker.rs`, read by each member's transport.
 
 use std::sync::OnceLock;
 

@@ -45,20 +45,19 @@ pub(crate) trait Outbound: Send + Sync {
     /// Closes the transport without a disconnect packet, so that official clients reconnect.
     fn close(&self);
 
-    /// Stops or resumes reading from the client; does nothing for long-polling.
-    fn pause(&self, paused: bool);
+    /// What operators are shown of the transport.
+    fn status(&self) -> OutboundStatus;
+}
 
-    /// The client's current transport: long-polling may have upgraded to a WebSocket.
-    fn kind(&self) -> TransportKind;
-
-    /// Whether the transport was closed because the client read nothing for too long.
-    fn stalled(&self) -> bool;
-
+/// The state of a transport.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutboundStatus {
+    /// The current transport: long-polling may have upgraded to a WebSocket.
+    pub(crate) kind: TransportKind,
+    /// Path of the namespace.
+    pub(crate) namespace: &'static str,
     /// Queued bytes, and the total of written bytes; none if they are not known.
-    fn queued_and_sent(&self) -> Option<(usize, u64)>;
-
-    /// The path of the namespace, for operators.
-    fn namespace(&self) -> &str;
+    pub(crate) queued_and_sent: Option<(usize, u64)>,
 }
 
 /// A connection.
@@ -151,8 +150,8 @@ impl Connection {
 pub(crate) struct Membership {
     room: RoomName,
     connection: Arc<Connection>,
-    /// Locked while something is sent, so that nothing is sent once the connection has left the room, even by a fan-out
-    /// over an earlier list of members.
+    /// Locked while the fan-out task sends, so that nothing is sent once the connection has left the room, even over an
+    /// earlier list of members. Inline sends need no lock: the worker that sends is the one that ends memberships.
     ended: Mutex<bool>,
 }
 

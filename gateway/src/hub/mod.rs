@@ -12,7 +12,7 @@ mod registry;
 mod trace;
 
 pub(crate) use batch::{Batch, Encoding, Frames, Packet};
-pub(crate) use connection::{Connection, ConnectionId, Outbound, SendError};
+pub(crate) use connection::{Connection, ConnectionId, Outbound, OutboundStatus, SendError};
 pub(crate) use event::{Event, Message};
 pub(crate) use fanout::{Fanout, Full, Places};
 pub(crate) use membership::Members;

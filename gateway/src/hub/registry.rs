@@ -41,7 +41,7 @@ impl Registry {
         outbound: Box<dyn Outbound>,
     ) -> (Arc<Connection>, TransportKind) {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let kind = outbound.kind();
+        let kind = outbound.status().kind;
         let connection = Connection::new(id, user.clone(), outbound, self.0.telemetry.clone());
         let mut index = self.0.index.lock();
         index.by_id.insert(id, Arc::clone(&connection));
@@ -91,7 +91,7 @@ impl Registry {
     /// Counts the connections that have upgraded from long-polling to a WebSocket since the last call.
     pub(crate) fn count_upgrades(&self) {
         self.0.index.lock().polling.retain(|_, connection| {
-            let polls = connection.outbound().kind() == TransportKind::Polling;
+            let polls = connection.outbound().status().kind == TransportKind::Polling;
             if !polls {
                 self.0.telemetry.connections.upgraded();
             }

@@ -48,22 +48,8 @@ impl Outbound for Transport {
         self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn pause(&self, _: bool) {}
-
-    fn kind(&self) -> TransportKind {
-        TransportKind::Polling
-    }
-
-    fn stalled(&self) -> bool {
-        false
-    }
-
-    fn queued_and_sent(&self) -> Option<(usize, u64)> {
-        None
-    }
-
-    fn namespace(&self) -> &str {
-        "/"
+    fn status(&self) -> OutboundStatus {
+        OutboundStatus { kind: TransportKind::Polling, namespace: "/", queued_and_sent: None }
     }
 }
 

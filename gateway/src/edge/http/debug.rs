@@ -164,23 +164,23 @@ async fn connections(State(debug): State<Debug>, query: PageQueryResult) -> Resu
     let PageRequest { limit, after, sort } = PageRequest::parse(query, &["queue", "sent"])?;
     let (connections, now) = (debug.registry.all(), Instant::now());
     let items = connections.iter().map(|connection: &Arc<Connection>| {
-        let queued_and_sent = connection.outbound().queued_and_sent();
-        let (queue, sent) = queued_and_sent.unwrap_or_default();
+        let status = connection.outbound().status();
+        let (queue, sent) = status.queued_and_sent.unwrap_or_default();
         let measure = if sort == "sent" { sent } else { queue as u64 };
         // Padded to a fixed width, so that the text sorts like the number.
-        ((Reverse(measure), format!("{:020}", connection.id())), (connection, queued_and_sent))
+        ((Reverse(measure), format!("{:020}", connection.id())), (connection, status))
     });
     let mut found = Vec::new();
-    for (rank, (connection, queued_and_sent)) in first(items, after.as_ref(), limit) {
+    for (rank, (connection, status)) in first(items, after.as_ref(), limit) {
         let connected = now.saturating_duration_since(connection.connected_at());
         let row = ConnectionRow {
             id: connection.id(),
             user: connection.user().as_str(),
-            transport: connection.outbound().kind().name(),
-            namespace: connection.outbound().namespace(),
+            transport: status.kind.name(),
+            namespace: status.namespace,
             connected_ms: u64::try_from(connected.as_millis()).unwrap_or(u64::MAX),
-            queue_bytes: queued_and_sent.map(|(queue, _)| queue),
-            sent_bytes: queued_and_sent.map(|(_, sent)| sent),
+            queue_bytes: status.queued_and_sent.map(|(queue, _)| queue),
+            sent_bytes: status.queued_and_sent.map(|(_, sent)| sent),
         };
         found.push((rank, row));
     }

@@ -13,7 +13,7 @@ use super::event_queue::{EventQueue, PushResult};
 use super::outbound::SocketOutbound;
 use super::packet::Packet;
 use crate::chat::{Actor, Chat, Reply, Request, Rights};
-use crate::hub::{Connection, Outbound as _};
+use crate::hub::Connection;
 use crate::room::Departure;
 use crate::telemetry::Telemetry;
 use crate::users::NameHold;
@@ -43,6 +43,10 @@ impl Client {
 
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    pub(super) fn outbound(&self) -> &SocketOutbound {
+        &self.outbound
     }
 
     /// Queues an event. Called by the connection's reader for one event at a time, which keeps their order.

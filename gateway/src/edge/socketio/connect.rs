@@ -135,7 +135,7 @@ fn register_handlers(context: &Arc<ClientContext>, socket: &SocketRef) {
 fn on_disconnect(context: &ClientContext, socket: &SocketRef, reason: DisconnectReason) {
     // Removed, because client and socket hold references to each other.
     let Some(client) = socket.extensions.remove::<Arc<Client>>() else { return };
-    let stalled = client.connection().outbound().stalled();
+    let stalled = client.outbound().stalled();
     let (how, label) = match reason {
         _ if stalled => (Departure::Dropped, "stalled"),
         DisconnectReason::ClientNSDisconnect => (Departure::Left, "client"),

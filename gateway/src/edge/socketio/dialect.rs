@@ -33,8 +33,8 @@ pub(super) trait Dialect: Send + Sync {
     /// Serialization failed.
     fn encode_reply(&self, reply: Result<Reply, Refusal>) -> serde_json::Result<EncodedReply>;
 
-    /// Encodes an event as packets: none, one or several, passed to `emit` in order. Called once per batch for all
-    /// members of a namespace.
+    /// Encodes an event as packets: none, one or several, passed to `emit` in order. Called for a batch once
+    /// per namespace and way of writing (frames, or packets for socketioxide), and for an event to one connection.
     ///
     /// # Errors
     /// Serialization failed.

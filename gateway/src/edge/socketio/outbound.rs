@@ -12,7 +12,7 @@ use socketioxide::{SendError as SocketSendError, SocketError, TransportType};
 use super::dialect::EncodedReply;
 use super::dialects::Namespace;
 use super::transport::{Outbox, TransportHandle, frame};
-use crate::hub::{Batch, Event, Frames, Outbound, Packet, SendError};
+use crate::hub::{Batch, Event, Frames, Outbound, OutboundStatus, Packet, SendError};
 use crate::telemetry::{TransportKind, Written};
 
 /// A handle; clones send to the same client.
@@ -33,6 +33,16 @@ impl SocketOutbound {
 
     pub(super) fn namespace(&self) -> &'static Namespace {
         self.namespace
+    }
+
+    /// Stops or resumes reading from the client; does nothing for long-polling.
+    pub(super) fn pause(&self, paused: bool) {
+        self.transport.pause(paused);
+    }
+
+    /// Whether the transport was closed because the client read nothing for too long.
+    pub(super) fn stalled(&self) -> bool {
+        self.outbox.as_ref().is_some_and(|outbox| outbox.stalled())
     }
 
     /// Answers an event with the acknowledgement, if the client asked for one, and the events after it, in one write.
@@ -127,27 +137,13 @@ impl Outbound for SocketOutbound {
         self.transport.close(&self.socket);
     }
 
-    fn pause(&self, paused: bool) {
-        self.transport.pause(paused);
-    }
-
-    fn kind(&self) -> TransportKind {
-        match self.socket.transport_type() {
+    fn status(&self) -> OutboundStatus {
+        let kind = match self.socket.transport_type() {
             TransportType::Polling => TransportKind::Polling,
             TransportType::Websocket => TransportKind::WebSocket,
-        }
-    }
-
-    fn stalled(&self) -> bool {
-        self.outbox.as_ref().is_some_and(|outbox| outbox.stalled())
-    }
-
-    fn queued_and_sent(&self) -> Option<(usize, u64)> {
-        self.outbox.as_ref().map(|outbox| outbox.queued_and_sent())
-    }
-
-    fn namespace(&self) -> &str {
-        self.namespace.path()
+        };
+        let queued_and_sent = self.outbox.as_ref().map(|outbox| outbox.queued_and_sent());
+        OutboundStatus { kind, namespace: self.namespace.path(), queued_and_sent }
     }
 }
 
