@@ -185,11 +185,6 @@ impl App {
         self.public_address
     }
 
-    /// The address for operators.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin.local_addr()
-    }
-
     /// Prints its addresses to standard output, for operators and for programs that start it on port 0.
     ///
     /// # Errors

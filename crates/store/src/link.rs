@@ -230,7 +230,7 @@ impl Link {
         self.run(operation, connections, command.query_async(&mut connection)).await
     }
 
-    /// Runs commands, each of which succeeds or fails on its own; in one write where there is one server.
+    /// Runs commands concurrently. Fails with the first of them that fails.
     pub(crate) async fn commands<T: FromRedisValue>(&self, commands: Vec<Cmd>) -> Result<Vec<T>> {
         use futures_util::stream::TryStreamExt as _;
         // Concurrent commands share a write of the multiplexed connection; a pipeline of a cluster's
