@@ -279,7 +279,7 @@ const gateway = dashboard('roomcast-gateway', 'Roomcast / Gateway', 'One gateway
       query(rate('roomcast_received_bytes_total', { labels: ONE }), 'received'),
       query(rate('roomcast_sent_bytes_total', { labels: ONE }), 'sent'),
     ]),
-    lines('Frames gathered in a write', 'Frames per write to a socket. In a busy room several leave together, which is what makes it cheap.', 'none', [
+    lines('Frames per write', 'Frames batched into one write to a socket. A busy room is batched, which is what makes it cheap.', 'none', [
       query(`${rate('roomcast_frames_written_total', { by: 'instance', labels: ONE })} / ${rate('roomcast_writes_total', { by: 'instance', labels: ONE })}`, '{{instance}}'),
     ]),
     lines('Polls passed on', 'Requests of sessions that another gateway has, by outcome.', 'reqps', [query(rate('roomcast_forwarded_total', { by: 'kind, outcome', labels: ONE }), '{{kind}} {{outcome}}')]),

@@ -116,7 +116,7 @@ impl App {
             telemetry.clone(),
             store_lifecycle.clone(),
             timing,
-            config.gather,
+            config.batch_window,
         );
         rooms.start(queues, &room_deps);
 

@@ -81,8 +81,8 @@ pub struct Args {
     #[arg(long, env = "ROOMCAST_CLIENT_STALL", default_value = "10s", value_parser = parse_duration)]
     client_stall: Duration,
     /// Batch window: messages of a busy room are batched into one write, and those of a busy node into one request to Redis; without load they are sent at once
-    #[arg(long, env = "ROOMCAST_GATHER", default_value = "5ms", value_parser = parse_duration)]
-    gather: Duration,
+    #[arg(long, env = "ROOMCAST_BATCH_WINDOW", default_value = "5ms", value_parser = parse_duration)]
+    batch_window: Duration,
     /// Time over which connections are closed when the process stops
     #[arg(long, env = "ROOMCAST_DRAIN", default_value = "5s", value_parser = parse_duration)]
     drain: Duration,
@@ -129,7 +129,7 @@ pub struct Config {
     /// Limits of what a slow reader may queue.
     pub(crate) bounds: Bounds,
     /// Batch window of messages of a busy room.
-    pub gather: Duration,
+    pub batch_window: Duration,
     /// Time over which connections are closed when the process stops.
     pub drain: Duration,
 }
@@ -161,7 +161,7 @@ impl Args {
                     idle: self.room_ttl,
                 },
                 prefix: self.prefix,
-                batch_window: self.gather,
+                batch_window: self.batch_window,
                 upgrade_wait: 2 * self.lease,
             },
             node: self.node.unwrap_or_else(|| format!("node-{:06x}", rand::random::<u32>() & 0x00ff_ffff)),
@@ -172,7 +172,7 @@ impl Args {
             lease: self.lease,
             grace: self.grace,
             bounds: Bounds { bytes: self.client_buffer, stall: self.client_stall },
-            gather: self.gather,
+            batch_window: self.batch_window,
             drain: self.drain,
         };
         let invalid = config.store.prefix.contains(['{', '}', ':']) || config.store.prefix.is_empty();
@@ -185,7 +185,7 @@ impl Args {
             "--history-cap must be at least --history-len",
         );
         problems.at_least("--client-buffer", config.bounds.bytes, 2 * MAX_PACKET_BYTES);
-        problems.at_most("--gather", config.gather, Duration::from_millis(100));
+        problems.at_most("--batch-window", config.batch_window, Duration::from_millis(100));
         problems.at_least("--lease", config.lease, Duration::from_millis(500));
         problems.at_least("--ping-interval", config.ping_interval, Duration::from_millis(50));
         problems.at_least("--ping-timeout", config.ping_timeout, Duration::from_millis(50));
@@ -267,7 +267,7 @@ mod tests {
     fn all_errors_are_reported_at_once() {
         let text = errors(&[
             "--lease=15",
-            "--gather",
+            "--batch-window",
             "1s",
             "--redis=http://:secret@h",
             "--room",
@@ -281,8 +281,8 @@ mod tests {
         lines.sort_unstable();
         let expected = [
             "--allow-origin (or ROOMCAST_ALLOW_ORIGIN): must end after the host",
+            "--batch-window must be at most 100ms, not 1s",
             "--client-buffer must be at least ",
-            "--gather must be at most 100ms, not 1s",
             "--history-len (or ROOMCAST_HISTORY_LEN): invalid digit",
             "--lease (or ROOMCAST_LEASE): needs a unit: 15s for seconds",
             "--redis (or ROOMCAST_REDIS): must start with redis:// or redis-cluster://",

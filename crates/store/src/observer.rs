@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::error::StoreError;
 
-/// Kinds of requests to Redis: a closed set, for labels. Scripts have one each, in `script.rs`. Labels are
-/// public: `whisper` is what dashboards know `publish_ephemeral` and heartbeats by.
+/// Kinds of requests to Redis: a closed set, for labels. Scripts have one each, in `script.rs`. `publish_ephemeral`
+/// includes the heartbeats of the bus.
 pub(crate) const OPERATIONS: &[&str] = &[
     "publish",
     "history",
@@ -20,7 +20,7 @@ pub(crate) const OPERATIONS: &[&str] = &[
     "renew",
     "seal",
     "nodes",
-    "whisper",
+    "publish_ephemeral",
     "index",
     "list",
     "slots",
@@ -61,7 +61,7 @@ impl Observer for Unobserved {}
 pub(crate) fn operation_of(command: &redis::Cmd) -> &'static str {
     let Some(redis::Arg::Simple(name)) = command.args_iter().next() else { return "other" };
     match name {
-        b"SPUBLISH" => "whisper",
+        b"SPUBLISH" => "publish_ephemeral",
         b"SADD" | b"SREM" | b"ZADD" | b"ZREM" => "index",
         b"SMEMBERS" | b"SSCAN" | b"HLEN" | b"HKEYS" | b"HSCAN" | b"EXISTS" | b"ZSCORE" | b"ZRANGEBYLEX" => {
             "list"
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn every_operation_is_in_the_set() {
         for (command, operation) in
-            [("SPUBLISH", "whisper"), ("ZREM", "index"), ("SSCAN", "list"), ("PING", "other")]
+            [("SPUBLISH", "publish_ephemeral"), ("ZREM", "index"), ("SSCAN", "list"), ("PING", "other")]
         {
             assert_eq!(operation_of(redis::cmd(command).arg("key")), operation);
             assert!(OPERATIONS.contains(&operation));

@@ -23,7 +23,7 @@ impl FanoutSpans {
     /// Marks the start of sending this number of events to this number of members.
     pub(super) fn begin_write(&mut self, events: usize, members: usize) {
         for span in &mut self.0 {
-            span.set("roomcast.gathered", number(events));
+            span.set("roomcast.batched", number(events));
             span.set("roomcast.members", number(members));
             span.mark("write");
         }

@@ -26,7 +26,7 @@ impl Wire {
             writes: metrics.counter("roomcast_writes_total", "Writes to WebSockets.")?,
             frames: metrics.counter(
                 "roomcast_frames_written_total",
-                "Frames in the writes to WebSockets: divided by roomcast_writes_total, how many are gathered into one.",
+                "Frames in the writes to WebSockets: divided by roomcast_writes_total, how many are batched into one.",
             )?,
             queue_bytes: metrics
                 .gauge("roomcast_queue_bytes", "Bytes that wait because WebSockets are read slowly.")?,

@@ -29,8 +29,8 @@ const HABITS = [
   },
 ];
 
-async function hot({ staying, gather }) {
-  const { gateways } = await cluster({ gateways: 2, presence: 1, args: ['--gather', gather] });
+async function hot({ staying, batchWindow }) {
+  const { gateways } = await cluster({ gateways: 2, presence: 1, args: ['--batch-window', batchWindow] });
   const room = unique('hot');
   const many = (count) => eachBounded(Array.from({ length: count }), 20, (_, n) => Member.connect(gateways[n % 2]));
   const speakers = await many(SPEAKING);
@@ -63,5 +63,5 @@ async function hot({ staying, gather }) {
   for (const member of [...speakers, ...stayers]) assert.equal(member.received, offset, member.name);
 }
 
-story('a busy room that is served inline', { timeout: 60_000 }, () => hot({ staying: 10, gather: '20ms' }));
-story('a busy room that is served by the fan-out task', { timeout: 60_000 }, () => hot({ staying: 290, gather: '20ms' }));
+story('a busy room that is served inline', { timeout: 60_000 }, () => hot({ staying: 10, batchWindow: '20ms' }));
+story('a busy room that is served by the fan-out task', { timeout: 60_000 }, () => hot({ staying: 290, batchWindow: '20ms' }));
