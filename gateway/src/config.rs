@@ -9,7 +9,7 @@ use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
 use roomcast_protocol::RoomName;
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
-use roomcast_store::{Retention, Settings};
+use roomcast_store::{DEFAULT_PREFIX, Retention, Settings, parse_prefix};
 
 use crate::edge::peer::{Peering, Secret};
 use crate::edge::socketio::Bounds;
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, env = "ROOMCAST_REDIS", hide_env_values = true, value_parser = url_with_scheme(&["redis", "redis-cluster"]))]
     redis: Option<String>,
     /// What stands before every key in Redis, so that several clusters may share one
-    #[arg(long, env = "ROOMCAST_PREFIX", default_value = "rc1")]
+    #[arg(long, env = "ROOMCAST_PREFIX", default_value = DEFAULT_PREFIX, value_parser = parse_prefix)]
     prefix: String,
     /// This node's name, as clients see it [default: a random one]
     #[arg(long, env = "ROOMCAST_NODE")]
@@ -175,8 +175,6 @@ impl Args {
             batch_window: self.batch_window,
             drain: self.drain,
         };
-        let invalid = config.store.prefix.contains(['{', '}', ':']) || config.store.prefix.is_empty();
-        problems.check(!invalid, "--prefix", "must not be empty or contain braces or colons");
         problems.at_least("--workers", self.workers.unwrap_or(1), 1);
         problems.at_least("--history-len", config.store.retention.len, 1);
         problems.relate(
@@ -276,6 +274,7 @@ mod tests {
             "--history-len=x",
             "--history-cap=0",
             "--client-buffer=1",
+            "--prefix=a:b",
         ]);
         let mut lines: Vec<&str> = text.lines().collect();
         lines.sort_unstable();
@@ -285,6 +284,7 @@ mod tests {
             "--client-buffer must be at least ",
             "--history-len (or ROOMCAST_HISTORY_LEN): invalid digit",
             "--lease (or ROOMCAST_LEASE): needs a unit: 15s for seconds",
+            "--prefix (or ROOMCAST_PREFIX): must be a name without braces and colons, not \"a:b\"",
             "--redis (or ROOMCAST_REDIS): must start with redis:// or redis-cluster://",
             "--room (or ROOMCAST_ROOM): ",
         ];

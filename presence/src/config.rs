@@ -9,6 +9,7 @@ use clap::Parser;
 use roomcast_ops::config::{parse_duration, parse_listen, redact_url, url_with_scheme};
 use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
+use roomcast_store::{DEFAULT_PREFIX, parse_prefix};
 
 /// Below this a sweeper would do little but ask Redis.
 const MIN_SWEEP_EVERY: Duration = Duration::from_millis(50);
@@ -33,6 +34,10 @@ pub struct Args {
     // Not clap's `required`: what clap would say of it knows neither the variable nor the reason.
     #[arg(long, env = "ROOMCAST_REDIS", value_name = "URL", hide_env_values = true, value_parser = url_with_scheme(&["redis", "redis-cluster"]))]
     redis: Option<String>,
+
+    /// What stands before every key in Redis, as the gateways are given it.
+    #[arg(long, env = "ROOMCAST_PREFIX", default_value = DEFAULT_PREFIX, value_parser = parse_prefix)]
+    prefix: String,
 
     /// The lease of the gateways' nodes, as they are given it: what a dead node left is swept when its
     /// lease has run out, and once more so long after.
@@ -64,7 +69,7 @@ pub struct Config {
     pub admin: SocketAddr,
     /// The URL of Redis, which may hold a password.
     pub redis: String,
-    /// What stands before every key; no flag, so that the nodes of a cluster cannot disagree by mistake.
+    /// What stands before every key in Redis.
     pub prefix: String,
     /// How long after its sealing a dead node is swept for the second time.
     pub lease: Duration,
@@ -91,7 +96,7 @@ impl Args {
     /// # Errors
     /// With every mistake, those included.
     pub fn check(self, mut problems: Problems) -> Result<(Process, Config), Problems> {
-        let Self { listen, admin, lease, sweep_every, log: filter, log_format: format, .. } = self;
+        let Self { listen, admin, prefix, lease, sweep_every, log: filter, log_format: format, .. } = self;
         problems.relate(
             &["--listen", "--admin"],
             listen != admin || listen.port() == 0,
@@ -113,7 +118,6 @@ impl Args {
         let otlp = self.traces.check(&mut problems, None);
         problems.finish()?;
         let redis = self.redis.unwrap_or_default();
-        let prefix = roomcast_store::Settings::default().prefix;
         Ok((
             Process { format, filter, workers: None, otlp },
             Config { listen, admin, redis, prefix, lease, sweep_every },
@@ -135,6 +139,7 @@ mod tests {
     #[test]
     fn defaults() {
         let config = check(&["--redis", "redis://h:1"]).unwrap();
+        assert_eq!(config.prefix, DEFAULT_PREFIX);
         assert_eq!(
             (config.listen.to_string(), config.admin.to_string(), config.lease, config.sweep_every),
             (
@@ -147,12 +152,22 @@ mod tests {
     }
 
     #[test]
+    fn the_prefix_is_that_of_the_gateways() {
+        assert_eq!(check(&["--redis=redis://h:1", "--prefix=rc2"]).unwrap().prefix, "rc2");
+    }
+
+    #[test]
     fn every_mistake_at_once_and_no_password() {
-        let flags = ["--listen=x", "--lease=0s", "--sweep-every=1ms", "--log-format=xml"];
+        let flags = ["--listen=x", "--prefix=a:b", "--lease=0s", "--sweep-every=1ms", "--log-format=xml"];
         let mistakes = check(&flags).unwrap_err();
-        for flag in
-            ["--listen (or ", "--redis (or ", "--lease must", "--sweep-every must", "--log-format (or "]
-        {
+        for flag in [
+            "--listen (or ",
+            "--redis (or ",
+            "--prefix (or ",
+            "--lease must",
+            "--sweep-every must",
+            "--log-format (or ",
+        ] {
             assert!(mistakes.lines().any(|line| line.starts_with(flag)), "{flag} is not in\n{mistakes}");
         }
         let mistakes = check(&["--redis=http://:secret@h"]).unwrap_err();

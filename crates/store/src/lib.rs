@@ -39,7 +39,7 @@ pub use names::{Claim, Hold, Names, Secret};
 pub use nodes::{Incarnation, NodeInfo, NodeLease, Nodes, Peer, Sealed};
 pub use observer::{FAILURES, Observer, Unobserved};
 pub use presence::{Change, Presence, RoomState, RoomsPage, UsersPage, Version};
-pub use settings::Settings;
+pub use settings::{DEFAULT_PREFIX, Settings, parse_prefix};
 pub use store::Store;
 pub use sweep::Swept;
 

@@ -4,6 +4,20 @@ use std::time::Duration;
 
 use crate::log::Retention;
 
+/// The prefix unless another is set.
+pub const DEFAULT_PREFIX: &str = "rc1";
+
+/// A prefix of keys, for flags.
+///
+/// # Errors
+/// It is empty, or contains a character that separates the parts of a key.
+pub fn parse_prefix(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.contains(['{', '}', ':']) {
+        return Err("must be a name without braces and colons");
+    }
+    Ok(text.to_owned())
+}
+
 /// What the caller decides about the store.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -23,9 +37,22 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             retention: Retention::default(),
-            prefix: "rc1".into(),
+            prefix: DEFAULT_PREFIX.into(),
             batch_window: Duration::ZERO,
             upgrade_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_contains_no_separator_of_keys() {
+        assert_eq!(parse_prefix(DEFAULT_PREFIX).as_deref(), Ok(DEFAULT_PREFIX));
+        for text in ["", "a:b", "{a}", "a}", ":"] {
+            assert!(parse_prefix(text).is_err(), "{text:?}");
         }
     }
 }

@@ -56,7 +56,6 @@ def _agree(rendering):
         values = {
             str(container): binaries.effective(container, variable)
             for container in rendering.ours
-            if variable in binaries.settings(container.program)
         }
         if len(set(values.values())) > 1:
             listed = ", ".join(f"{name} has {value}" for name, value in values.items())

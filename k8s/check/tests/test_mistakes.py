@@ -206,6 +206,10 @@ class Settings(Mistake):
         self.edit("k8s/base/gateway.yaml", "name: ROOMCAST_REDIS", "name: REDIS")
         self.assert_found(self.found(), "Deployment/gateway", "has no ROOMCAST_REDIS")
 
+    def test_a_prefix_of_the_gateways_alone(self):
+        self.edit("k8s/base/gateway.env", "ROOMCAST_DRAIN", "ROOMCAST_PREFIX=rc2\nROOMCAST_DRAIN")
+        self.assert_found(self.found(), "ROOMCAST_PREFIX: differs", "presence has rc1")
+
     def test_an_address_that_other_gateways_do_not_reach(self):
         self.edit("k8s/base/gateway.yaml", r"\$\(POD_IP\):3002", "gateway:3002")
         self.assert_found(
