@@ -1,5 +1,5 @@
-//! Events that are sent together, and their encoded bytes: encoded once per namespace (as frames, and as packets
-//! where a member polls), for the first member that needs them. Filled by `room/worker.rs`, read by each member's transport.
+//! Events that are sent together, and what they are encoded to: packets once per dialect, and frames of these packets
+//! once per namespace, for the first member that needs them. Filled by `room/worker.rs`, read by each member's transport.
 
 use std::sync::OnceLock;
 
@@ -10,15 +10,15 @@ use serde_json::value::RawValue;
 use super::event::Event;
 use super::trace::FanoutSpans;
 
-/// An encoding of events: the index of a namespace in the edge's table.
+/// The index of a namespace in the edge's table, by which an outbox remembers the namespaces that are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Encoding(u8);
 
 impl Encoding {
-    /// Maximum number of namespaces.
+    /// Maximum number of namespaces of an outbox.
     pub(crate) const MAX: usize = 16;
 
-    /// The encoding with this index, which must be below [`Encoding::MAX`].
+    /// This index, which must be below [`Encoding::MAX`].
     pub(crate) const fn new(index: u8) -> Self {
         Self(index)
     }
@@ -28,7 +28,7 @@ impl Encoding {
     }
 }
 
-/// The frames of a batch in one encoding.
+/// The frames of a batch for one namespace.
 #[derive(Debug, Clone)]
 pub(crate) struct Frames {
     pub(crate) bytes: Bytes,
@@ -36,23 +36,34 @@ pub(crate) struct Frames {
 }
 
 /// An event's name and its one argument, encoded.
-pub(crate) type Packet = (String, Box<RawValue>);
+pub(crate) type Packet = (&'static str, Box<RawValue>);
 
-/// A batch in one encoding: as frames for members that frames are written to, as packets for those that a library
-/// sends to. Each is encoded for the first member that needs it.
-#[derive(Default)]
-pub(crate) struct Encoded {
-    frames: OnceLock<Frames>,
-    packets: OnceLock<Vec<Packet>>,
+/// Values by name, each made for the first who needs it. A list, because most batches need one or two.
+struct Cache<T>(OnceLock<Box<Cached<T>>>);
+
+struct Cached<T> {
+    name: &'static str,
+    value: OnceLock<T>,
+    next: Cache<T>,
 }
 
-impl Encoded {
-    pub(crate) fn frames(&self, encode: impl FnOnce() -> Frames) -> &Frames {
-        self.frames.get_or_init(encode)
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
     }
+}
 
-    pub(crate) fn packets(&self, encode: impl FnOnce() -> Vec<Packet>) -> &[Packet] {
-        self.packets.get_or_init(encode)
+impl<T> Cache<T> {
+    fn get(&self, name: &'static str, make: impl FnOnce() -> T) -> &T {
+        let mut cache = self;
+        loop {
+            let new = || Box::new(Cached { name, value: OnceLock::new(), next: Self::default() });
+            let cached = cache.0.get_or_init(new);
+            if cached.name == name {
+                return cached.value.get_or_init(make);
+            }
+            cache = &cached.next;
+        }
     }
 }
 
@@ -64,8 +75,8 @@ pub(crate) struct Batch {
     except: Option<UserName>,
     /// Dropped for a client that has not yet read what was sent before.
     volatile: bool,
-    /// Boxed: most rooms have members of one encoding.
-    encoded: [OnceLock<Box<Encoded>>; Encoding::MAX],
+    packets: Cache<Vec<Packet>>,
+    frames: Cache<Frames>,
     spans: FanoutSpans,
 }
 
@@ -105,10 +116,14 @@ impl Batch {
         self.except.as_ref().is_none_or(|except| except != user)
     }
 
-    /// It in an encoding.
-    pub(crate) fn encoded(&self, encoding: Encoding) -> &Encoded {
-        #[expect(clippy::indexing_slicing, reason = "an encoding is below the maximum")]
-        self.encoded[encoding.index()].get_or_init(Box::default)
+    /// Its packets in a dialect.
+    pub(crate) fn packets(&self, dialect: &'static str, encode: impl FnOnce() -> Vec<Packet>) -> &[Packet] {
+        self.packets.get(dialect, encode)
+    }
+
+    /// Its frames for a namespace.
+    pub(crate) fn frames(&self, namespace: &'static str, encode: impl FnOnce() -> Frames) -> &Frames {
+        self.frames.get(namespace, encode)
     }
 
     /// Number of events that are messages.

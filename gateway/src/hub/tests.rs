@@ -1,4 +1,4 @@
-//! Tests of the hub: one encoding per namespace, one membership, order across inline and queued fan-outs.
+//! Tests of the hub: one encoding of a batch, one membership, order across inline and queued fan-outs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ type Log = Arc<Mutex<Vec<u32>>>;
 
 struct Transport {
     log: Log,
-    encoding: Encoding,
+    namespace: &'static str,
     encodes: Arc<AtomicUsize>,
     fails: Option<SendError>,
     closed: Arc<AtomicUsize>,
@@ -27,7 +27,7 @@ impl Outbound for Transport {
         if let Some(error) = self.fails {
             return Err(error);
         }
-        batch.encoded(self.encoding).frames(|| {
+        batch.frames(self.namespace, || {
             self.encodes.fetch_add(1, Ordering::Relaxed);
             Frames { bytes: bytes::Bytes::from_static(b"frame"), count: 1 }
         });
@@ -67,11 +67,16 @@ impl Hub {
         Self { telemetry, registry, encodes: Arc::default(), closed: Arc::default() }
     }
 
-    fn connect(&self, user: &str, encoding: u8, fails: Option<SendError>) -> (Arc<Connection>, Log) {
+    fn connect(
+        &self,
+        user: &str,
+        namespace: &'static str,
+        fails: Option<SendError>,
+    ) -> (Arc<Connection>, Log) {
         let log = Log::default();
         let transport = Transport {
             log: Arc::clone(&log),
-            encoding: Encoding::new(encoding),
+            namespace,
             encodes: Arc::clone(&self.encodes),
             fails,
             closed: Arc::clone(&self.closed),
@@ -94,11 +99,11 @@ fn batch(numbers: impl IntoIterator<Item = u32>) -> Batch {
 }
 
 #[test]
-fn a_batch_is_encoded_once_for_each_namespace() {
+fn a_batch_is_framed_once_for_each_namespace() {
     let hub = Hub::new();
     let mut members = Members::default();
     for n in 0..100 {
-        let (connection, _) = hub.connect(&format!("u{n}"), n % 2, None);
+        let (connection, _) = hub.connect(&format!("u{n}"), if n % 2 == 0 { "/" } else { "/native" }, None);
         members.add(&room(), &connection);
     }
     let (fanout, _task) = Fanout::new(&hub.telemetry);
@@ -107,13 +112,13 @@ fn a_batch_is_encoded_once_for_each_namespace() {
 }
 
 #[test]
-fn packets_are_encoded_once_for_all_members_that_a_library_sends_to() {
+fn packets_are_encoded_once_for_all_members_of_a_dialect() {
     let batch = batch([1, 2]);
     let encodes = AtomicUsize::new(0);
     for _ in 0..100 {
-        let packets = batch.encoded(Encoding::new(0)).packets(|| {
+        let packets = batch.packets("native", || {
             encodes.fetch_add(1, Ordering::Relaxed);
-            vec![("restarting".to_owned(), serde_json::value::to_raw_value(&1).unwrap())]
+            vec![("restarting", serde_json::value::to_raw_value(&1).unwrap())]
         });
         assert_eq!(packets.len(), 1);
     }
@@ -123,7 +128,7 @@ fn packets_are_encoded_once_for_all_members_that_a_library_sends_to() {
 #[test]
 fn joining_twice_is_one_membership() {
     let hub = Hub::new();
-    let (connection, _) = hub.connect("ann", 0, None);
+    let (connection, _) = hub.connect("ann", "/", None);
     let mut members = Members::default();
     members.add(&room(), &connection);
     members.add(&room(), &connection);
@@ -137,10 +142,10 @@ async fn order_is_kept_when_a_room_grows_and_shrinks_across_the_inline_limit() {
     let hub = Hub::new();
     let (fanout, task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
-    let (first, log) = hub.connect("first", 0, None);
+    let (first, log) = hub.connect("first", "/", None);
     members.add(&room(), &first);
     assert!(fanout.send(&members, batch([0]), Places::Open).is_ok());
-    let others: Vec<_> = (0..400).map(|n| hub.connect(&format!("u{n}"), 0, None).0).collect();
+    let others: Vec<_> = (0..400).map(|n| hub.connect(&format!("u{n}"), "/", None).0).collect();
     others.iter().for_each(|other| members.add(&room(), other));
     assert!(fanout.send(&members, batch([1]), Places::Open).is_ok());
     others.iter().for_each(|other| members.remove(other.id()));
@@ -156,7 +161,7 @@ async fn a_connection_that_left_receives_nothing_even_from_a_running_fan_out() {
     let hub = Hub::new();
     let (fanout, task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
-    let connected: Vec<_> = (0..300).map(|n| hub.connect(&format!("u{n}"), 0, None)).collect();
+    let connected: Vec<_> = (0..300).map(|n| hub.connect(&format!("u{n}"), "/", None)).collect();
     connected.iter().for_each(|(connection, _)| members.add(&room(), connection));
     assert!(fanout.send(&members, batch([1]), Places::Open).is_ok());
     let (left, log) = &connected[299];
@@ -173,7 +178,7 @@ fn a_full_queue_returns_the_batch_and_reserves_places_for_joins() {
     let (fanout, _task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
     for n in 0..200 {
-        members.add(&room(), &hub.connect(&format!("u{n}"), 0, None).0);
+        members.add(&room(), &hub.connect(&format!("u{n}"), "/", None).0);
     }
     let mut queued = 0;
     let full = loop {
@@ -192,9 +197,9 @@ fn a_slow_reader_is_closed_once_and_others_stay_connected() {
     let hub = Hub::new();
     let (fanout, _task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
-    let (slow, _) = hub.connect("slow", 0, Some(SendError::SlowReader));
-    let (skipped, _) = hub.connect("skipped", 0, Some(SendError::Skipped));
-    let (healthy, log) = hub.connect("healthy", 0, None);
+    let (slow, _) = hub.connect("slow", "/", Some(SendError::SlowReader));
+    let (skipped, _) = hub.connect("skipped", "/", Some(SendError::Skipped));
+    let (healthy, log) = hub.connect("healthy", "/", None);
     [&slow, &skipped, &healthy].iter().for_each(|connection| members.add(&room(), connection));
     for n in 0..3 {
         assert!(fanout.send(&members, batch([n]), Places::Open).is_ok());

@@ -6,21 +6,21 @@ use serde_json::value::RawValue;
 
 use super::packet::Payload;
 use crate::chat::{Command, Reply};
-use crate::hub::Event;
-
-/// The name and the encoded argument of a packet.
-pub(super) type EncodedEvent = (&'static str, Box<RawValue>);
+use crate::hub::{Event, Packet};
 
 /// The answer to an event of a client.
 pub(super) struct EncodedReply {
     /// The acknowledgement, sent if the client asked for one.
     pub(super) ack: Box<RawValue>,
     /// Events for this client alone, sent after the acknowledgement.
-    pub(super) events: Vec<EncodedEvent>,
+    pub(super) events: Vec<Packet>,
 }
 
 /// A dialect. It only translates; permissions are checked in `chat/`.
 pub(super) trait Dialect: Send + Sync {
+    /// Its name, which no other dialect has: what is encoded for one of its clients is sent to all of them.
+    fn name(&self) -> &'static str;
+
     /// Decodes a client's event into a command.
     ///
     /// # Errors
@@ -33,10 +33,14 @@ pub(super) trait Dialect: Send + Sync {
     /// Serialization failed.
     fn encode_reply(&self, reply: Result<Reply, Refusal>) -> serde_json::Result<EncodedReply>;
 
-    /// Encodes an event as packets: none, one or several, passed to `emit` in order. Called for a batch once
-    /// per namespace and way of writing (frames, or packets for socketioxide), and for an event to one connection.
+    /// Encodes an event as packets: none, one or several, passed to `emit` in order. Called once for each event of a
+    /// batch, whatever the number of its receivers and their namespaces, and for an event to one connection.
     ///
     /// # Errors
     /// Serialization failed.
-    fn encode_event(&self, event: &Event, emit: &mut dyn FnMut(&str, &RawValue)) -> serde_json::Result<()>;
+    fn encode_event(
+        &self,
+        event: &Event,
+        emit: &mut dyn FnMut(&'static str, &RawValue),
+    ) -> serde_json::Result<()>;
 }

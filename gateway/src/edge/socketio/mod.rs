@@ -8,6 +8,7 @@ mod connect;
 mod context;
 mod dialect;
 mod dialects;
+mod encode;
 mod event_queue;
 mod origin;
 mod outbound;

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use serde_json::value::RawValue;
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::{SendError as SocketSendError, SocketError, TransportType};
 
 use super::dialect::EncodedReply;
 use super::dialects::Namespace;
+use super::encode;
 use super::transport::{Outbox, TransportHandle, frame};
 use crate::hub::{Batch, Event, Frames, Outbound, OutboundStatus, Packet, SendError};
 use crate::telemetry::{TransportKind, Written};
@@ -59,10 +59,7 @@ impl SocketOutbound {
             if ack_id.is_some() {
                 emit_result(ack.send(&reply.ack))?;
             }
-            let mut events = reply.events.iter();
-            return events
-                .try_for_each(|(event, payload)| emit_result(self.socket.emit(event, payload)))
-                .map(|()| Written::default());
+            return self.emit_by_socketioxide(&reply.events);
         };
         let mut out = BytesMut::new();
         if let Some(id) = ack_id {
@@ -77,32 +74,6 @@ impl SocketOutbound {
         outbox.send_own(self.namespace, &out.freeze(), usize::from(ack_id.is_some()) + reply.events.len())
     }
 
-    /// Encodes events as complete WebSocket frames.
-    fn encode_frames(&self, events: &[Event]) -> Frames {
-        let (mut out, mut count) = (BytesMut::new(), 0);
-        self.encode(events, &mut |event, payload| {
-            frame::put_event(&mut out, self.namespace, event, payload);
-            count += 1;
-        });
-        Frames { bytes: out.freeze(), count }
-    }
-
-    /// Encodes events as packets for socketioxide.
-    fn encode_packets(&self, events: &[Event]) -> Vec<Packet> {
-        let mut packets = Vec::with_capacity(events.len());
-        self.encode(events, &mut |event, payload| packets.push((event.to_owned(), payload.to_owned())));
-        packets
-    }
-
-    /// An event that cannot be encoded is logged and left out.
-    fn encode(&self, events: &[Event], emit: &mut dyn FnMut(&str, &RawValue)) {
-        for event in events {
-            if let Err(error) = self.namespace.dialect().encode_event(event, emit) {
-                tracing::error!(kind = event.kind(), %error, "failed to encode an event");
-            }
-        }
-    }
-
     /// Sends through socketioxide.
     fn emit_by_socketioxide(&self, packets: &[Packet]) -> Result<Written, SendError> {
         let mut packets = packets.iter();
@@ -113,23 +84,20 @@ impl SocketOutbound {
 
 impl Outbound for SocketOutbound {
     fn send(&self, batch: &Batch) -> Result<Written, SendError> {
-        let encoded = batch.encoded(self.namespace.encoding());
         let Some(outbox) = &self.outbox else {
-            return self.emit_by_socketioxide(encoded.packets(|| self.encode_packets(batch.events())));
+            return self.emit_by_socketioxide(encode::batch_packets(batch, self.namespace.dialect()));
         };
         if batch.is_volatile() && outbox.backlog() > 0 {
             return Err(SendError::Skipped);
         }
-        let frames = encoded.frames(|| self.encode_frames(batch.events()));
+        let frames = encode::batch_frames(batch, self.namespace);
         outbox.send(self.namespace, &frames.bytes, frames.count)
     }
 
     fn send_own(&self, event: &Event) -> Result<Written, SendError> {
-        let events = std::slice::from_ref(event);
-        let Some(outbox) = &self.outbox else {
-            return self.emit_by_socketioxide(&self.encode_packets(events));
-        };
-        let Frames { bytes, count } = self.encode_frames(events);
+        let packets = encode::packets(std::slice::from_ref(event), self.namespace.dialect());
+        let Some(outbox) = &self.outbox else { return self.emit_by_socketioxide(&packets) };
+        let Frames { bytes, count } = encode::frames(&packets, self.namespace);
         outbox.send_own(self.namespace, &bytes, count)
     }
 

@@ -1,5 +1,5 @@
 //! The table of namespaces that clients connect to, each with its dialect. It is read by `service.rs`, which registers
-//! them, by the gate and the outbox under socketioxide (`transport/`), and by the encoder (`outbound.rs`). A new
+//! them, by the gate and the outbox under socketioxide (`transport/`), and by the encoder (`encode.rs`). A new
 //! dialect is a folder beside this file and a line of this table.
 
 mod native;
@@ -11,10 +11,8 @@ use crate::hub::Encoding;
 use native::Native;
 
 /// All namespaces.
-pub(super) static NAMESPACES: [Namespace; 2] = [
-    Namespace { path: "/", prefix: "", encoding: Encoding::new(0), dialect: &Native },
-    Namespace { path: NATIVE_NAMESPACE, prefix: "/native,", encoding: Encoding::new(1), dialect: &Native },
-];
+pub(super) static NAMESPACES: [Namespace; 2] =
+    [Namespace::new("/", "", 0, &Native), Namespace::new(NATIVE_NAMESPACE, "/native,", 1, &Native)];
 
 /// Maximum length of a path, in bytes.
 pub(super) const MAX_PATH: usize = 32;
@@ -22,7 +20,7 @@ pub(super) const MAX_PATH: usize = 32;
 /// A namespace.
 pub(crate) struct Namespace {
     path: &'static str,
-    /// Its encoding in a packet.
+    /// Its path as it begins a packet.
     prefix: &'static str,
     encoding: Encoding,
     dialect: &'static dyn Dialect,
@@ -43,6 +41,16 @@ impl PartialEq for Namespace {
 impl Eq for Namespace {}
 
 impl Namespace {
+    /// A namespace: its path, the path as it begins a packet, its index in the table, and its dialect.
+    pub(super) const fn new(
+        path: &'static str,
+        prefix: &'static str,
+        index: u8,
+        dialect: &'static dyn Dialect,
+    ) -> Self {
+        Self { path, prefix, encoding: Encoding::new(index), dialect }
+    }
+
     /// The namespace with this path.
     pub(super) fn of_path(path: &str) -> Option<&'static Self> {
         NAMESPACES.iter().find(|namespace| namespace.path == path)
@@ -69,7 +77,7 @@ impl Namespace {
         self.prefix
     }
 
-    /// Its index in the table; batches cache encoded bytes by it.
+    /// Its index in the table.
     pub(super) fn encoding(&self) -> Encoding {
         self.encoding
     }

@@ -16,6 +16,10 @@ use crate::room::JoinedRoom;
 pub(super) struct Native;
 
 impl Dialect for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
     fn decode(&self, event: &str, payload: &Payload) -> Result<Command, Refusal> {
         match event {
             event::client::JOIN => payload.decode().map(Command::Join),
@@ -45,7 +49,11 @@ impl Dialect for Native {
         }
     }
 
-    fn encode_event(&self, event: &Event, emit: &mut dyn FnMut(&str, &RawValue)) -> serde_json::Result<()> {
+    fn encode_event(
+        &self,
+        event: &Event,
+        emit: &mut dyn FnMut(&'static str, &RawValue),
+    ) -> serde_json::Result<()> {
         match event {
             Event::Message(message) => emit(event::server::MESSAGE, &message.json),
             Event::Welcome(payload) => emit(event::server::WELCOME, &to_raw_value(payload)?),

@@ -1,0 +1,129 @@
+//! Encodes events for the clients of a namespace: to packets, once per dialect, and these to frames, once per namespace.
+//! Called by `outbound.rs`; the batch of the hub keeps what all its members receive.
+
+use bytes::BytesMut;
+
+use super::dialect::Dialect;
+use super::dialects::Namespace;
+use super::transport::frame;
+use crate::hub::{Batch, Event, Frames, Packet};
+
+/// The packets of a batch. Namespaces of one dialect share them.
+pub(super) fn batch_packets<'a>(batch: &'a Batch, dialect: &dyn Dialect) -> &'a [Packet] {
+    batch.packets(dialect.name(), || packets(batch.events(), dialect))
+}
+
+/// The frames of a batch.
+pub(super) fn batch_frames<'a>(batch: &'a Batch, namespace: &Namespace) -> &'a Frames {
+    batch.frames(namespace.path(), || frames(batch_packets(batch, namespace.dialect()), namespace))
+}
+
+/// Encodes events as packets. An event that cannot be encoded is logged and left out.
+pub(super) fn packets(events: &[Event], dialect: &dyn Dialect) -> Vec<Packet> {
+    let mut packets = Vec::with_capacity(events.len());
+    for event in events {
+        let mut emit = |name, payload: &_| packets.push((name, ToOwned::to_owned(payload)));
+        if let Err(error) = dialect.encode_event(event, &mut emit) {
+            tracing::error!(kind = event.kind(), %error, "failed to encode an event");
+        }
+    }
+    packets
+}
+
+/// Encodes packets as complete WebSocket frames.
+pub(super) fn frames(packets: &[Packet], namespace: &Namespace) -> Frames {
+    let mut out = BytesMut::new();
+    packets.iter().for_each(|(name, payload)| frame::put_event(&mut out, namespace, name, payload));
+    Frames { bytes: out.freeze(), count: packets.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use roomcast_protocol::Refusal;
+    use roomcast_protocol::server::Restarting;
+    use serde_json::value::RawValue;
+
+    use super::super::dialect::EncodedReply;
+    use super::super::packet::Payload;
+    use super::*;
+    use crate::chat::{Command, Reply};
+
+    /// Counts what it encodes.
+    struct Counting {
+        name: &'static str,
+        encoded: AtomicUsize,
+    }
+
+    impl Counting {
+        const fn new(name: &'static str) -> Self {
+            Self { name, encoded: AtomicUsize::new(0) }
+        }
+    }
+
+    impl Dialect for Counting {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn decode(&self, _: &str, _: &Payload) -> Result<Command, Refusal> {
+            unreachable!("nothing is decoded")
+        }
+
+        fn encode_reply(&self, _: Result<Reply, Refusal>) -> serde_json::Result<EncodedReply> {
+            unreachable!("nothing is answered")
+        }
+
+        fn encode_event(
+            &self,
+            _: &Event,
+            emit: &mut dyn FnMut(&'static str, &RawValue),
+        ) -> serde_json::Result<()> {
+            self.encoded.fetch_add(1, Ordering::Relaxed);
+            emit(self.name, RawValue::NULL);
+            emit(self.name, RawValue::TRUE);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_batch_is_encoded_once_for_each_dialect_present() {
+        static DIALECTS: [Counting; 3] = [Counting::new("a"), Counting::new("b"), Counting::new("c")];
+        let namespaces = [
+            Namespace::new("/", "", 0, &DIALECTS[0]),
+            Namespace::new("/a", "/a,", 1, &DIALECTS[0]),
+            Namespace::new("/b", "/b,", 2, &DIALECTS[1]),
+        ];
+        let mut batch = Batch::default();
+        (0..2).for_each(|n| batch.push(Event::Restarting(Restarting { reconnect_in_ms: n })));
+        for namespace in namespaces.iter().cycle().take(30) {
+            batch_frames(&batch, namespace);
+            batch_packets(&batch, namespace.dialect());
+        }
+        let encoded = DIALECTS.iter().map(|dialect| dialect.encoded.load(Ordering::Relaxed));
+        assert_eq!(encoded.collect::<Vec<_>>(), [2, 2, 0], "both events, once");
+
+        let frames = namespaces.iter().map(|namespace| batch_frames(&batch, namespace));
+        let expected = ["42[\"a\",null]", "42/a,[\"a\",null]", "42/b,[\"b\",null]"];
+        for (frames, expected) in frames.zip(expected) {
+            assert_eq!(frames.count, 4);
+            assert_eq!(frames.bytes.get(2..2 + expected.len()), Some(expected.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn there_may_be_any_number_of_namespaces() {
+        static DIALECT: Counting = Counting::new("many");
+        let mut batch = Batch::default();
+        batch.push(Event::Restarting(Restarting { reconnect_in_ms: 0 }));
+        for n in 0..1_000 {
+            let path: &'static str = format!("/{n}").leak();
+            let namespace = Namespace::new(path, path, 0, &DIALECT);
+            let prefix = format!("42/{n}[");
+            let frames = batch_frames(&batch, &namespace);
+            assert!(frames.bytes.windows(prefix.len()).any(|bytes| bytes == prefix.as_bytes()), "{path}");
+        }
+        assert_eq!(DIALECT.encoded.load(Ordering::Relaxed), 1);
+    }
+}
