@@ -1,6 +1,6 @@
 //! The payloads of acknowledgements. Each is `{status: "ok", …}` or `{status: "error", code, …}`; the types here are
-//! the fields besides `status`, which [`Answer`] adds. `M` is a message: the type [`Message`] for readers, its encoded
-//! bytes for the gateway.
+//! the fields besides `status`, which [`Answer`] adds. `M` is a message and `U` a list of users: for readers [`Message`]
+//! and their names, for the gateway what is encoded already.
 
 use serde::{Deserialize, Serialize};
 
@@ -59,8 +59,8 @@ impl<T> From<Result<T, Refusal>> for Answer<T> {
 /// Of `join`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
-#[cfg_attr(feature = "generate", schemars(rename = "Joined"), ts(concrete(M = Message)))]
-pub struct Joined<M = Message> {
+#[cfg_attr(feature = "generate", schemars(rename = "Joined"), ts(concrete(M = Message, U = Vec<UserName>)))]
+pub struct Joined<M = Message, U = Vec<UserName>> {
     /// The room entered.
     pub room: RoomName,
     /// The epoch of the room's log.
@@ -73,17 +73,18 @@ pub struct Joined<M = Message> {
     /// Oldest first, the last one at `offset`.
     pub messages: Vec<M>,
     /// The users in the room.
-    pub online: Online,
+    pub online: Online<U>,
 }
 
 /// The users in a room: the count is exact, the list is left out for large rooms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
-pub struct Online {
+#[cfg_attr(feature = "generate", schemars(rename = "Online"), ts(concrete(U = Vec<UserName>)))]
+pub struct Online<U = Vec<UserName>> {
     /// Users in the room, each counted once.
     pub count: usize,
     /// Their names, sorted; empty above 500 users.
-    pub users: Vec<UserName>,
+    pub users: U,
 }
 
 /// Of `leave`.

@@ -1,4 +1,5 @@
-//! The payloads of server events, except messages (`message.rs`). Encoded by the gateway's dialects.
+//! The payloads of server events, except messages (`message.rs`). Encoded by the gateway's dialects. `U`
+//! is a list of users, as in `ack.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,13 +57,14 @@ pub struct Presence {
 /// `online_users`: the users in a room; replaces the list that the client has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
-pub struct Snapshot {
+#[cfg_attr(feature = "generate", schemars(rename = "Snapshot"), ts(concrete(U = Vec<UserName>)))]
+pub struct Snapshot<U = Vec<UserName>> {
     /// The room.
     pub room: RoomName,
     /// Users in the room.
     pub count: usize,
     /// Their names, sorted; empty in large rooms.
-    pub users: Vec<UserName>,
+    pub users: U,
 }
 
 /// `typing`.

@@ -21,7 +21,7 @@ impl Chat {
             && online.users.len() == online.count
             && online.count <= limit
         {
-            return Ok(UsersPage { count: online.count, users: online.users, cursor: None });
+            return Ok(UsersPage { count: online.count, users: online.users.to_vec(), cursor: None });
         }
         let page = self.store.presence.users(&room, cursor.as_deref(), limit).await?;
         Ok(UsersPage { count: page.count, users: page.users, cursor: page.cursor })

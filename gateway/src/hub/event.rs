@@ -1,11 +1,14 @@
 //! Events that the server pushes to connections. Created by `room/` and `chat/`, sent by the hub, and encoded by the
 //! dialects of the edge.
 
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use roomcast_ops::trace::Origin;
+use roomcast_protocol::UserName;
 use roomcast_protocol::server::{Presence, Restarting, Resync, Snapshot, TypingChanged, Welcome};
-use serde_json::value::RawValue;
+use serde::ser::{Error as _, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 /// One event.
 #[derive(Debug, Clone)]
@@ -17,7 +20,7 @@ pub(crate) enum Event {
     /// Users that joined and left a room.
     Presence(Presence),
     /// The users of a room; replaces what the client knew.
-    OnlineUsers(Snapshot),
+    OnlineUsers(Snapshot<UserList>),
     /// A user started or stopped typing.
     Typing(TypingChanged),
     /// The log cannot fill the client's gap.
@@ -51,4 +54,69 @@ pub(crate) struct Message {
     pub(crate) json: Box<RawValue>,
     /// The traced request that stored it; only if it was received from the bus.
     pub(crate) trace: Option<Box<Origin>>,
+}
+
+/// Names of users, encoded once for all who receive them. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UserList(Arc<EncodedOnce>);
+
+#[derive(Debug, Default)]
+struct EncodedOnce {
+    users: Vec<UserName>,
+    /// A JSON array; empty until it is needed.
+    json: OnceLock<Box<RawValue>>,
+}
+
+impl From<Vec<UserName>> for UserList {
+    fn from(users: Vec<UserName>) -> Self {
+        Self(Arc::new(EncodedOnce { users, json: OnceLock::new() }))
+    }
+}
+
+impl Deref for UserList {
+    type Target = [UserName];
+
+    fn deref(&self) -> &[UserName] {
+        &self.0.users
+    }
+}
+
+impl PartialEq for UserList {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for UserList {}
+
+impl Serialize for UserList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let EncodedOnce { users, json } = &*self.0;
+        let json = match json.get() {
+            Some(json) => json,
+            None => {
+                let encoded = to_raw_value(users).map_err(S::Error::custom)?;
+                json.get_or_init(|| encoded)
+            }
+        };
+        json.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_users_is_encoded_once_for_all_who_receive_it() {
+        let users = ["ann", "b\"n"].map(|name| UserName::parse(name).unwrap());
+        let list = UserList::from(users.to_vec());
+        let clone = list.clone();
+        assert_eq!(serde_json::to_string(&list).unwrap(), serde_json::to_string(&users).unwrap());
+        let encoded = |list: &UserList| list.0.json.get().unwrap().get().as_ptr();
+        let first = encoded(&list);
+        assert_eq!(serde_json::to_string(&clone).unwrap(), r#"["ann","b\"n"]"#);
+        assert_eq!(encoded(&clone), first);
+        assert_eq!(serde_json::to_string(&UserList::default()).unwrap(), "[]");
+    }
 }

@@ -10,6 +10,7 @@ use roomcast_store::{Claim, Hold, Incarnation, StoreError};
 
 use super::node::RoomEntry;
 use super::{Fault, GRACE, World, secret};
+use crate::hub::UserList;
 use crate::room::effect::JoinAttempt;
 use crate::room::state::Room;
 use crate::room::{Departure, PresenceUpdate, RoomTiming};
@@ -36,15 +37,15 @@ pub(super) struct Client {
 }
 
 impl Shown {
-    pub(super) fn of(Online { count, users }: Online) -> Self {
-        Self { count, users: users.into_iter().collect() }
+    pub(super) fn of(Online { count, users }: &Online<UserList>) -> Self {
+        Self { count: *count, users: users.iter().cloned().collect() }
     }
 
     /// Applies an update; returns who left.
     pub(super) fn apply(&mut self, update: &PresenceUpdate) -> Vec<UserName> {
         match update {
             PresenceUpdate::Snapshot(online) => {
-                let next = Self::of(online.clone());
+                let next = Self::of(online);
                 let left = self.users.difference(&next.users).cloned().collect();
                 *self = next;
                 left

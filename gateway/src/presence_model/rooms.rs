@@ -41,7 +41,7 @@ impl World {
                     if let Some(shown) =
                         self.clients.get_mut(&client).and_then(|client| client.rooms.get_mut(name))
                     {
-                        *shown = Some(Shown::of(joined.online));
+                        *shown = Some(Shown::of(&joined.online));
                     }
                     continue;
                 }

@@ -15,7 +15,7 @@ use super::effect::{JoinAttempt, JoinedRoom, LogRead};
 use super::figures::{Figures, Page, Rank};
 use super::follower::Healed;
 use super::roster::WriteOutcome;
-use crate::hub::{Connection, ConnectionId};
+use crate::hub::{Connection, ConnectionId, UserList};
 use crate::users::stay::Departure;
 
 /// Answers a join. Called by the room's worker in the step that makes the connection a member, so that no event of
@@ -44,7 +44,7 @@ pub(super) enum Command {
     },
     Online {
         room: RoomName,
-        reply: oneshot::Sender<Option<Online>>,
+        reply: oneshot::Sender<Option<Online<UserList>>>,
     },
     BusEvent {
         room: RoomName,

@@ -11,7 +11,7 @@ use roomcast_store::{Incarnation, Replay};
 use super::follower::Step;
 use super::view::PresenceUpdate;
 use super::writes::Write;
-use crate::hub::{ConnectionId, Message};
+use crate::hub::{ConnectionId, Message, UserList};
 
 /// A join that is not answered yet.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct JoinedRoom {
     pub(crate) position: Position,
     pub(crate) recovered: bool,
     pub(crate) messages: Vec<Arc<Message>>,
-    pub(crate) online: Online,
+    pub(crate) online: Online<UserList>,
 }
 
 /// The result of reading the log for a join.

@@ -34,7 +34,7 @@ pub(crate) use state::RoomTiming;
 pub(crate) use store_tasks::RoomDeps;
 use worker::Worker;
 
-use crate::hub::{Connection, ConnectionId, Fanout};
+use crate::hub::{Connection, ConnectionId, Fanout, UserList};
 pub(crate) use crate::users::stay::Departure;
 
 /// Commands that may wait for a worker. A bus event that finds the queue full is dropped and noted as a gap, which the
@@ -124,7 +124,7 @@ impl Rooms {
     }
 
     /// Who is online in a room; none where no client of this node has joined it.
-    pub(crate) async fn online(&self, room: &RoomName) -> Option<Online> {
+    pub(crate) async fn online(&self, room: &RoomName) -> Option<Online<UserList>> {
         let (reply, online) = oneshot::channel();
         self.send(room, Command::Online { room: room.clone(), reply }).await;
         online.await.ok().flatten()

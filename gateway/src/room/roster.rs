@@ -11,6 +11,7 @@ pub(crate) use super::view::PresenceUpdate;
 use super::view::{PresenceEvent, View};
 use super::writes::Writes;
 pub(crate) use super::writes::{Write, WriteOutcome};
+use crate::hub::UserList;
 use crate::users::stay::{Departure, Stays};
 
 pub(crate) struct Roster {
@@ -140,7 +141,7 @@ impl Roster {
 
     /// Who is online, including users of this node that are not written to the store yet. For one member: changes after
     /// this list are sent to it later.
-    pub(crate) fn list_for_member(&mut self) -> Online {
+    pub(crate) fn list_for_member(&mut self) -> Online<UserList> {
         self.view.list_for_member(&self.stays)
     }
 

@@ -14,7 +14,7 @@ use roomcast_store::{BusEvent, Incarnation, Opened, Replay, RoomState};
 use super::effect::{Effect, JoinAttempt, JoinedRoom, LogRead};
 use super::follower::{Follower, Healed, Since};
 use super::roster::{Roster, WriteOutcome};
-use crate::hub::{ConnectionId, Message};
+use crate::hub::{ConnectionId, Message, UserList};
 use crate::users::stay::{Departure, Stays};
 
 /// How long a room stays subscribed after its last user left: the next join often follows soon.
@@ -96,7 +96,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// Who is online, for one member; none where the room is not open.
-    pub(crate) fn online(&mut self) -> Option<Online> {
+    pub(crate) fn online(&mut self) -> Option<Online<UserList>> {
         match &mut self.phase {
             Phase::Open(live) => Some(live.roster.list_for_member()),
             _ => None,

@@ -10,6 +10,7 @@ use roomcast_protocol::limits::MAX_LISTED_USERS;
 use roomcast_store::{RoomState, Version};
 
 use super::writes::RETRY;
+use crate::hub::UserList;
 use crate::users::stay::Stays;
 
 /// Presence updates are sent at most this often.
@@ -21,7 +22,7 @@ const STASH: usize = 256;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PresenceUpdate {
     Differences { joined: Vec<UserName>, left: Vec<UserName>, count: usize },
-    Snapshot(Online),
+    Snapshot(Online<UserList>),
 }
 
 /// A change of the room's presence, as published on the bus.
@@ -52,6 +53,8 @@ pub(super) struct View {
     users: Option<BTreeSet<UserName>>,
     /// How many are listed: `users`, and users of this node that are not in the store's state yet.
     shown: usize,
+    /// The list of these, until they change.
+    listed: Option<UserList>,
     reading: bool,
     /// Presence events that arrived while the state was being read: applied after it.
     stash: Vec<PresenceEvent>,
@@ -74,6 +77,7 @@ impl View {
             count: 0,
             users: None,
             shown: 0,
+            listed: None,
             reading: false,
             stash: Vec::new(),
             missed: false,
@@ -94,6 +98,7 @@ impl View {
         self.version = state.version;
         self.count = state.count;
         self.users = state.users.map(BTreeSet::from_iter);
+        self.listed = None;
     }
 
     /// A user of this node became present or absent.
@@ -107,6 +112,7 @@ impl View {
     /// Records that a user is in the room now, or is not any more.
     fn set_shown(&mut self, user: &UserName, shown: bool) {
         self.shown = if shown { self.shown + 1 } else { self.shown.saturating_sub(1) };
+        self.listed = None;
         let lists = self.lists;
         let unsent = match self.unsent.get(user) {
             // Every member had received the former state.
@@ -163,6 +169,7 @@ impl View {
     fn limit_size(&mut self) {
         if self.users.is_some() && self.shown > MAX_LISTED_USERS {
             self.users = None;
+            self.listed = None;
             self.unsent.clear();
         } else if self.users.is_none() && self.count < MAX_LISTED_USERS / 2 {
             self.missed = true;
@@ -218,7 +225,7 @@ impl View {
     }
 
     /// A list for one member: later differences from it must be sent.
-    pub(super) fn list_for_member(&mut self, stays: &Stays) -> Online {
+    pub(super) fn list_for_member(&mut self, stays: &Stays) -> Online<UserList> {
         self.lists += 1;
         if self.sent_count != Some(self.count(stays)) {
             // From now on members have received different counts.
@@ -231,14 +238,19 @@ impl View {
         if self.users.is_some() { self.shown } else { self.count.max(stays.len()) }
     }
 
-    fn list(&self, stays: &Stays) -> Online {
+    fn list(&mut self, stays: &Stays) -> Online<UserList> {
         let count = self.count(stays);
-        let listed = self.users.is_some() && count <= MAX_LISTED_USERS;
-        let users = if listed { self.union(stays).cloned().collect() } else { Vec::new() };
+        if self.users.is_none() || count > MAX_LISTED_USERS {
+            return Online { count, users: UserList::default() };
+        }
+        let listed = self.listed.take();
+        let users = listed.unwrap_or_else(|| self.union(stays).cloned().collect::<Vec<_>>().into());
+        debug_assert!(self.union(stays).eq(users.iter()), "every change of the users clears the list");
+        self.listed = Some(users.clone());
         Online { count, users }
     }
 
-    /// All listed users, sorted. Merges two sorted sets, because every join of a batch needs the list.
+    /// All listed users, sorted. Merges two sorted sets, because each user who joins changes the list.
     fn union<'a>(&'a self, stays: &'a Stays) -> impl Iterator<Item = &'a UserName> {
         let (mut stored, mut own) = (self.users.iter().flatten().peekable(), stays.users().peekable());
         std::iter::from_fn(move || match (stored.peek(), own.peek()) {

@@ -202,7 +202,7 @@ fn a_write_of_unknown_outcome_is_followed_by_a_whole_write() {
     roster.arrive(&user("a"));
     roster.next_write(now);
     roster.fail(now);
-    assert_eq!(roster.list_for_member().users, users(&["a"]), "on this node the user is present");
+    assert_eq!(*roster.list_for_member().users, users(&["a"]), "on this node the user is present");
     assert_eq!(roster.next_write(now), None, "not at once");
     let again = roster.next_change(now + RETRY).unwrap();
     assert_eq!((again.whole, again.here), (true, users(&["a"])));
@@ -229,7 +229,10 @@ fn a_missing_number_is_followed_by_a_snapshot() {
     assert!(roster.wants_read(now));
     assert!(!roster.wants_read(now), "one read at a time");
     let snapshot = roster.read(Some(state(3, &["a", "b", "x"])), now);
-    assert_eq!(snapshot, Some(PresenceUpdate::Snapshot(Online { count: 3, users: users(&["a", "b", "x"]) })));
+    assert_eq!(
+        snapshot,
+        Some(PresenceUpdate::Snapshot(Online { count: 3, users: users(&["a", "b", "x"]).into() }))
+    );
     roster.on_event(version(3), 3, users(&["b"]), vec![]);
     assert!(!roster.wants_read(now) && roster.next_update(now).is_none(), "an old event");
     roster.on_event(version(4), 2, vec![], users(&["b"]));
@@ -244,7 +247,10 @@ fn events_received_during_a_read_are_applied_after_it() {
     roster.on_event(version(2), 2, users(&["a"]), vec![]);
     roster.on_event(version(3), 3, users(&["b"]), vec![]);
     let snapshot = roster.read(Some(state(2, &["a", "x"])), now);
-    assert_eq!(snapshot, Some(PresenceUpdate::Snapshot(Online { count: 3, users: users(&["a", "b", "x"]) })));
+    assert_eq!(
+        snapshot,
+        Some(PresenceUpdate::Snapshot(Online { count: 3, users: users(&["a", "b", "x"]).into() }))
+    );
     assert!(!roster.wants_read(now));
     roster.gap();
     assert!(roster.wants_read(now));
@@ -254,13 +260,38 @@ fn events_received_during_a_read_are_applied_after_it() {
 }
 
 #[test]
+fn a_list_is_made_once_until_the_users_change() {
+    let (mut roster, now) = (roster(&["x"]), Instant::now());
+    let mut made_again = |change: &mut dyn FnMut(&mut Roster)| {
+        let before = roster.list_for_member().users;
+        change(&mut roster);
+        !std::ptr::eq(before.as_ptr(), roster.list_for_member().users.as_ptr())
+    };
+    assert!(!made_again(&mut |_| {}));
+    assert!(made_again(&mut |roster| roster.arrive(&user("a"))));
+    assert!(!made_again(&mut |roster| roster.arrive(&user("a"))), "a second connection of the same user");
+    assert!(!made_again(&mut |roster| roster.on_event(version(2), 2, users(&["a"]), vec![])), "it was shown");
+    assert!(made_again(&mut |roster| roster.on_event(version(3), 3, users(&["b"]), vec![])));
+    assert!(
+        !made_again(&mut |roster| roster.depart(&user("a"), Departure::Dropped, now)),
+        "the other is left"
+    );
+    assert!(!made_again(&mut |roster| roster.depart(&user("a"), Departure::Left, now)), "in grace");
+    assert!(made_again(&mut |roster| {
+        roster.expire(now + GRACE);
+        roster.on_event(version(4), 2, vec![], users(&["a"]));
+    }));
+    assert_eq!(*roster.list_for_member().users, users(&["b", "x"]));
+}
+
+#[test]
 fn a_large_room_has_a_count_and_no_list() {
     let now = Instant::now();
     let count = MAX_LISTED_USERS + 1;
     let mut roster = begin(RoomState { version: version(1), count, users: None });
     roster.on_event(version(2), count + 1, users(&["a"]), vec![]);
     assert_eq!(roster.next_update(now), differences(&[], &[], count + 1));
-    assert_eq!(roster.list_for_member(), Online { count: count + 1, users: vec![] });
+    assert_eq!(roster.list_for_member(), Online { count: count + 1, users: UserList::default() });
 }
 
 #[test]
@@ -269,7 +300,7 @@ fn a_difference_is_not_cancelled_where_a_member_received_a_list_in_between() {
     roster.on_event(version(2), 2, users(&["o"]), vec![]);
     roster.next_update(now);
     roster.on_event(version(3), 3, users(&["b"]), vec![]);
-    assert_eq!(roster.list_for_member().users, users(&["b", "o", "x"]));
+    assert_eq!(*roster.list_for_member().users, users(&["b", "o", "x"]));
     roster.on_event(version(4), 2, vec![], users(&["b"]));
     assert_eq!(roster.next_update(now + COALESCE), differences(&[], &["b"], 2));
     // Some members received the leave last and some a list with the user: the join is sent to all of them.
@@ -287,7 +318,7 @@ fn a_difference_is_not_cancelled_where_a_member_received_a_list_in_between() {
 fn a_user_who_joined_and_left_before_a_write_is_removed_from_the_list() {
     let (mut roster, now) = (roster(&[]), Instant::now());
     roster.arrive(&user("a"));
-    assert_eq!(roster.list_for_member().users, users(&["a"]));
+    assert_eq!(*roster.list_for_member().users, users(&["a"]));
     roster.depart(&user("a"), Departure::Left, now);
     assert_eq!(roster.next_update(now), differences(&[], &["a"], 0));
 }
@@ -301,7 +332,7 @@ fn a_read_sends_differences_that_were_not_sent_yet() {
     roster.gap();
     assert!(roster.wants_read(now));
     let update = roster.read(Some(state(3, &["a", "x"])), now);
-    assert_eq!(update, Some(PresenceUpdate::Snapshot(Online { count: 2, users: users(&["a", "x"]) })));
+    assert_eq!(update, Some(PresenceUpdate::Snapshot(Online { count: 2, users: users(&["a", "x"]).into() })));
     roster.gap();
     assert!(roster.wants_read(now));
     assert_eq!(roster.read(Some(state(3, &["a", "x"])), now), None, "nothing is new");

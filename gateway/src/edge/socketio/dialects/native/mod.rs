@@ -1,7 +1,7 @@
 //! Roomcast's own dialect (docs/PROTOCOL.md): a client event carries one object and is acknowledged with
 //! `{status, …}`. Listed in the table of `dialects/mod.rs`.
 
-use roomcast_protocol::ack::{Answer, Done, Joined};
+use roomcast_protocol::ack::{Answer, Done, Joined, Online};
 use roomcast_protocol::server::Snapshot;
 use roomcast_protocol::{Code, Refusal, event};
 use serde::Serialize;
@@ -69,15 +69,15 @@ impl Dialect for Native {
 
 /// The acknowledgement of a join, and `online_users` in the same write.
 fn encode_joined(joined: &JoinedRoom) -> serde_json::Result<EncodedReply> {
-    let (room, online) = (joined.room.clone(), joined.online.clone());
-    let snapshot = Snapshot { room: room.clone(), count: online.count, users: online.users.clone() };
+    let JoinedRoom { room, position, recovered, messages, online } = joined;
+    let snapshot = Snapshot { room: room.clone(), count: online.count, users: &online.users };
     let reply = ok(&Joined {
-        room,
-        epoch: joined.position.epoch.clone(),
-        offset: joined.position.offset,
-        recovered: joined.recovered,
-        messages: joined.messages.iter().map(|message| &message.json).collect(),
-        online,
+        room: room.clone(),
+        epoch: position.epoch.clone(),
+        offset: position.offset,
+        recovered: *recovered,
+        messages: messages.iter().map(|message| &message.json).collect(),
+        online: Online { count: online.count, users: &online.users },
     })?;
     Ok(EncodedReply { events: vec![(event::server::ONLINE_USERS, to_raw_value(&snapshot)?)], ..reply })
 }
@@ -89,4 +89,30 @@ fn ok<T: Serialize>(fields: &T) -> serde_json::Result<EncodedReply> {
 
 fn ack<T: Serialize>(answer: &Answer<T>) -> serde_json::Result<EncodedReply> {
     Ok(EncodedReply { ack: to_raw_value(answer)?, events: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use roomcast_protocol::{Epoch, Position, RoomName, UserName};
+
+    use super::*;
+
+    #[test]
+    fn a_join_is_answered_with_the_list_of_users_and_followed_by_it() {
+        let users: Vec<_> = ["ann", "ben"].map(|name| UserName::parse(name).unwrap()).to_vec();
+        let joined = JoinedRoom {
+            room: RoomName::parse("r").unwrap(),
+            position: Position { epoch: Epoch::new("e"), offset: 7 },
+            recovered: true,
+            messages: Vec::new(),
+            online: Online { count: 2, users: users.into() },
+        };
+        let EncodedReply { ack, events } = encode_joined(&joined).unwrap();
+        assert_eq!(
+            ack.get(),
+            r#"{"status":"ok","room":"r","epoch":"e","offset":7,"recovered":true,"messages":[],"online":{"count":2,"users":["ann","ben"]}}"#
+        );
+        let events: Vec<_> = events.iter().map(|(name, payload)| (*name, payload.get())).collect();
+        assert_eq!(events, [("online_users", r#"{"room":"r","count":2,"users":["ann","ben"]}"#)]);
+    }
 }
