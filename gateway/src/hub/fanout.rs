@@ -19,9 +19,6 @@ const INLINE_MEMBERS: usize = 128;
 const MEMBERS_PER_YIELD: usize = 128;
 /// Fan-outs that may be queued for a shard's task; more are returned to the caller.
 const QUEUE: usize = 256;
-/// Additional places for events that must be sent before a join is answered. A worker to which a batch was returned
-/// accepts no more joins, so few are needed.
-const RESERVED: usize = 16;
 
 struct Job {
     members: Arc<Vec<Arc<Membership>>>,
@@ -44,34 +41,25 @@ pub(crate) struct FanoutTask {
 /// The queue is full: the batch is returned, to be sent later together with the events that follow.
 pub(crate) struct Full(pub(crate) Box<Batch>);
 
-/// Which places of the queue a batch may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Places {
-    /// The regular ones.
-    Open,
-    /// Also the reserved ones.
-    Reserved,
-}
-
 impl Fanout {
     pub(crate) fn new(telemetry: &Telemetry) -> (Self, FanoutTask) {
-        let (sender, jobs) = mpsc::channel(QUEUE + RESERVED);
+        let (sender, jobs) = mpsc::channel(QUEUE);
         (
             Self { jobs: sender, telemetry: telemetry.clone() },
             FanoutTask { jobs, telemetry: telemetry.clone() },
         )
     }
 
-    /// Whether an open place of the queue is free.
+    /// Whether the queue has a free place, so that the next batch is not returned.
     pub(crate) fn has_place(&self) -> bool {
-        self.jobs.capacity() > RESERVED
+        self.jobs.capacity() > 0
     }
 
     /// Sends a batch to every current member, after everything that was sent to them before.
     ///
     /// # Errors
     /// The queue of fan-outs to large rooms is full; nothing was sent.
-    pub(crate) fn send(&self, members: &Members, mut batch: Batch, places: Places) -> Result<(), Full> {
+    pub(crate) fn send(&self, members: &Members, mut batch: Batch) -> Result<(), Full> {
         if members.len() <= INLINE_MEMBERS && members.is_quiet() {
             batch.begin_write(members.len());
             let (mut totals, started) = (FanoutTotals::default(), Instant::now());
@@ -81,9 +69,6 @@ impl Fanout {
         }
         if members.len() == 0 {
             return Ok(());
-        }
-        if places == Places::Open && !self.has_place() {
-            return Err(Full(Box::new(batch)));
         }
         let permit = match self.jobs.try_reserve() {
             Ok(permit) => permit,

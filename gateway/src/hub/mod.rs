@@ -14,7 +14,7 @@ mod trace;
 pub(crate) use batch::{Batch, Encoding, Frames, Packet};
 pub(crate) use connection::{Connection, ConnectionId, Outbound, OutboundStatus, SendError};
 pub(crate) use event::{Event, Message, UserList};
-pub(crate) use fanout::{Fanout, Full, Places};
+pub(crate) use fanout::{Fanout, Full};
 pub(crate) use membership::Members;
 pub(crate) use registry::Registry;
 

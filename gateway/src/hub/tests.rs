@@ -107,7 +107,7 @@ fn a_batch_is_framed_once_for_each_namespace() {
         members.add(&room(), &connection);
     }
     let (fanout, _task) = Fanout::new(&hub.telemetry);
-    assert!(fanout.send(&members, batch([1, 2, 3]), Places::Open).is_ok());
+    assert!(fanout.send(&members, batch([1, 2, 3])).is_ok());
     assert_eq!(hub.encodes.load(Ordering::Relaxed), 2);
 }
 
@@ -144,13 +144,13 @@ async fn order_is_kept_when_a_room_grows_and_shrinks_across_the_inline_limit() {
     let mut members = Members::default();
     let (first, log) = hub.connect("first", "/", None);
     members.add(&room(), &first);
-    assert!(fanout.send(&members, batch([0]), Places::Open).is_ok());
+    assert!(fanout.send(&members, batch([0])).is_ok());
     let others: Vec<_> = (0..400).map(|n| hub.connect(&format!("u{n}"), "/", None).0).collect();
     others.iter().for_each(|other| members.add(&room(), other));
-    assert!(fanout.send(&members, batch([1]), Places::Open).is_ok());
+    assert!(fanout.send(&members, batch([1])).is_ok());
     others.iter().for_each(|other| members.remove(other.id()));
     // Small again, but the queued fan-out must not be overtaken.
-    assert!(fanout.send(&members, batch([2, 3]), Places::Open).is_ok());
+    assert!(fanout.send(&members, batch([2, 3])).is_ok());
     drop(fanout);
     task.run().await;
     assert_eq!(*log.lock(), [0, 1, 2, 3]);
@@ -163,7 +163,7 @@ async fn a_connection_that_left_receives_nothing_even_from_a_running_fan_out() {
     let mut members = Members::default();
     let connected: Vec<_> = (0..300).map(|n| hub.connect(&format!("u{n}"), "/", None)).collect();
     connected.iter().for_each(|(connection, _)| members.add(&room(), connection));
-    assert!(fanout.send(&members, batch([1]), Places::Open).is_ok());
+    assert!(fanout.send(&members, batch([1])).is_ok());
     let (left, log) = &connected[299];
     members.remove(left.id());
     drop(fanout);
@@ -173,23 +173,25 @@ async fn a_connection_that_left_receives_nothing_even_from_a_running_fan_out() {
 }
 
 #[test]
-fn a_full_queue_returns_the_batch_and_reserves_places_for_joins() {
+fn a_full_queue_returns_the_batch_and_says_so_before() {
     let hub = Hub::new();
-    let (fanout, _task) = Fanout::new(&hub.telemetry);
+    let (fanout, task) = Fanout::new(&hub.telemetry);
     let mut members = Members::default();
     for n in 0..200 {
         members.add(&room(), &hub.connect(&format!("u{n}"), "/", None).0);
     }
     let mut queued = 0;
     let full = loop {
-        match fanout.send(&members, batch([queued, queued]), Places::Open) {
+        let has_place = fanout.has_place();
+        match fanout.send(&members, batch([queued, queued])) {
             Ok(()) => queued += 1,
             Err(Full(batch)) => break batch,
         }
+        assert!(has_place);
     };
-    assert_eq!((full.len(), queued), (2, 256));
-    assert!(fanout.send(&members, *full, Places::Reserved).is_ok());
-    assert!(fanout.send(&members, batch([0]), Places::Open).is_err());
+    assert_eq!((full.len(), queued, fanout.has_place()), (2, 256, false));
+    drop(task);
+    assert!(fanout.send(&members, *full).is_ok(), "the process is shutting down");
 }
 
 #[test]
@@ -202,7 +204,7 @@ fn a_slow_reader_is_closed_once_and_others_stay_connected() {
     let (healthy, log) = hub.connect("healthy", "/", None);
     [&slow, &skipped, &healthy].iter().for_each(|connection| members.add(&room(), connection));
     for n in 0..3 {
-        assert!(fanout.send(&members, batch([n]), Places::Open).is_ok());
+        assert!(fanout.send(&members, batch([n])).is_ok());
     }
     assert_eq!((hub.closed.load(Ordering::Relaxed), log.lock().len()), (1, 3));
 }

@@ -22,7 +22,7 @@ use super::roster::PresenceUpdate;
 use super::state::Room;
 use super::store_tasks::RoomDeps;
 use super::timers::{Timer, Timers};
-use crate::hub::{Batch, Connection, Event, Fanout, Full, Members, Places};
+use crate::hub::{Batch, Connection, Event, Fanout, Full, Members};
 
 /// How soon a batch is sent again after the fan-out's queue was full.
 const FANOUT_RETRY: Duration = Duration::from_millis(1);
@@ -166,7 +166,7 @@ impl Worker {
         for _ in 0..self.timers.len() {
             match self.timers.pop(now) {
                 Some((Timer::Room, room)) => self.with(&room, |room| room.timer(now)),
-                Some((Timer::Flush, room)) => self.flush(&room, Places::Open),
+                Some((Timer::Flush, room)) => self.flush(&room),
                 None => return,
             }
         }
@@ -199,8 +199,9 @@ impl Worker {
                     // The answer includes what is pending, so it must not be sent to this client after the answer;
                     // also not where the connection was a member already.
                     self.change_members(room, |members| members.remove(client.id()));
-                    // A command is accepted only while an open place is free, so a reserved one is, too.
-                    self.flush(room, Places::Reserved);
+                    // A command is accepted only while the fan-out's queue has a place, and needs no other before this.
+                    self.flush(room);
+                    debug_assert!(self.rooms.get(room).is_none_or(|entry| entry.pending.is_empty()));
                     (pending.respond)(Ok(joined));
                     self.deps.telemetry.rooms.joined();
                     self.change_members(room, |members| members.add(room, &client));
@@ -224,7 +225,7 @@ impl Worker {
                     if let Some(entry) = self.rooms.get(room) {
                         let batch = Batch::volatile(Event::Typing(update), user);
                         // Dropped where the fan-out's queue is full: typing is volatile.
-                        self.fanout.send(&entry.members, batch, Places::Open).unwrap_or_default();
+                        self.fanout.send(&entry.members, batch).unwrap_or_default();
                     }
                 }
                 Effect::Open => self.deps.open(results()),
@@ -288,18 +289,18 @@ impl Worker {
         let Some(entry) = self.rooms.get_mut(room).filter(|entry| !entry.pending.is_empty()) else { return };
         let due = entry.flushed_at.map(|at| at + self.deps.batch_window).filter(|due| *due > Instant::now());
         match due {
-            None => self.flush(room, Places::Open),
+            None => self.flush(room),
             Some(due) if !self.timers.is_set(room, Timer::Flush) => self.timers.set(room, Timer::Flush, due),
             Some(_) => {}
         }
     }
 
     /// Passes the pending batch to the fan-out.
-    fn flush(&mut self, room: &RoomName, places: Places) {
+    fn flush(&mut self, room: &RoomName) {
         let Some(entry) = self.rooms.get_mut(room).filter(|entry| !entry.pending.is_empty()) else { return };
         let (batch, now) = (std::mem::take(&mut entry.pending), Instant::now());
         let messages = batch.messages() as u64;
-        match self.fanout.send(&entry.members, batch, places) {
+        match self.fanout.send(&entry.members, batch) {
             Ok(()) => {
                 entry.flushed_at = Some(now);
                 entry.activity.add(messages, now);
