@@ -21,7 +21,7 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
-    /// Never returns.
+    /// Runs until the store stops.
     pub(crate) async fn run(self) {
         tokio::join!(self.watch_health(), self.recover());
     }
@@ -36,7 +36,7 @@ impl Recovery {
                 self.node.renew_soon();
             }
             if health.changed().await.is_err() {
-                // The memory store's health never changes.
+                // The store has stopped.
                 return;
             }
         }
@@ -46,15 +46,15 @@ impl Recovery {
         let (mut health, mut status) = (self.health.watch(), self.node.lease_status());
         let mut connections = health.borrow_and_update().connections;
         let mut before = LeaseStatus::default();
-        let mut in_memory = false;
         // A connection to the store was made, and the lease has not been renewed since.
         let mut reconnected_at: Option<Instant> = None;
         loop {
-            tokio::select! {
-                changed = status.changed() => if changed.is_err() {
-                    return;
-                },
-                changed = health.changed(), if !in_memory => in_memory = changed.is_err(),
+            let changed = tokio::select! {
+                changed = status.changed() => changed,
+                changed = health.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
             }
             let redis = *health.borrow_and_update();
             if redis.up && std::mem::replace(&mut connections, redis.connections) != redis.connections {
