@@ -138,9 +138,8 @@ impl World {
         let client = self.clients.get_mut(&id).unwrap();
         let (node, user) = (client.node, client.user.clone());
         client.rooms.entry(name.clone()).or_default();
-        let unreachable = self.nodes[node].unreachable.then_some(self.nodes[node].renewed_at).flatten();
         let timing = RoomTiming { grace: GRACE, touch: Duration::from_secs(3_600) };
-        let fresh = || RoomEntry { room: Room::new(name.clone(), timing, unreachable), wake_at: None };
+        let fresh = || RoomEntry { room: Room::new(name.clone(), timing), wake_at: None };
         let entry = self.nodes[node].entries.entry(name.clone()).or_insert_with(fresh);
         let attempt = JoinAttempt { id, client: id, user, since: None, limit: 0, pending: id };
         let effects = entry.room.enter(attempt, now);

@@ -83,7 +83,11 @@ impl World {
     pub(super) async fn work(&mut self, node: usize, name: RoomName, work: Work) {
         let now = self.now;
         let answer = match work {
-            Work::Opened(opened) => return self.with(node, &name, |room| room.opened(opened, now)),
+            Work::Opened(opened) => {
+                let unreachable =
+                    self.nodes[node].unreachable.then_some(self.nodes[node].renewed_at).flatten();
+                return self.with(node, &name, |room| room.opened(opened, unreachable, now));
+            }
             Work::Closed => return self.with(node, &name, Room::closed),
             Work::Wrote(outcome) => return self.with(node, &name, |room| room.wrote(outcome, now)),
             Work::State(state) => return self.with(node, &name, |room| room.presence(state, now)),

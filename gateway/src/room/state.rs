@@ -53,20 +53,17 @@ pub(crate) struct Room<C, T> {
     phase: Phase<C, T>,
     members: HashMap<ConnectionId, UserName>,
     woken_at: Option<Instant>,
-    /// Since when the store is unreachable.
-    unreachable_since: Option<Instant>,
 }
 
 impl<C, T> Room<C, T> {
-    /// `unreachable_since` is set while the store is unreachable.
-    pub(crate) fn new(name: RoomName, timing: RoomTiming, unreachable_since: Option<Instant>) -> Self {
+    pub(crate) fn new(name: RoomName, timing: RoomTiming) -> Self {
         let phase = Phase::Opening {
             waiting: Vec::new(),
             open_requested: false,
             stash: Vec::new(),
             overflowed: false,
         };
-        Self { name, timing, phase, members: HashMap::new(), woken_at: None, unreachable_since }
+        Self { name, timing, phase, members: HashMap::new(), woken_at: None }
     }
 
     /// The state, as operators see it.
@@ -136,10 +133,11 @@ impl<C, T> Room<C, T> {
     }
 
     /// The room is subscribed and indexed by this incarnation; log and presence were read after that. None where that
-    /// failed.
+    /// failed. `unreachable_since` is set where the store has become unreachable again.
     pub(crate) fn opened(
         &mut self,
         opened: Option<(Opened, RoomState, Option<Incarnation>)>,
+        unreachable_since: Option<Instant>,
         now: Instant,
     ) -> Effects<C, T> {
         let Phase::Opening { waiting, stash, overflowed, .. } = &mut self.phase else { return Vec::new() };
@@ -150,7 +148,7 @@ impl<C, T> Room<C, T> {
             return refusals.chain([Effect::Drop]).collect();
         };
         let follower = Follower::begin(self.name.clone(), opened);
-        let stays = Stays::new(self.timing.grace, self.unreachable_since);
+        let stays = Stays::new(self.timing.grace, unreachable_since);
         let roster = Roster::begin(stays, presence, indexed);
         self.phase = Phase::Open(Box::new(Live { follower, roster, idle_since: None, touched_at: now }));
         let mut effects = Vec::new();
@@ -262,7 +260,6 @@ impl<C, T> Room<C, T> {
 
     /// The store is unreachable and last answered at `since`.
     pub(crate) fn pause(&mut self, since: Instant, now: Instant) -> Effects<C, T> {
-        self.unreachable_since = Some(since);
         if let Phase::Open(live) = &mut self.phase {
             live.roster.pause(since);
         }
@@ -271,7 +268,6 @@ impl<C, T> Room<C, T> {
 
     /// The store is reachable again.
     pub(crate) fn resume(&mut self, now: Instant) -> Effects<C, T> {
-        self.unreachable_since = None;
         if let Phase::Open(live) = &mut self.phase {
             live.roster.resume(now);
         }

@@ -118,9 +118,9 @@ impl Worker {
         let now = Instant::now();
         match command {
             Command::Join { room, attempt } => {
-                let (timing, unreachable_since) = (self.deps.timing, self.unreachable_since);
+                let timing = self.deps.timing;
                 let entry = self.rooms.entry(room.clone()).or_insert_with(|| RoomEntry {
-                    room: Room::new(room.clone(), timing, unreachable_since),
+                    room: Room::new(room.clone(), timing),
                     members: Members::default(),
                     pending: Batch::default(),
                     flushed_at: None,
@@ -149,7 +149,10 @@ impl Worker {
                     None => self.each_room(Room::resume),
                 }
             }
-            Command::Opened { room, opened, .. } => self.with(&room, |room| room.opened(opened, now)),
+            Command::Opened { room, opened, .. } => {
+                let unreachable_since = self.unreachable_since;
+                self.with(&room, |room| room.opened(opened, unreachable_since, now));
+            }
             Command::Closed { room } => self.with(&room, Room::closed),
             Command::LogRead { room, attempt, read } => {
                 self.with(&room, |room| room.log_read(attempt, read, now));

@@ -15,7 +15,7 @@ fn user(name: &str) -> UserName {
 
 fn room() -> TestRoom {
     let timing = RoomTiming { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
-    Room::new(RoomName::parse("r").unwrap(), timing, None)
+    Room::new(RoomName::parse("r").unwrap(), timing)
 }
 
 fn attempt(id: ConnectionId, since: Option<(&str, u64)>) -> JoinAttempt<&'static str, u32> {
@@ -75,7 +75,7 @@ fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
 fn open_room(now: Instant) -> TestRoom {
     let mut room = room();
     room.enter(attempt(1, None), now);
-    room.opened(Some((opened(3, 1..=3), empty(), indexed())), now);
+    room.opened(Some((opened(3, 1..=3), empty(), indexed())), None, now);
     room.wrote(accepted(), now);
     room
 }
@@ -87,7 +87,7 @@ fn joins_wait_for_the_subscription_and_miss_no_message() {
     assert!(room.enter(attempt(2, None), now).is_empty());
     assert!(room.on_bus_event(BusEvent::Message(entry(3)), now).is_empty());
     assert!(room.on_bus_event(BusEvent::Message(entry(4)), now).is_empty());
-    let effects = room.opened(Some((opened(3, 1..=3), empty(), indexed())), now);
+    let effects = room.opened(Some((opened(3, 1..=3), empty(), indexed())), None, now);
     let added = |n| format!("add {n} at 4 recovered false [1, 2, 3, 4]");
     let update = r#"SendPresence(Differences { joined: ["ann"], left: [], count: 1 })"#;
     assert_eq!(
@@ -113,7 +113,7 @@ fn messages_read_for_a_join_are_extended_to_the_current_position() {
     let now = Instant::now();
     let mut room = room();
     room.enter(attempt(1, None), now);
-    room.opened(Some((opened(200, 73..=200), empty(), indexed())), now);
+    room.opened(Some((opened(200, 73..=200), empty(), indexed())), None, now);
     let late = attempt(2, Some(("e", 10)));
     assert_eq!(show(&room.enter(late, now)), ["read after 10"]);
     room.on_bus_event(BusEvent::Message(entry(201)), now);
@@ -129,7 +129,7 @@ fn messages_read_for_a_join_are_extended_to_the_current_position() {
 fn a_room_that_cannot_be_opened_refuses_its_joins_and_is_removed() {
     let (mut room, now) = (room(), Instant::now());
     room.enter(attempt(1, None), now);
-    assert_eq!(show(&room.opened(None, now)), ["refuse 1", "Drop"]);
+    assert_eq!(show(&room.opened(None, None, now)), ["refuse 1", "Drop"]);
 }
 
 #[test]
