@@ -9,8 +9,7 @@ use anyhow::Context as _;
 use axum::Router;
 use roomcast_ops::config::redact_url;
 use roomcast_ops::{Admin, AdminHandle, CancellationToken, Latch, Lifecycle, LogLevel, Outcome, Readiness};
-use roomcast_protocol::RoomName;
-use roomcast_store::{BusEvent, BusListener, Health, Settings, Store};
+use roomcast_store::{Health, IgnoreEvents, Settings, Store};
 
 use crate::config::Config;
 use crate::directory;
@@ -59,7 +58,8 @@ impl App {
         let store = Store::on_redis(
             &config.redis,
             &settings,
-            Arc::new(IgnoreBus),
+            // The directory reads the state at each request, and subscribes to no room.
+            Arc::new(IgnoreEvents),
             Arc::new(telemetry.store()),
             &store_lifecycle,
         )
@@ -141,13 +141,4 @@ async fn follow_redis(health: Health, readiness: Readiness, latch: Latch, stop: 
         }
     };
     stop.run_until_cancelled(follow).await;
-}
-
-/// Ignores everything. The directory reads the state at each request and subscribes to no room, so it never gets
-/// news; the store's bus needs a listener all the same.
-struct IgnoreBus;
-
-impl BusListener for IgnoreBus {
-    fn on_event(&self, _: &RoomName, _: BusEvent) {}
-    fn on_gap(&self, _: Option<&RoomName>) {}
 }

@@ -44,21 +44,14 @@ mod tests {
     use std::sync::Arc;
 
     use roomcast_ops::Metrics;
-    use roomcast_protocol::{RoomName, UserName};
-    use roomcast_store::{BusEvent, BusListener, Incarnation, NodeInfo, Secret, Settings};
+    use roomcast_protocol::UserName;
+    use roomcast_store::{IgnoreEvents, Incarnation, NodeInfo, Secret, Settings};
 
     use super::*;
 
-    struct IgnoreBus;
-
-    impl BusListener for IgnoreBus {
-        fn on_event(&self, _: &RoomName, _: BusEvent) {}
-        fn on_gap(&self, _: Option<&RoomName>) {}
-    }
-
     #[tokio::test(start_paused = true)]
     async fn users_of_living_nodes_are_counted_once() {
-        let store = Store::in_memory(&Settings::default(), Arc::new(IgnoreBus));
+        let store = Store::in_memory(&Settings::default(), Arc::new(IgnoreEvents));
         let nodes = [Incarnation::random(), Incarnation::random(), Incarnation::random()];
         let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None, body_version: 1 };
         for (node, lease) in nodes.iter().zip([100, 100, 1]) {

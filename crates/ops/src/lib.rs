@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod ready;
 mod run;
+mod sleep;
 pub mod telemetry;
 pub mod trace;
 
@@ -19,5 +20,6 @@ pub use lifecycle::{Lifecycle, Outcome};
 pub use metrics::{Metrics, MetricsError};
 pub use ready::{Latch, Readiness, Report};
 pub use run::{Process, run_main};
+pub use sleep::sleep_until;
 pub use telemetry::{LogFormat, LogLevel, TelemetryError};
 pub use tokio_util::sync::CancellationToken;

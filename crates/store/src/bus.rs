@@ -55,6 +55,16 @@ pub trait BusListener: Send + Sync {
     fn on_gap(&self, room: Option<&RoomName>);
 }
 
+/// Ignores all events: for a store of which no room is subscribed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IgnoreEvents;
+
+impl BusListener for IgnoreEvents {
+    fn on_event(&self, _: &RoomName, _: BusEvent) {}
+
+    fn on_gap(&self, _: Option<&RoomName>) {}
+}
+
 /// Publish and subscribe, by room.
 #[async_trait]
 pub trait Bus: Send + Sync {

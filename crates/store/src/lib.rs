@@ -29,7 +29,7 @@ mod sweep;
 
 use std::sync::Arc;
 
-pub use bus::{Bus, BusEvent, BusListener};
+pub use bus::{Bus, BusEvent, BusListener, IgnoreEvents};
 pub use error::{Result, StoreError};
 pub use health::{Connectivity, Health};
 pub use log::{Entry, Opened, Page, PublishRequest, Published, Replay, Retention, RoomLog};

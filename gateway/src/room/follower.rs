@@ -186,22 +186,11 @@ impl Follower {
         let mut messages: Vec<_> = read
             .into_iter()
             .filter(|entry| entry.offset <= top)
-            .filter_map(|entry| self.encode(entry))
+            .filter_map(|entry| encode_entry(&self.room, entry).map(Arc::new))
             .collect();
         let reached = messages.last().map_or(from, |message| message.offset);
         messages.extend(self.after(reached)?);
         Some(messages)
-    }
-
-    pub(crate) fn encode(&self, entry: Entry) -> Option<Arc<Message>> {
-        let Entry { epoch, offset, ts, body, trace } = entry;
-        match message::compose(&self.room, &epoch, offset, ts, &body) {
-            Ok(json) => Some(Arc::new(Message { offset, ts, json, trace })),
-            Err(error) => {
-                tracing::error!(%error, offset, "a message in the log cannot be parsed");
-                None
-            }
-        }
     }
 
     fn after(&self, offset: u64) -> Option<Vec<Arc<Message>>> {
@@ -216,7 +205,7 @@ impl Follower {
 
     fn deliver(&mut self, entry: Entry, steps: &mut Vec<Step>) {
         self.head.position.offset = entry.offset;
-        if let Some(message) = self.encode(entry) {
+        if let Some(message) = encode_entry(&self.room, entry).map(Arc::new) {
             self.push_recent(Arc::clone(&message));
             steps.push(Step::Deliver(message));
         }
@@ -237,7 +226,7 @@ impl Follower {
         self.recent_bytes = 0;
         self.complete = opened.newest.len() < RECENT;
         for entry in opened.newest {
-            if let Some(message) = self.encode(entry) {
+            if let Some(message) = encode_entry(&self.room, entry).map(Arc::new) {
                 self.push_recent(message);
             }
         }
@@ -248,6 +237,18 @@ impl Follower {
             self.stash.push(entry);
         } else {
             self.stash_overflowed = true;
+        }
+    }
+}
+
+/// The message of an entry of a room's log. One that cannot be parsed is logged and left out.
+pub(crate) fn encode_entry(room: &RoomName, entry: Entry) -> Option<Message> {
+    let Entry { epoch, offset, ts, body, trace } = entry;
+    match message::compose(room, &epoch, offset, ts, &body) {
+        Ok(json) => Some(Message { offset, ts, json, trace }),
+        Err(error) => {
+            tracing::error!(%error, offset, "a message in the log cannot be parsed");
+            None
         }
     }
 }

@@ -28,6 +28,7 @@ use command::{Command, Gap, JoinResponder, PendingJoin};
 use effect::JoinAttempt;
 pub(crate) use effect::JoinedRoom;
 pub(crate) use figures::{Figures, Order, Page, Rank, first};
+pub(crate) use follower::encode_entry;
 #[cfg(test)]
 pub(crate) use roster::{PresenceUpdate, Write, WriteOutcome};
 pub(crate) use state::RoomTiming;

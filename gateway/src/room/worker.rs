@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use roomcast_ops::trace;
+use roomcast_ops::{sleep_until, trace};
 use roomcast_protocol::ack::Online;
 use roomcast_protocol::server::{Presence, Resync, Snapshot, TypingChanged};
 use roomcast_protocol::{Code, Refusal, RoomName};
@@ -104,7 +104,7 @@ impl Worker {
                     None => return,
                 },
                 () = gap.wake.notified(), if accepts => {}
-                () = until(timer) => self.fire_timers(),
+                () = sleep_until(timer) => self.fire_timers(),
                 () = tokio::time::sleep(FANOUT_RETRY), if !accepts => {}
             }
             if accepts && self.gap.noted.swap(false, Ordering::AcqRel) {
@@ -313,13 +313,6 @@ impl Worker {
                 self.timers.set(room, Timer::Flush, now + FANOUT_RETRY);
             }
         }
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

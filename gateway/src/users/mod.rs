@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
+use roomcast_ops::sleep_until;
 use roomcast_protocol::{Code, Refusal, UserName};
 use roomcast_store::{Claim, Incarnation, Secret, Store, StoreError};
 use tokio::sync::Notify;
@@ -267,13 +268,6 @@ impl Users {
     pub(crate) fn resume(&self) {
         self.0.registry.lock().resume(Instant::now());
         self.0.changed.notify_one();
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_ops::{Lifecycle, Metrics};
-use roomcast_store::Settings;
+use roomcast_store::{IgnoreEvents, Settings};
 
 use super::*;
 
@@ -89,14 +89,9 @@ struct Fixture {
 impl Fixture {
     /// A running sweeper.
     fn start(prepare: impl FnOnce(&Played)) -> Self {
-        struct Nowhere;
-        impl roomcast_store::BusListener for Nowhere {
-            fn on_event(&self, _: &roomcast_protocol::RoomName, _: roomcast_store::BusEvent) {}
-            fn on_gap(&self, _: Option<&roomcast_protocol::RoomName>) {}
-        }
         let nodes = Arc::new(Played::default());
         prepare(&nodes);
-        let health = Store::in_memory(&Settings::default(), Arc::new(Nowhere)).health;
+        let health = Store::in_memory(&Settings::default(), Arc::new(IgnoreEvents)).health;
         let (metrics, readiness) = (Metrics::new("1").unwrap(), Readiness::new());
         let (telemetry, latch) = (Telemetry::new(&metrics).unwrap(), readiness.latch("first-sweep"));
         let sweeper =

@@ -102,16 +102,9 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use roomcast_protocol::RoomName;
-    use roomcast_store::{BusEvent, BusListener, Incarnation, Memory, NodeInfo, Peer, Settings, Store};
+    use roomcast_store::{IgnoreEvents, Incarnation, Memory, NodeInfo, Peer, Settings, Store};
 
     use super::*;
-
-    struct IgnoreEvents;
-    impl BusListener for IgnoreEvents {
-        fn on_event(&self, _: &RoomName, _: BusEvent) {}
-        fn on_gap(&self, _: Option<&RoomName>) {}
-    }
 
     fn store() -> Store {
         Memory::new(&Settings::default()).node(Arc::new(IgnoreEvents))
