@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use roomcast_ops::config::{InvalidValue, parse_duration, parse_listen, parse_origin, url_with_scheme};
+use roomcast_ops::config::{
+    InvalidValue, parse_bytes, parse_duration, parse_listen, parse_origin, url_with_scheme,
+};
 use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
 use roomcast_protocol::RoomName;
@@ -75,7 +77,7 @@ pub struct Args {
     #[arg(long, env = "ROOMCAST_GRACE", default_value = "15s", value_parser = parse_duration)]
     grace: Duration,
     /// Maximum number of bytes queued for a client; a slower reader is disconnected
-    #[arg(long, env = "ROOMCAST_CLIENT_BUFFER", default_value_t = 1024 * 1024)]
+    #[arg(long, env = "ROOMCAST_CLIENT_BUFFER", default_value_t = 1024 * 1024, value_parser = parse_bytes)]
     client_buffer: usize,
     /// Time for which a client may read nothing of what is queued for it, before it is disconnected
     #[arg(long, env = "ROOMCAST_CLIENT_STALL", default_value = "10s", value_parser = parse_duration)]
@@ -140,6 +142,10 @@ impl Args {
     /// # Errors
     /// All errors, including those found by parsing.
     pub fn check(self, mut problems: Problems) -> Result<(Process, Config), Problems> {
+        for (flag, value) in [("--peer-secret", &self.peer_secret), ("--peer-address", &self.peer_address)] {
+            let has_listener = self.peer_listen.is_some() || value.is_none();
+            problems.relate(&["--peer-listen"], has_listener, format_args!("{flag} needs --peer-listen"));
+        }
         let peering = self.peer_listen.and_then(|listen| {
             problems.check(
                 self.redis.is_some(),
@@ -182,7 +188,11 @@ impl Args {
             config.store.retention.cap >= config.store.retention.len,
             "--history-cap must be at least --history-len",
         );
-        problems.at_least("--client-buffer", config.bounds.bytes, 2 * MAX_PACKET_BYTES);
+        let (bytes, least) = (config.bounds.bytes, 2 * MAX_PACKET_BYTES);
+        let why = format_args!("--client-buffer must be at least {least} bytes, not {bytes}");
+        problems.relate(&["--client-buffer"], bytes >= least, why);
+        problems.at_least("--client-stall", config.bounds.stall, Duration::from_millis(100));
+        problems.at_least("--room-ttl", config.store.retention.idle, Duration::from_secs(1));
         problems.at_most("--batch-window", config.batch_window, Duration::from_millis(100));
         problems.at_least("--lease", config.lease, Duration::from_millis(500));
         problems.at_least("--ping-interval", config.ping_interval, Duration::from_millis(50));
@@ -262,6 +272,33 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_peering_need_its_listener() {
+        let secret = "--peer-secret=0123456789abcdef0123456789abcdef";
+        assert_eq!(errors(&[secret]), "--peer-secret needs --peer-listen");
+        assert_eq!(errors(&["--peer-address=10.0.0.7:3002"]), "--peer-address needs --peer-listen");
+        let text = errors(&["--peer-listen=x", secret]);
+        assert!(text.starts_with("--peer-listen (or ROOMCAST_PEER_LISTEN): must be"), "{text}");
+        assert_eq!(text.lines().count(), 1, "no consequence of another error: {text}");
+    }
+
+    #[test]
+    fn errors_name_units_and_are_said_once() {
+        for (flag, error) in [
+            ("--lease=0s", "--lease must be at least 500ms, not 0s"),
+            ("--room-ttl=0s", "--room-ttl must be at least 1s, not 0s"),
+            ("--client-stall=0s", "--client-stall must be at least 100ms, not 0s"),
+            ("--client-buffer=1", "--client-buffer must be at least 262144 bytes, not 1"),
+            (
+                "--client-buffer=1MB",
+                "--client-buffer (or ROOMCAST_CLIENT_BUFFER): must be a number of bytes, such as 1048576, not \"1MB\"",
+            ),
+            ("--room=", "--room (or ROOMCAST_ROOM): the name of a room is empty"),
+        ] {
+            assert_eq!(errors(&[flag]), error);
+        }
+    }
+
+    #[test]
     fn all_errors_are_reported_at_once() {
         let text = errors(&[
             "--lease=15",
@@ -282,7 +319,7 @@ mod tests {
             "--allow-origin (or ROOMCAST_ALLOW_ORIGIN): must end after the host",
             "--batch-window must be at most 100ms, not 1s",
             "--client-buffer must be at least ",
-            "--history-len (or ROOMCAST_HISTORY_LEN): invalid digit",
+            "--history-len (or ROOMCAST_HISTORY_LEN): must be a whole number",
             "--lease (or ROOMCAST_LEASE): needs a unit: 15s for seconds",
             "--prefix (or ROOMCAST_PREFIX): must be a name without braces and colons, not \"a:b\"",
             "--redis (or ROOMCAST_REDIS): must start with redis:// or redis-cluster://",

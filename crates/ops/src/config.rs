@@ -9,7 +9,8 @@ mod values;
 pub use parse::{ParseError, parse_from};
 pub use problems::Problems;
 pub use values::{
-    InvalidValue, parse_duration, parse_listen, parse_origin, parse_url, redact_url, url_with_scheme,
+    InvalidValue, parse_bytes, parse_duration, parse_listen, parse_origin, parse_url, redact_url,
+    url_with_scheme,
 };
 
 /// Exit code of a process that did not start because its settings are wrong: `EX_USAGE` of sysexits.h.

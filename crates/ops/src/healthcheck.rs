@@ -210,6 +210,7 @@ mod tests {
         let (code, text) = check(&["healthcheck", "--admin", "nowhere", "--nonsense"]);
         assert_eq!(code, Some(ExitCode::from(EXIT_CONFIG)));
         assert!(text.starts_with("process healthcheck: bad arguments\n"), "{text}");
+        assert!(text.contains("\nprocess healthcheck: unexpected argument '--nonsense' found\n"), "{text}");
         let (code, text) = check(&["healthcheck", "--help"]);
         assert_eq!(code, Some(ExitCode::SUCCESS));
         assert!(text.contains("process healthcheck") && text.contains("ROOMCAST_ADMIN"), "{text}");

@@ -6,6 +6,8 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FmtContext;
@@ -132,8 +134,13 @@ where
     }
 }
 
-/// Adds the `trace_id` of the request that a line belongs to: as the last field of a text, and of a JSON object.
+/// Adds the `trace_id` of the request that a line belongs to: as the last field of a text, and of a JSON object. Removes
+/// from a JSON object what the bridge from the crate `log` adds to the lines of libraries: where in the library's sources,
+/// by paths of the machine that built it.
 struct WithTraceId<F>(F);
+
+/// The target of the lines of libraries that log through the crate `log`, before their own is put in its place.
+const BRIDGE: &str = "log";
 
 impl<'w, F> FormatFields<'w> for WithTraceId<F>
 where
@@ -157,13 +164,55 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> std::fmt::Result {
-        let Some(id) = trace::id() else { return self.0.format_event(ctx, writer, event) };
+        let (id, bridged) = (trace::id(), event.metadata().target() == BRIDGE);
+        if id.is_none() && !bridged {
+            return self.0.format_event(ctx, writer, event);
+        }
         let mut line = String::new();
         self.0.format_event(ctx, Writer::new(&mut line), event)?;
+        if bridged {
+            line = without_bridge_fields(line);
+        }
+        let Some(id) = id else { return writer.write_str(&line) };
         match line.strip_suffix("}\n") {
             Some(object) => writeln!(writer, "{object},\"trace_id\":\"{id}\"}}"),
             None => writer.write_str(&line),
         }
+    }
+}
+
+/// The line without the fields of the bridge, whose names begin with `log.`.
+fn without_bridge_fields(line: String) -> String {
+    let Ok(Fields(fields)) = serde_json::from_str(&line) else { return line };
+    let kept = fields.iter().filter(|(name, _)| !name.starts_with("log."));
+    let kept: Vec<_> = kept.map(|(name, value)| format!("{name:?}:{value}")).collect();
+    format!("{{{}}}\n", kept.join(","))
+}
+
+/// The fields of a JSON object, in their order.
+struct Fields(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
     }
 }
 
@@ -192,7 +241,7 @@ mod tests {
         one.set("warn").unwrap();
     }
 
-    /// What a request logs, as `lines` writes it, and after it a line outside of any request.
+    /// What a request logs, as `lines` writes it, and after it lines outside of any request, the last one of a library.
     fn logged(text: bool) -> (String, Vec<String>) {
         let path = std::env::temp_dir().join(format!("roomcast-lines-{}-{text}", std::process::id()));
         let file = std::fs::File::create(&path).unwrap();
@@ -207,6 +256,8 @@ mod tests {
                 });
                 let id = runtime.block_on(request);
                 tracing::warn!("three");
+                // As the bridge writes them.
+                tracing::warn!(target: "log", { "log.file" = "/home/x.rs", "log.line" = 7, more = 1 }, "four");
                 id
             },
         );
@@ -221,11 +272,16 @@ mod tests {
         assert!(lines[0].ends_with(&format!("one why=\"late}}\" trace_id={id}")), "{lines:?}");
         assert!(lines[1].ends_with(&format!("two trace_id={id}")), "{lines:?}");
         assert!(lines[2].ends_with("three"), "{lines:?}");
+        assert!(lines[3].ends_with("four more=1"), "{lines:?}");
 
         let (id, lines) = logged(false);
         let line = |n: usize| serde_json::from_str::<serde_json::Value>(&lines[n]).unwrap();
         assert_eq!((&line(0)["trace_id"], &line(0)["why"]), (&id.clone().into(), &"late}".into()));
         assert_eq!((&line(1)["trace_id"], &line(1)["message"]), (&id.into(), &"two".into()));
         assert_eq!(line(2).get("trace_id"), None);
+        assert_eq!((&line(3)["message"], &line(3)["more"]), (&"four".into(), &1.into()));
+        assert_eq!(lines.len(), 4);
+        assert!(!lines[3].contains("log."), "where in a library's sources: {lines:?}");
+        assert!(lines[3].starts_with("{\"timestamp\":"), "in the usual order: {lines:?}");
     }
 }

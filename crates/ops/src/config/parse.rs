@@ -3,6 +3,7 @@
 
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
+use std::num::{ParseFloatError, ParseIntError};
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ErrorKind};
@@ -67,7 +68,9 @@ fn parse_with<T: Parser>(
                 wrong.push(arg.get_id().clone());
             }
             _ => {
-                problems.add(&format!("{}:", command.get_name()), first_paragraph(&error));
+                // The name that it was called by: a subcommand has another one than its struct.
+                let name = command.get_bin_name().unwrap_or(command.get_name());
+                problems.add(&format!("{name}:"), first_paragraph(&error));
                 // After anything but an unknown flag, such as a missing argument, there is no sensible next round.
                 if !remove_unknown(&error, &command, &mut args) {
                     return Err(ParseError::Invalid(problems));
@@ -118,6 +121,8 @@ fn name_of(arg: &Arg) -> String {
 
 fn describe(error: &clap::Error, arg: &Arg) -> String {
     let mut text = match (error.source(), error.get(ContextKind::ValidValue)) {
+        (Some(why), _) if why.is::<ParseIntError>() => "must be a whole number".to_owned(),
+        (Some(why), _) if why.is::<ParseFloatError>() => "must be a number".to_owned(),
         (Some(why), _) => why.to_string(),
         // clap's form of an option that is the last word of the line.
         (None, Some(valid)) if valid.to_string().is_empty() => return "needs a value".to_owned(),
@@ -125,6 +130,7 @@ fn describe(error: &clap::Error, arg: &Arg) -> String {
         (None, None) => "has a bad value".to_owned(),
     };
     match error.get(ContextKind::InvalidValue).map(ToString::to_string) {
+        Some(value) if value.is_empty() && text.ends_with("empty") => {}
         Some(value) if value.is_empty() => text.push_str(", not empty"),
         // Settings that may hold a secret are marked so.
         Some(value) if !arg.is_hide_env_values_set() => text.push_str(&format!(", not {value:?}")),
@@ -165,6 +171,10 @@ mod tests {
         log_format: LogFormat,
         #[arg(long)]
         origin: Vec<String>,
+        #[arg(long, default_value_t = 0.5)]
+        share: f64,
+        #[arg(long, value_parser = |_: &str| Err::<String, _>("is empty"))]
+        user: Option<String>,
         #[arg(long)]
         quiet: bool,
     }
@@ -208,6 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_number_is_called_that() {
+        assert_eq!(mistakes(&["--share=x"]), "--share must be a number, not \"x\"");
+        let port = "--port (or ROOMCAST_TEST_PORT): must be a whole number";
+        assert_eq!(mistakes(&["--port=1MB"]), format!("{port}, not \"1MB\""));
+        assert_eq!(mistakes(&["--port="]), format!("{port}, not empty"));
+    }
+
+    #[test]
+    fn an_empty_value_is_called_empty_once() {
+        assert_eq!(mistakes(&["--user="]), "--user is empty");
+    }
+
+    #[test]
     fn an_option_without_its_value_is_reported() {
         assert_eq!(mistakes(&["--port=1", "--lease"]), "--lease needs a value");
     }
@@ -229,7 +252,7 @@ mod tests {
             lines,
             [
                 "--lease must be a duration, such as 250ms, 15s or 1h 30m, not \"soon\"",
-                "--port (or ROOMCAST_TEST_PORT): invalid digit found in string, not \"x\"",
+                "--port (or ROOMCAST_TEST_PORT): must be a whole number, not \"x\"",
                 "process: unexpected argument '--nonsense' found",
                 "process: unexpected argument '--prot' found",
             ]

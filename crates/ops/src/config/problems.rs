@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 /// The mistakes found so far, one line each, every line starting with the flag it is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,13 +41,15 @@ impl Problems {
     }
 
     /// Checks that `value` is at least `min`.
-    pub fn at_least<T: PartialOrd + Copy + fmt::Debug>(&mut self, flag: &str, value: T, min: T) {
-        self.relate(&[flag], value >= min, format_args!("{flag} must be at least {min:?}, not {value:?}"));
+    pub fn at_least<T: Quantity>(&mut self, flag: &str, value: T, min: T) {
+        let (shown, limit) = (value.show(), min.show());
+        self.relate(&[flag], value >= min, format_args!("{flag} must be at least {limit}, not {shown}"));
     }
 
     /// Checks that `value` is at most `max`.
-    pub fn at_most<T: PartialOrd + Copy + fmt::Debug>(&mut self, flag: &str, value: T, max: T) {
-        self.relate(&[flag], value <= max, format_args!("{flag} must be at most {max:?}, not {value:?}"));
+    pub fn at_most<T: Quantity>(&mut self, flag: &str, value: T, max: T) {
+        let (shown, limit) = (value.show(), max.show());
+        self.relate(&[flag], value <= max, format_args!("{flag} must be at most {limit}, not {shown}"));
     }
 
     /// How many mistakes there are.
@@ -77,10 +80,32 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// What has limits: a number, or a duration.
+pub trait Quantity: PartialOrd + Copy {
+    /// As a flag would be given it.
+    fn show(self) -> String;
+}
+
+impl Quantity for Duration {
+    fn show(self) -> String {
+        humantime::format_duration(self).to_string()
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty),+) => {$(
+        impl Quantity for $number {
+            fn show(self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+
+numbers!(u8, i32, usize);
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -89,16 +114,18 @@ mod tests {
         problems.add("--lease", "must be a duration, not \"soon\"");
         problems.at_least("--lease", Duration::ZERO, Duration::from_secs(1));
         problems.at_least("--renew", Duration::from_secs(5), Duration::from_secs(10));
+        problems.at_least("--grace", Duration::ZERO, Duration::from_millis(500));
         problems.relate(&["--lease", "--renew"], false, "--lease must be longer than --renew");
         problems.relate(&["--a", "--b"], false, "--a excludes --b");
         problems.at_most("--rooms", 200, 100);
         problems.check(false, "--node", "must not be empty");
         problems.check(true, "--node", "is fine");
-        assert_eq!(problems.len(), 5);
+        assert_eq!(problems.len(), 6);
         assert_eq!(
             problems.finish().unwrap_err().to_string(),
             "--lease must be a duration, not \"soon\"\n\
              --renew must be at least 10s, not 5s\n\
+             --grace must be at least 500ms, not 0s\n\
              --a excludes --b\n\
              --rooms must be at most 100, not 200\n\
              --node must not be empty"

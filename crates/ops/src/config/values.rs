@@ -38,6 +38,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidValue> {
     }
 }
 
+/// A number of bytes.
+///
+/// # Errors
+/// For anything else: units such as MB are ambiguous.
+pub fn parse_bytes(text: &str) -> Result<usize, InvalidValue> {
+    text.trim().parse().map_err(|_| InvalidValue::new("must be a number of bytes, such as 1048576"))
+}
+
 /// An address to listen on: `127.0.0.1:3000`, `[::]:3000`, `localhost:3000` (IPv4). Port 0 lets the system choose.
 ///
 /// # Errors
@@ -189,6 +197,15 @@ mod tests {
                 parse_duration(text).unwrap_err().to_string(),
                 format!("needs a unit: {number}s for seconds, {number}ms for milliseconds")
             );
+        }
+    }
+
+    #[test]
+    fn numbers_of_bytes() {
+        assert_eq!(parse_bytes(" 1048576 "), Ok(1_048_576));
+        for text in ["", "1MB", "1MiB", "-1", "1.5", "1_000"] {
+            let error = parse_bytes(text).unwrap_err().to_string();
+            assert_eq!(error, "must be a number of bytes, such as 1048576", "{text:?}");
         }
     }
 

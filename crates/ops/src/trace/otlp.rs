@@ -52,12 +52,18 @@ impl TraceArgs {
     /// Checks the flags. `instance` is what this process is called in traces; where there is no name for it, the
     /// machine's (in Kubernetes, the pod's) and the process' number are.
     pub fn check(&self, problems: &mut Problems, instance: Option<&str>) -> Option<Otlp> {
-        problems.at_least("--trace-ratio", self.trace_ratio, 0.0);
-        problems.at_most("--trace-ratio", self.trace_ratio, 1.0);
+        let ratio = self.trace_ratio;
+        // Nor is NaN between them.
+        let is_share = (0.0..=1.0).contains(&ratio);
+        problems.relate(
+            &["--trace-ratio"],
+            is_share,
+            format_args!("--trace-ratio must be from 0 to 1, not {ratio}"),
+        );
         // Without TLS: the collector runs beside the process, and uses TLS itself where it sends traces on.
         let url = self.otlp.clone()?;
         let instance = instance.map_or_else(this_process, str::to_owned);
-        Some(Otlp { url, ratio: self.trace_ratio, instance })
+        Some(Otlp { url, ratio, instance })
     }
 }
 
@@ -208,7 +214,9 @@ mod tests {
             "--otlp (or ROOMCAST_OTLP): must start with http://"
         );
         for ratio in ["--trace-ratio=-0.1", "--trace-ratio=1.1", "--trace-ratio=NaN"] {
-            assert!(check(&[ratio]).unwrap_err().starts_with("--trace-ratio must be at "), "{ratio}");
+            let error = check(&[ratio]).unwrap_err();
+            assert!(error.starts_with("--trace-ratio must be from 0 to 1, not "), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
 
