@@ -42,6 +42,8 @@ pub struct App {
     routes: Routes,
     readiness: Readiness,
     registry: Registry,
+    /// How long a connection of a client may be idle between two requests.
+    keep_alive: Duration,
     drain: Duration,
     /// Cancelled once all clients are closed.
     drained: CancellationToken,
@@ -162,6 +164,7 @@ impl App {
             bounds: config.bounds,
             heartbeat: Heartbeat { interval: config.ping_interval, timeout: config.ping_timeout },
             lifecycle: lifecycle.clone(),
+            drained: drained.clone(),
         });
         let admin = debug::mount(admin, debug).start();
         let peer = peer.zip(peers);
@@ -174,6 +177,7 @@ impl App {
             routes,
             readiness,
             registry,
+            keep_alive: config.keep_alive,
             drain,
             drained,
             store_lifecycle,
@@ -201,7 +205,8 @@ impl App {
 
     /// Serves until the lifecycle is stopped, then drains.
     pub async fn run(self, lifecycle: Lifecycle) -> Outcome {
-        let serving = edge::accept::serve(self.public, self.routes.public, lifecycle.clone());
+        let serving =
+            edge::accept::serve(self.public, self.routes.public, self.keep_alive, lifecycle.clone());
         lifecycle.spawn_critical("accept", serving);
         let peers = self.peer.map(|(listener, peers)| {
             lifecycle
@@ -239,7 +244,6 @@ fn set_gauges_at_scrapes(
     let (telemetry, registry, health) = (telemetry.clone(), registry.clone(), store.health.clone());
     let (node, readiness) = (node.clone(), readiness.clone());
     metrics.before_scrape(move || {
-        registry.count_upgrades();
         telemetry.cluster.cluster_seen(health.now().up, node.current().is_some());
         telemetry.connections.drain_seen(readiness.report().draining, registry.count());
     });

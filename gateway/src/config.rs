@@ -70,6 +70,9 @@ pub struct Args {
     /// Time allowed for the answer to a ping
     #[arg(long, env = "ROOMCAST_PING_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
     ping_timeout: Duration,
+    /// How long a connection may be idle between two requests: longer than a load balancer keeps it
+    #[arg(long, env = "ROOMCAST_KEEP_ALIVE", default_value = "75s", value_parser = parse_duration)]
+    keep_alive: Duration,
     /// How long after its last sign of life a node's users are taken for gone; the same for all nodes
     #[arg(long, env = "ROOMCAST_LEASE", default_value = "15s", value_parser = parse_duration)]
     lease: Duration,
@@ -124,6 +127,8 @@ pub struct Config {
     pub ping_interval: Duration,
     /// Time allowed for the answer to a ping.
     pub ping_timeout: Duration,
+    /// How long a connection may be idle between two requests.
+    pub keep_alive: Duration,
     /// Duration of the node's lease.
     pub lease: Duration,
     /// How long a user whose connection was lost stays online.
@@ -175,6 +180,7 @@ impl Args {
             rooms: self.room,
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,
+            keep_alive: self.keep_alive,
             lease: self.lease,
             grace: self.grace,
             bounds: Bounds { bytes: self.client_buffer, stall: self.client_stall },
@@ -197,6 +203,7 @@ impl Args {
         problems.at_least("--lease", config.lease, Duration::from_millis(500));
         problems.at_least("--ping-interval", config.ping_interval, Duration::from_millis(50));
         problems.at_least("--ping-timeout", config.ping_timeout, Duration::from_millis(50));
+        problems.at_least("--keep-alive", config.keep_alive, Duration::from_secs(1));
         let otlp = self.traces.check(&mut problems, Some(&config.node));
         problems.finish()?;
         Ok((Process { format: self.log_format, filter: self.log, workers: self.workers, otlp }, config))

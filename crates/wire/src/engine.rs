@@ -106,11 +106,8 @@ fn decode_base64(version: Version, text: &str) -> Result<Vec<u8>, PacketError> {
         Version::V3 => text.strip_prefix('4').ok_or(PacketError::UnknownType)?,
         Version::V4 => text,
     };
-    let text: Cow<'_, str> = if text.contains(['\r', '\n']) {
-        text.replace(['\r', '\n'], "").into()
-    } else {
-        text.into()
-    };
+    let text: Cow<'_, str> =
+        if text.contains(['\r', '\n']) { text.replace(['\r', '\n'], "").into() } else { text.into() };
     BASE64.decode(text.as_bytes()).map_err(|_| PacketError::Base64)
 }
 
@@ -276,10 +273,10 @@ mod tests {
     fn lengths_of_version_3_count_utf_16() {
         let crab = "4🦀é";
         let body = format!("4:{crab}1:1");
-        assert_eq!(decode(Version::V3, false, body.as_bytes()), Ok(vec![
-            Packet::Message("🦀é"),
-            Packet::Close
-        ]));
+        assert_eq!(
+            decode(Version::V3, false, body.as_bytes()),
+            Ok(vec![Packet::Message("🦀é"), Packet::Close])
+        );
         let mut out = String::new();
         put_payload_packet(Version::V3, &mut out, crab);
         put_payload_packet(Version::V3, &mut out, "1");
@@ -291,7 +288,8 @@ mod tests {
 
     #[test]
     fn binary_payloads_of_version_3() {
-        let body = [&[0, 3, 255][..], "4é".as_bytes(), &[1, 1, 0, 255, 4], &[7; 9], &[0, 1, 255], b"1"].concat();
+        let body =
+            [&[0, 3, 255][..], "4é".as_bytes(), &[1, 1, 0, 255, 4], &[7; 9], &[0, 1, 255], b"1"].concat();
         let expected = vec![Packet::Message("é"), bytes(&[7; 9]), Packet::Close];
         assert_eq!(decode(Version::V3, true, &body), Ok(expected));
         for wrong in [&[0, 3][..], &[0, 255], &[0, 10, 255, 4], &[0, 9, 255, 4]] {

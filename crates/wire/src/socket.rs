@@ -87,7 +87,8 @@ impl<'a> Packet<'a> {
 
 fn attachments(text: &str) -> Result<(usize, &str), PacketError> {
     let (digits, rest) = text.split_once('-').ok_or(PacketError::Attachments)?;
-    let valid = (1..=MAX_ATTACHMENT_DIGITS).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let valid =
+        (1..=MAX_ATTACHMENT_DIGITS).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     if !valid {
         return Err(PacketError::Attachments);
     }
@@ -138,9 +139,9 @@ mod tests {
         ] {
             assert_eq!(Packet::decode(text), Err(error), "{text}");
         }
-        assert_eq!(Packet::decode("29999999999999999999[]"), Ok(Packet {
-            id: Some(9_999_999_999_999_999_999),
-            ..packet(Kind::Event, "/", "[]")
-        }));
+        assert_eq!(
+            Packet::decode("29999999999999999999[]"),
+            Ok(Packet { id: Some(9_999_999_999_999_999_999), ..packet(Kind::Event, "/", "[]") })
+        );
     }
 }

@@ -337,9 +337,14 @@ fn control(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, FrameError> {
     }
 }
 
-/// Appends a whole frame as a server writes it, unmasked, with the payload made of these parts.
-pub fn put_frame(out: &mut BytesMut, opcode: Opcode, parts: &[&[u8]]) {
-    let length: usize = parts.iter().map(|part| part.len()).sum();
+/// Appends a whole frame as a server writes it, unmasked. `length` is that of the parts of its payload together, in
+/// bytes.
+pub fn put_frame<'a>(
+    out: &mut BytesMut,
+    opcode: Opcode,
+    length: usize,
+    parts: impl IntoIterator<Item = &'a [u8]>,
+) {
     out.reserve(length + 10);
     out.put_u8(0x80 | opcode.code());
     #[expect(clippy::cast_possible_truncation, reason = "the arms bound it")]
@@ -354,7 +359,7 @@ pub fn put_frame(out: &mut BytesMut, opcode: Opcode, parts: &[&[u8]]) {
             out.put_u64(length as u64);
         }
     }
-    parts.iter().for_each(|part| out.put_slice(part));
+    parts.into_iter().for_each(|part| out.put_slice(part));
 }
 
 /// The payload of the first of the frames that [`put_frame`] wrote, and the length of that frame, in bytes. None if

@@ -1,6 +1,8 @@
 //! Sign-in: claims a user name with the secret that proves it. Called by the edge when a client connects; the name is
 //! claimed for as long as [`SignedIn::name`] is held.
 
+use std::sync::OnceLock;
+
 use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::limits::Limits;
 use roomcast_protocol::server::Welcome;
@@ -20,11 +22,16 @@ pub(crate) struct SignedIn {
 }
 
 impl Chat {
-    /// Claims a name for one more connection of the user with this secret.
+    /// Claims a name for one more connection of the user with this secret. Where the client chose none, the secret is
+    /// `made`, which is generated for the first sign-in of a session.
     ///
     /// # Errors
     /// The name belongs to another user, a field is invalid, or the claim cannot be decided now.
-    pub(crate) async fn sign_in(&self, auth: ConnectAuth) -> Result<SignedIn, ClaimError> {
+    pub(crate) async fn sign_in(
+        &self,
+        auth: ConnectAuth,
+        made: &OnceLock<String>,
+    ) -> Result<SignedIn, ClaimError> {
         let ConnectAuth { username, resume } = auth;
         let (secret, resume) = match resume {
             Some(resume) => {
@@ -32,8 +39,8 @@ impl Chat {
                 (Secret::chosen(&resume), None)
             }
             None => {
-                let resume = random_hex();
-                (Secret::given(&resume), Some(resume))
+                let resume = made.get_or_init(random_hex);
+                (Secret::given(resume), Some(resume.clone()))
             }
         };
         let name = self.users.claim(&username, secret).await?;

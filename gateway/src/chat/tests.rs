@@ -1,8 +1,8 @@
 //! Tests of the chat layer in process: real rooms, users and hub on the memory store, with devices that record the
 //! events they receive. No sockets or ports; the only clock is the runtime's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -85,7 +85,7 @@ impl Node {
     }
 
     async fn authenticate(&self, auth: ConnectAuth) -> Result<(Person, NameHold), ClaimError> {
-        let SignedIn { name, welcome } = self.chat.sign_in(auth).await?;
+        let SignedIn { name, welcome } = self.chat.sign_in(auth, &OnceLock::new()).await?;
         let received = Arc::<Received>::default();
         let device = Device { received: Arc::clone(&received) };
         let (connection, _) = self.registry.add(name.user().clone(), Box::new(device));

@@ -1,18 +1,23 @@
 //! The accept loop of the public listener and of the peer listener, with limits on request heads that `axum::serve`
-//! does not expose. Called by `app.rs` and by `peer/listener.rs`.
+//! does not expose, and a bound for the number of clients. Called by `app.rs` and by `peer/listener.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use roomcast_ops::Lifecycle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
+use super::client_stream::ClientStream;
 use super::handshake_stream::HandshakeStream;
 
 /// Time allowed for a client to send the head of a request.
@@ -24,14 +29,28 @@ const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, so that the loop does not spin while the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves the public listener until the soft token is cancelled.
-pub(crate) async fn serve(listener: TcpListener, routes: Router, lifecycle: Lifecycle) {
+/// Files that clients cannot take: for the admin listener, Redis, and the connections between gateways.
+const RESERVED_FILES: u64 = 128;
+
+/// Serves the public listener until the soft token is cancelled. `keep_alive` is how long a connection may be idle
+/// between two requests.
+pub(crate) async fn serve(listener: TcpListener, routes: Router, keep_alive: Duration, lifecycle: Lifecycle) {
     let soft = lifecycle.soft();
-    accept(listener, &soft, None, |stream, _| {
+    let clients = Arc::new(Semaphore::new(max_clients()));
+    accept(listener, &soft, Some(&clients), |stream, place| {
         let (routes, soft, own) = (routes.clone(), soft.clone(), lifecycle.clone());
-        lifecycle.spawn("http", async move { serve_connection(stream, routes, soft, &own).await });
+        let stream = ClientStream::new(stream, place);
+        lifecycle
+            .spawn("http", async move { serve_connection(stream, routes, keep_alive, soft, &own).await });
     })
     .await;
+}
+
+/// How many clients may be connected at once: further ones wait until another one goes.
+fn max_clients() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let clients = files.unwrap_or(u64::MAX).saturating_sub(RESERVED_FILES).max(1);
+    usize::try_from(clients).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
 }
 
 /// Accepts connections until `stop`. With `permits`, each connection takes one, and none is accepted while no
@@ -71,16 +90,28 @@ pub(super) async fn accept(
 
 /// Serves one connection until it ends, or until its deadline after `stop`.
 pub(super) async fn serve_connection(
-    stream: TcpStream,
+    stream: ClientStream,
     routes: Router,
+    keep_alive: Duration,
     stop: CancellationToken,
     lifecycle: &Lifecycle,
 ) {
     let mut builder = http1::Builder::new();
+    let stream = HandshakeStream::new(stream, HEAD_TIMEOUT);
+    let requests = stream.requests();
+    // hyper's timeout is that of an idle connection, too: `HandshakeStream` has the one of a head that has begun.
     // Without the timer hyper drops the timeout silently.
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
-    let stream = TokioIo::new(HandshakeStream::new(stream));
-    let serving = builder.serve_connection(stream, TowerToHyperService::new(routes)).with_upgrades();
+    builder.timer(TokioTimer::new()).header_read_timeout(keep_alive).max_buf_size(HEAD_BYTES);
+    let service = service_fn(|request: Request<Incoming>| {
+        let under_way = requests.begin();
+        let response = routes.clone().oneshot(request.map(Body::new));
+        async move {
+            let response = response.await;
+            drop(under_way);
+            response
+        }
+    });
+    let serving = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut serving = std::pin::pin!(serving);
     let hard = lifecycle.hard();
     let ended = tokio::select! {

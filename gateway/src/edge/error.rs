@@ -2,16 +2,38 @@
 //! whole edge.
 
 use axum::Json;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
-/// An error response. `code` is Engine.IO's error number: 0 unknown transport, 1 unknown session, 3 bad request, 4
-/// forbidden, 5 unsupported protocol version.
-pub(super) fn refuse(status: StatusCode, code: u8, message: &str) -> Response {
-    (status, Json(serde_json::json!({ "code": code, "message": message }))).into_response()
+/// An error response.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HttpError {
+    status: StatusCode,
+    code: u8,
+    message: &'static str,
 }
 
-/// The session is unknown to this node; official clients then start a new one.
-pub(super) fn unknown_session() -> Response {
-    refuse(StatusCode::BAD_REQUEST, 1, "Session ID unknown")
+impl HttpError {
+    /// The session is unknown to this node; official clients then start a new one.
+    pub(super) const UNKNOWN_SESSION: Self = Self::bad(1, "Session ID unknown");
+    /// The request does not fit its session, or the protocol.
+    pub(super) const BAD_REQUEST: Self = Self::bad(3, "Bad request");
+
+    /// `code` is Engine.IO's error number: 0 unknown transport, 1 unknown session, 2 a session is not opened by this
+    /// method, 3 bad request, 4 forbidden, 5 unsupported protocol version.
+    pub(super) const fn new(status: StatusCode, code: u8, message: &'static str) -> Self {
+        Self { status, code, message }
+    }
+
+    /// An error of the request.
+    pub(super) const fn bad(code: u8, message: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let Self { status, code, message } = self;
+        (status, Json(serde_json::json!({ "code": code, "message": message }))).into_response()
+    }
 }

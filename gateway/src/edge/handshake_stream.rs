@@ -1,26 +1,61 @@
 //! The TCP stream under hyper. It writes through, except for the `101 Switching Protocols` response of a WebSocket
-//! upgrade: that is buffered, so that it leaves in one write with the first packets after it. Created by `accept.rs`;
-//! taken apart after the upgrade by `socketio/upgrade.rs` and `peer/tunnel.rs`.
+//! upgrade: that is buffered, so that it leaves in one write with the first packets after it. It fails if a request's
+//! head is not complete in time once its first byte has arrived. Created by `accept.rs`; taken apart after the upgrade
+//! by `socketio/upgrade.rs` and `peer/tunnel.rs`.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::client_stream::ClientStream;
 
 pub(crate) struct HandshakeStream {
-    stream: TcpStream,
+    stream: ClientStream,
     /// The upgrade response, not yet written.
     buffered: BytesMut,
+    requests: Requests,
+    /// When the head that has begun must be complete.
+    head_timeout: Duration,
+    head: Option<Pin<Box<Sleep>>>,
+}
+
+/// Whether a request of the connection is being answered; clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Requests(Arc<AtomicBool>);
+
+/// A request is being answered until this is dropped.
+pub(super) struct UnderWay(Requests);
+
+impl Requests {
+    /// A request's head is complete.
+    pub(super) fn begin(&self) -> UnderWay {
+        self.0.store(true, Ordering::Release);
+        UnderWay(self.clone())
+    }
+
+    fn under_way(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Release);
+    }
 }
 
 /// A connection after its upgrade, taken back from hyper.
 pub(crate) struct UpgradedStream {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: ClientStream,
     /// The upgrade response, still to be written.
     pub(crate) response: Bytes,
     /// Bytes that the client sent after its request and that hyper has already read.
@@ -28,14 +63,18 @@ pub(crate) struct UpgradedStream {
 }
 
 impl HandshakeStream {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, buffered: BytesMut::new() }
+    pub(super) fn new(stream: ClientStream, head_timeout: Duration) -> Self {
+        Self { stream, buffered: BytesMut::new(), requests: Requests::default(), head_timeout, head: None }
+    }
+
+    pub(super) fn requests(&self) -> Requests {
+        self.requests.clone()
     }
 
     /// Takes the connection back from hyper. None if it was not accepted by `accept.rs`.
     pub(crate) fn from_upgraded(upgraded: Upgraded) -> Option<UpgradedStream> {
         let parts = upgraded.downcast::<TokioIo<Self>>().ok()?;
-        let Self { stream, buffered } = parts.io.into_inner();
+        let Self { stream, buffered, .. } = parts.io.into_inner();
         Some(UpgradedStream { stream, response: buffered.freeze(), read_ahead: parts.read_buf })
     }
 
@@ -52,7 +91,20 @@ impl AsyncRead for HandshakeStream {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, out)
+        let before = out.filled().len();
+        let polled = Pin::new(self.stream.stream_mut()).poll_read(cx, out);
+        if self.requests.under_way() {
+            self.head = None;
+        } else if polled.is_ready() && out.filled().len() > before && self.head.is_none() {
+            self.head = Some(Box::pin(tokio::time::sleep(self.head_timeout)));
+        }
+        if polled.is_pending()
+            && let Some(timeout) = &mut self.head
+            && timeout.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        polled
     }
 }
 
@@ -62,7 +114,7 @@ impl AsyncWrite for HandshakeStream {
             self.buffered.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        Pin::new(self.stream.stream_mut()).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -72,27 +124,27 @@ impl AsyncWrite for HandshakeStream {
     ) -> Poll<io::Result<usize>> {
         match slices {
             [only] => self.poll_write(cx, only),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
+            _ => Pin::new(self.stream.stream_mut()).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.stream().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(self.stream.stream_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(self.stream.stream_mut()).poll_shutdown(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -100,7 +152,8 @@ mod tests {
     async fn only_an_upgrade_response_is_buffered() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut edge = HandshakeStream::new(listener.accept().await.unwrap().0);
+        let mut edge =
+            HandshakeStream::new(listener.accept().await.unwrap().0.into(), Duration::from_secs(1));
         let plain: [&[u8]; 3] = [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 101 says somebody\"}]", b"1\r\n\r\n"];
         for bytes in plain {
             edge.write_all(bytes).await.unwrap();
@@ -113,5 +166,27 @@ mod tests {
         edge.flush().await.unwrap();
         assert_eq!(edge.buffered, switching[..]);
         assert_eq!(far.try_read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_has_begun_must_be_complete_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let near = listener.accept().await.unwrap().0;
+        let mut edge = HandshakeStream::new(near.into(), Duration::from_millis(100));
+        let mut byte = [0];
+        // While nothing has arrived, or a request is being answered, the time does not run.
+        let idle = tokio::time::timeout(Duration::from_millis(300), edge.read(&mut byte)).await;
+        assert!(idle.is_err(), "an idle connection is kept");
+        let under_way = edge.requests().begin();
+        far.write_all(b"G").await.unwrap();
+        edge.read_exact(&mut byte).await.unwrap();
+        let answering = tokio::time::timeout(Duration::from_millis(300), edge.read(&mut byte)).await;
+        assert!(answering.is_err(), "a request that is being answered is no head");
+        drop(under_way);
+        far.write_all(b"G").await.unwrap();
+        edge.read_exact(&mut byte).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(10), edge.read(&mut byte)).await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

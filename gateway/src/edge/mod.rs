@@ -3,6 +3,7 @@
 //! `app.rs`.
 
 pub(crate) mod accept;
+pub(crate) mod client_stream;
 mod error;
 mod handshake_stream;
 pub(crate) mod http;
@@ -13,13 +14,20 @@ use std::sync::Arc;
 
 use ::http::StatusCode;
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use roomcast_ops::Lifecycle;
+use tokio_util::sync::CancellationToken;
 
 use crate::chat::Chat;
 use crate::hub::Registry;
 use peer::Peers;
-use socketio::{Bounds, ClientContext, Heartbeat, Origins, RequestContext, Sessions, forwarded, socket_io};
+use socketio::{
+    Bodies, Bounds, ClientContext, ClientSockets, Heartbeat, Origins, RequestContext, SessionConfig,
+    Sessions, drain, forwarded, socket_io,
+};
 
 /// Dependencies and settings of the edge.
 pub(crate) struct EdgeConfig {
@@ -32,6 +40,8 @@ pub(crate) struct EdgeConfig {
     pub(crate) bounds: Bounds,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) lifecycle: Lifecycle,
+    /// Cancelled once all clients are closed; then sessions without a client are closed, too.
+    pub(crate) drained: CancellationToken,
 }
 
 /// The routes of each listener.
@@ -40,23 +50,25 @@ pub(crate) struct Routes {
     pub(crate) peer: Router,
 }
 
-/// Builds the routes of the public and the peer listener.
+/// Builds the routes of the public and the peer listener, and starts the timer of their sessions.
 pub(crate) fn routes(config: EdgeConfig) -> Routes {
-    let EdgeConfig { chat, registry, peers, origins, bounds, heartbeat, lifecycle } = config;
-    let (sessions, telemetry) = (Sessions::default(), chat.telemetry.clone());
-    let plain = http::routes().with_state(chat.clone());
-    let clients = ClientContext { chat, registry, sessions: sessions.clone(), lifecycle: lifecycle.clone() };
-    let socket_io_service = socketio::service(heartbeat, clients);
-    let requests = Arc::new(RequestContext {
-        socket_io: socket_io_service,
-        origins,
-        sessions,
+    let EdgeConfig { chat, registry, peers, origins, bounds, heartbeat, lifecycle, drained } = config;
+    let sessions = Sessions::default();
+    lifecycle.spawn_until_hard("sessions", sessions.clone().keep(drained));
+    let plain = http::routes().with_state(chat.clone()).layer(middleware::from_fn(read_body_first));
+    let tag = peers.as_ref().map(Peers::tag);
+    let telemetry = chat.telemetry.clone();
+    let clients = ClientContext { chat, registry, lifecycle: lifecycle.clone() };
+    let session = Arc::new(SessionConfig {
+        heartbeat,
         bounds,
+        tag,
+        table: Arc::new(sessions.clone()),
+        sockets: Arc::new(ClientSockets(Arc::new(clients))),
         telemetry,
         lifecycle,
-        peers,
     });
-    let not_found = async || error::refuse(StatusCode::NOT_FOUND, 0, "not found");
+    let requests = Arc::new(RequestContext { sessions, session, origins, bodies: Bodies::default(), peers });
     let public = Router::new()
         .route("/socket.io/", any(socket_io))
         .with_state(Arc::clone(&requests))
@@ -64,4 +76,16 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
         .fallback(not_found);
     let peer = Router::new().route("/socket.io/", any(forwarded)).with_state(requests).fallback(not_found);
     Routes { public, peer }
+}
+
+async fn not_found(request: Request) -> Response {
+    drain(request.into_body()).await;
+    error::HttpError::new(StatusCode::NOT_FOUND, 0, "not found").into_response()
+}
+
+/// Reads and drops the body of a request whose handler reads none, so that no proxy is answered while it still sends.
+async fn read_body_first(request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    drain(body).await;
+    next.run(Request::from_parts(head, axum::body::Body::empty())).await
 }

@@ -10,24 +10,6 @@ use serde_json::value::RawValue;
 use super::event::Event;
 use super::trace::FanoutSpans;
 
-/// The index of a namespace in the edge's table, by which an outbox remembers the namespaces that are connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Encoding(u8);
-
-impl Encoding {
-    /// Maximum number of namespaces of an outbox.
-    pub(crate) const MAX: usize = 16;
-
-    /// This index, which must be below [`Encoding::MAX`].
-    pub(crate) const fn new(index: u8) -> Self {
-        Self(index)
-    }
-
-    pub(crate) const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
 /// The frames of a batch for one namespace.
 #[derive(Debug, Clone)]
 pub(crate) struct Frames {

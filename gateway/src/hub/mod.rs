@@ -11,7 +11,7 @@ mod membership;
 mod registry;
 mod trace;
 
-pub(crate) use batch::{Batch, Encoding, Frames, Packet};
+pub(crate) use batch::{Batch, Frames, Packet};
 pub(crate) use connection::{Connection, ConnectionId, Outbound, OutboundStatus, SendError};
 pub(crate) use event::{Event, Message, UserList};
 pub(crate) use fanout::{Fanout, Full};

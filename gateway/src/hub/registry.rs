@@ -1,7 +1,7 @@
 //! Every connection of this node, by id and by user. Called by the edge (which adds and removes), by `app.rs`
 //! (drain), by `users/` (names that were lost) and by `/debug/connections`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,8 +25,8 @@ struct Inner {
 struct Index {
     by_id: HashMap<ConnectionId, Arc<Connection>>,
     by_user: HashMap<UserName, Vec<ConnectionId>>,
-    /// Connections counted as long-polling: socketioxide does not report upgrades, so they are checked at each scrape.
-    polling: HashMap<ConnectionId, Arc<Connection>>,
+    /// Connections counted as long-polling.
+    polling: HashSet<ConnectionId>,
 }
 
 impl Registry {
@@ -47,7 +47,7 @@ impl Registry {
         index.by_id.insert(id, Arc::clone(&connection));
         index.by_user.entry(user).or_default().push(id);
         if kind == TransportKind::Polling {
-            index.polling.insert(id, Arc::clone(&connection));
+            index.polling.insert(id);
         }
         (connection, kind)
     }
@@ -63,7 +63,7 @@ impl Registry {
                 index.by_user.remove(user);
             }
         }
-        if index.polling.remove(&id).is_some() { TransportKind::Polling } else { TransportKind::WebSocket }
+        if index.polling.remove(&id) { TransportKind::Polling } else { TransportKind::WebSocket }
     }
 
     /// A snapshot of all connections.
@@ -88,14 +88,10 @@ impl Registry {
         self.0.index.lock().by_id.len()
     }
 
-    /// Counts the connections that have upgraded from long-polling to a WebSocket since the last call.
-    pub(crate) fn count_upgrades(&self) {
-        self.0.index.lock().polling.retain(|_, connection| {
-            let polls = connection.outbound().status().kind == TransportKind::Polling;
-            if !polls {
-                self.0.telemetry.connections.upgraded();
-            }
-            polls
-        });
+    /// A connection moved from long-polling to a WebSocket.
+    pub(crate) fn upgraded(&self, connection: &Connection) {
+        if self.0.index.lock().polling.remove(&connection.id()) {
+            self.0.telemetry.connections.upgraded();
+        }
     }
 }

@@ -80,7 +80,9 @@ impl Write for Stream<'_> {
 
 /// What tungstenite reports of the stream.
 fn theirs(stream: &[u8]) -> Vec<Seen> {
-    let config = WebSocketConfig::default().max_message_size(Some(LIMITS.message)).max_frame_size(Some(LIMITS.message));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(LIMITS.message))
+        .max_frame_size(Some(LIMITS.message));
     let mut socket = WebSocket::from_raw_socket(Stream(stream), Role::Server, Some(config));
     let mut seen = Vec::new();
     loop {
@@ -172,7 +174,7 @@ fn agree(ours: &[Seen], theirs: &[Seen]) -> bool {
 
 #[test]
 fn random_streams_are_read_as_tungstenite_reads_them_wherever_they_are_cut() {
-    for seed in 0..1_000 {
+    for seed in 0..300 {
         let mut random = StdRng::seed_from_u64(seed);
         let mut bytes = stream(&mut random);
         if random.random_bool(0.5) {
@@ -240,7 +242,10 @@ fn each_violation_has_its_status() {
         assert_eq!(refused(&stream).status(), status, "{what}");
     }
     // The announced length is enough: nothing is buffered first.
-    assert_eq!(refused(&[0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0]), FrameError::TooLong);
+    assert_eq!(
+        refused(&[0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0]),
+        FrameError::TooLong
+    );
 }
 
 #[test]
@@ -248,14 +253,14 @@ fn frames_of_the_server_are_read_back() {
     for length in [0, 1, 125, 126, 65_535, 65_536] {
         let payload = vec![b'x'; length];
         let mut out = bytes::BytesMut::new();
-        put_frame(&mut out, Opcode::Text, &[&payload[..length / 2], &payload[length / 2..]]);
+        put_frame(&mut out, Opcode::Text, length, [&payload[..length / 2], &payload[length / 2..]]);
         let end = out.len();
         assert_eq!(first_frame(&out), Some((&payload[..], end)), "{length}");
-        put_frame(&mut out, Opcode::Ping, &[b"next"]);
+        put_frame(&mut out, Opcode::Ping, 4, [&b"next"[..]]);
         assert_eq!(first_frame(&out), Some((&payload[..], end)), "{length}");
         let (_, rest) = out.split_at(end);
         assert_eq!(first_frame(rest), Some((&b"next"[..], 6)));
-        assert_eq!(first_frame(&out[..end - 1]).is_some(), false, "{length}: not whole");
+        assert!(first_frame(&out[..end - 1]).is_none(), "{length}: not whole");
         let mut client = WebSocket::from_raw_socket(Stream(&out[..end]), Role::Client, None);
         assert_eq!(client.read().unwrap(), TheirMessage::text(String::from_utf8(payload).unwrap()));
     }

@@ -153,7 +153,7 @@ struct ConnectionRow<'a> {
     transport: &'static str,
     namespace: &'a str,
     connected_ms: u64,
-    /// Bytes queued for it, and bytes sent to it; absent for connections that socketioxide writes to.
+    /// Bytes queued for it, and bytes sent to it; absent if they are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     queue_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]

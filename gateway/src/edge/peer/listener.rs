@@ -3,6 +3,7 @@
 //! connect. Called by `mod.rs`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use roomcast_ops::Lifecycle;
@@ -17,6 +18,9 @@ use crate::edge::accept::{accept, serve_connection};
 /// Maximum number of connections that are not yet authenticated. Others wait before they are accepted: a gateway needs
 /// a millisecond, and any other client is disconnected after two seconds.
 const MAX_UNAUTHENTICATED: usize = 256;
+
+/// How long a connection of another gateway may be idle; twice as long as that gateway keeps it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until `closed`. `tag` is the tag of this process.
 pub(super) async fn serve(
@@ -34,7 +38,7 @@ pub(super) async fn serve(
             let authenticated = handshake::accept(&mut stream, &secret, tag).await;
             drop(permit);
             match authenticated {
-                Ok(()) => serve_connection(stream, routes, closed, &own).await,
+                Ok(()) => serve_connection(stream.into(), routes, IDLE_TIMEOUT, closed, &own).await,
                 Err(error) => tracing::debug!(%error, "peer connection failed to authenticate"),
             }
         });

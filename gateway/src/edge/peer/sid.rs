@@ -1,10 +1,13 @@
-//! Session ids that name the gateway that owns the session: Engine.IO's own id, a dot, and the tag of the process. A
-//! dot needs no escaping in a query and occurs in no id of Engine.IO. Pure. Called by `socketio/`.
+//! Session ids that name the gateway that owns the session: a random id, a dot, and the tag of the process. A dot needs
+//! no escaping in a query and occurs in no random id. Pure. Called by `socketio/`.
 
 use std::fmt;
 
-/// Length of Engine.IO's own id, in characters.
-const ID_CHARS: usize = 16;
+use rand::distr::{Alphanumeric, SampleString as _};
+
+/// Length of the random id, in characters of 62: more than 128 bits.
+const ID_CHARS: usize = 24;
+
 /// Length of a tag, in characters.
 const TAG_CHARS: usize = 16;
 
@@ -37,37 +40,31 @@ impl fmt::Display for Tag {
     }
 }
 
+/// A new session id: a secret, with the tag of this process if it has one.
+pub(crate) fn random(tag: Option<Tag>) -> String {
+    let id = Alphanumeric.sample_string(&mut rand::rng(), ID_CHARS);
+    tag.map_or_else(|| id.clone(), |tag| format!("{id}.{tag}"))
+}
+
 /// The session id of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum SessionId<'a> {
-    /// An id without a tag; Engine.IO decides whether it is valid.
+pub(crate) enum SessionId {
+    /// An id without a tag.
     Untagged,
-    /// Engine.IO's own id and the tag of the process that issued it.
-    Tagged(&'a str, Tag),
+    /// The tag of the process that issued it.
+    Tagged(Tag),
     /// An id that no gateway issued.
     Malformed,
 }
 
-impl<'a> SessionId<'a> {
-    pub(crate) fn parse(sid: &'a str) -> Self {
+impl SessionId {
+    pub(crate) fn parse(sid: &str) -> Self {
         let Some((id, tag)) = sid.split_once('.') else { return Self::Untagged };
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        match Tag::parse(tag).filter(|_| id.len() == ID_CHARS && id.bytes().all(allowed)) {
-            Some(tag) => Self::Tagged(id, tag),
+        let well_formed = id.len() == ID_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        match Tag::parse(tag).filter(|_| well_formed) {
+            Some(tag) => Self::Tagged(tag),
             None => Self::Malformed,
         }
-    }
-}
-
-/// Appends the tag to the session id in an open packet. In Engine.IO 3 the packet is preceded by its length, which is
-/// updated.
-pub(crate) fn add_tag(open: &str, sid: &str, tag: Tag) -> String {
-    let tagged = open.replacen(&format!("\"{sid}\""), &format!("\"{sid}.{tag}\""), 1);
-    match tagged.split_once(':') {
-        Some((length, packet)) if length.parse::<usize>().is_ok() => {
-            format!("{}:{packet}", packet.chars().count())
-        }
-        _ => tagged,
     }
 }
 
@@ -75,26 +72,16 @@ pub(crate) fn add_tag(open: &str, sid: &str, tag: Tag) -> String {
 mod tests {
     use super::*;
 
-    const SID: &str = "AbC-_0123456789x";
+    const SID: &str = "AbCdef0123456789ghijklmn";
 
     #[test]
     fn a_tagged_id_is_parsed_back() {
         for tag in [Tag(0), Tag(u64::MAX), Tag::random()] {
-            let open = format!(r#"0{{"sid":"{SID}","upgrades":["websocket"]}}"#);
-            let tagged = add_tag(&open, SID, tag);
-            assert_eq!(tagged, format!(r#"0{{"sid":"{SID}.{tag}","upgrades":["websocket"]}}"#));
-            assert_eq!(SessionId::parse(&format!("{SID}.{tag}")), SessionId::Tagged(SID, tag));
+            assert_eq!(SessionId::parse(&random(Some(tag))), SessionId::Tagged(tag));
             assert_eq!(Tag::from_bytes(tag.to_bytes()), tag);
         }
-    }
-
-    #[test]
-    fn the_length_of_an_engine_io_3_packet_is_updated() {
-        let packet = format!(r#"0{{"sid":"{SID}","upgrades":[]}}"#);
-        let tagged = add_tag(&format!("{}:{packet}", packet.len()), SID, Tag(7));
-        let (length, packet) = tagged.split_once(':').unwrap();
-        assert_eq!(length, packet.len().to_string());
-        assert_eq!(packet, format!(r#"0{{"sid":"{SID}.0000000000000007","upgrades":[]}}"#));
+        assert_eq!(SessionId::parse(&random(None)), SessionId::Untagged);
+        assert_ne!(random(None), random(None));
     }
 
     #[test]

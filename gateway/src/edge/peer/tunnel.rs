@@ -11,6 +11,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use crate::edge::client_stream::ClientStream;
 use crate::edge::handshake_stream::HandshakeStream;
 
 /// Bytes read at once.
@@ -20,7 +21,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One end of a tunnel.
 pub(super) struct End {
-    stream: TcpStream,
+    stream: ClientStream,
     /// Bytes received from it already, for the other end.
     read_ahead: Bytes,
     /// Bytes to write to it before those of the other end.
@@ -37,15 +38,15 @@ impl End {
     /// The gateway that owns the session. None if the connection was not made by `owner.rs`.
     pub(super) fn owner(upgraded: Upgraded) -> Option<Self> {
         let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-        Some(Self { stream: parts.io.into_inner(), read_ahead: parts.read_buf, unsent: Bytes::new() })
+        Some(Self { stream: parts.io.into_inner().into(), read_ahead: parts.read_buf, unsent: Bytes::new() })
     }
 }
 
 /// Copies until both ends have closed, or one fails.
 pub(super) async fn join(near: End, far: End) -> io::Result<()> {
     let first = |to: &End, from: &End| [&to.unsent[..], &from.read_ahead[..]].concat().into();
-    let mut out = std::pin::pin!(copy(&near.stream, &far.stream, first(&far, &near)));
-    let mut back = std::pin::pin!(copy(&far.stream, &near.stream, first(&near, &far)));
+    let mut out = std::pin::pin!(copy(near.stream.stream(), far.stream.stream(), first(&far, &near)));
+    let mut back = std::pin::pin!(copy(far.stream.stream(), near.stream.stream(), first(&near, &far)));
     let last = tokio::select! {
         ended = &mut out => { ended?; tokio::time::timeout(CLOSE_TIMEOUT, back).await }
         ended = &mut back => { ended?; tokio::time::timeout(CLOSE_TIMEOUT, out).await }
@@ -106,7 +107,11 @@ mod tests {
     }
 
     fn end(stream: TcpStream, read_ahead: &'static [u8], unsent: &'static [u8]) -> End {
-        End { stream, read_ahead: Bytes::from_static(read_ahead), unsent: Bytes::from_static(unsent) }
+        End {
+            stream: stream.into(),
+            read_ahead: Bytes::from_static(read_ahead),
+            unsent: Bytes::from_static(unsent),
+        }
     }
 
     #[tokio::test]

@@ -1,107 +1,112 @@
-//! Connects and disconnects of clients: sign-in before the connect packet is answered, `welcome` right after it,
-//! passing events to the [`Client`], and the disconnect. Registers the handlers with socketioxide; called by
-//! `service.rs`.
+//! Connect packets: the client signs in before its packet is answered, and is sent `welcome` right after it. Called by
+//! `socket.rs`; calls `chat/` and the hub's registry.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
 use roomcast_ops::trace::{self, Kind};
 use roomcast_protocol::Code;
-use socketioxide::extract::{SocketRef, TryData};
-use socketioxide::handler::ConnectHandler as _;
-use socketioxide::socket::DisconnectReason;
-use socketioxide::{ProtocolVersion, SocketIo};
+use roomcast_wire::engine::Version;
+use serde_json::{Value, json};
 
 use super::client::Client;
 use super::context::ClientContext;
 use super::dialects::Namespace;
+use super::engine::{Ended, Session};
 use super::outbound::SocketOutbound;
-use super::packet::{Packet, refusal};
-use super::transport::TransportHandle;
-
+use super::packet::refusal;
 use crate::chat::SignedIn;
-use crate::room::Departure;
 use crate::users::ClaimError;
 
-/// A client that has signed in and whose connect packet is being answered.
-struct PendingConnect {
-    signed_in: SignedIn,
-    started: Instant,
+/// A client's request to enter a namespace.
+pub(super) struct ConnectPacket {
+    pub(super) namespace: &'static Namespace,
+    /// The socket's public id.
+    pub(super) id: String,
+    /// The auth, a JSON object; empty if there is none.
+    pub(super) auth: String,
+    /// The query of the namespace, which Engine.IO 3 clients use for their auth.
+    pub(super) query: String,
 }
 
-/// Registers the handlers of one namespace.
-pub(super) fn mount(io: &SocketIo, context: &Arc<ClientContext>, namespace: &'static Namespace) {
-    let (auth_context, connect_context) = (Arc::clone(context), Arc::clone(context));
-    let authenticate = move |socket: SocketRef, TryData(auth): TryData<serde_json::Value>| async move {
-        let started = Instant::now();
-        // Before the client is connected: its first event may directly follow the connect packet.
-        register_handlers(&auth_context, &socket);
-        let sign_in = sign_in(&auth_context, &socket, auth.unwrap_or_default());
-        let signed_in = trace::request("connect", Kind::Server, sign_in).await;
-        let transport = TransportHandle::of(&socket, &auth_context.sessions);
-        match signed_in {
-            Ok(signed_in) => {
-                socket.extensions.insert(Arc::new(Mutex::new(Some(PendingConnect { signed_in, started }))));
-                Ok(())
-            }
-            Err(ClaimError::Refused(refusal)) => {
-                auth_context.chat.telemetry.connections.connect_refused(refusal.code, started.elapsed());
-                transport.connect_answered(&socket);
-                Err(refusal.code.name())
-            }
-            Err(ClaimError::RetryLater) => {
-                // Official clients do not retry after a connect error, but do after a closed transport.
-                let draining = auth_context.lifecycle.soft().is_cancelled();
-                let code = if draining { Code::Draining } else { Code::Unavailable };
-                auth_context.chat.telemetry.connections.connect_refused(code, started.elapsed());
-                auth_context.chat.telemetry.connections.cut("connect_must_wait");
-                transport.close(&socket);
-                Err(code.name())
-            }
+/// Answers a connect packet; none if it was refused, or could not be answered and the session was closed instead.
+pub(super) async fn connect(
+    context: &Arc<ClientContext>,
+    session: &Arc<Session>,
+    packet: ConnectPacket,
+) -> Option<Arc<Client>> {
+    let started = Instant::now();
+    let connections = &context.chat.telemetry.connections;
+    match trace::request("connect", Kind::Server, sign_in(context, session, &packet)).await {
+        Ok(signed_in) => Some(welcome(context, session, &packet, signed_in, started)),
+        Err(ClaimError::Refused(refused)) => {
+            connections.connect_refused(refused.code, started.elapsed());
+            // Before the answer: the client may try again at once.
+            session.leave(&packet.id);
+            let data = json!({ "code": refused.code.name(), "message": refused.message });
+            // A failed write ends the session elsewhere.
+            session
+                .send_connect_error(packet.namespace.path(), refused.code.name(), Some(data))
+                .unwrap_or_default();
+            None
         }
-    };
-    let welcome = move |socket: SocketRef| {
-        on_connected(&connect_context, &socket, namespace);
-        std::future::ready(())
-    };
-    io.ns(namespace.path(), welcome.with(authenticate));
+        Err(ClaimError::RetryLater) => {
+            // Official clients do not retry after a connect error, but do after a closed transport.
+            let draining = context.lifecycle.soft().is_cancelled();
+            let code = if draining { Code::Draining } else { Code::Unavailable };
+            connections.connect_refused(code, started.elapsed());
+            connections.cut("connect_must_wait");
+            session.close(Ended::Server);
+            None
+        }
+    }
 }
 
 async fn sign_in(
     context: &ClientContext,
-    socket: &SocketRef,
-    auth: serde_json::Value,
+    session: &Session,
+    packet: &ConnectPacket,
 ) -> Result<SignedIn, ClaimError> {
     if context.lifecycle.soft().is_cancelled() {
         return Err(ClaimError::RetryLater);
     }
-    let auth = if socket.protocol() == ProtocolVersion::V4 { auth_from_query(socket) } else { auth };
-    let auth = serde_json::from_value(auth).map_err(|error| ClaimError::Refused(refusal(&error)))?;
-    let signed_in = context.chat.sign_in(auth).await?;
+    let auth = match session.version() {
+        Version::V3 => Ok(auth_from_queries(session.query(), &packet.query)),
+        Version::V4 if packet.auth.is_empty() => Ok(json!({})),
+        Version::V4 => serde_json::from_str(&packet.auth),
+    };
+    let auth = auth.and_then(serde_json::from_value);
+    let auth = auth.map_err(|error| ClaimError::Refused(refusal(&error)))?;
+    let signed_in = context.chat.sign_in(auth, session.resume_secret()).await?;
     // Logged inside the request's span, so that the line has its `trace_id`.
-    tracing::debug!(transport = ?socket.transport_type(), "client signed in");
+    tracing::debug!(transport = session.transport().name(), socket = packet.id, "client signed in");
     Ok(signed_in)
 }
 
-/// The auth of 2.x clients, whose connect packet carries none: the query of their handshake.
-fn auth_from_query(socket: &SocketRef) -> serde_json::Value {
-    let query = socket.req_parts().uri.query().unwrap_or_default();
-    let pairs = form_urlencoded::parse(query.as_bytes());
-    pairs.map(|(key, value)| (key.into_owned(), serde_json::Value::from(value.into_owned()))).collect()
+/// The auth of Engine.IO 3 clients, whose connect packet carries none: the queries of their handshake and of the
+/// namespace, of which the latter counts more.
+fn auth_from_queries(handshake: &str, namespace: &str) -> Value {
+    let queries = [handshake, namespace].map(|query| form_urlencoded::parse(query.as_bytes()));
+    let pairs = queries.into_iter().flatten();
+    pairs.map(|(key, value)| (key.into_owned(), Value::from(value.into_owned()))).collect()
 }
 
-/// The connect packet was answered: registers the connection and sends `welcome`.
-fn on_connected(context: &ClientContext, socket: &SocketRef, namespace: &'static Namespace) {
-    let pending = socket.extensions.remove::<Arc<Mutex<Option<PendingConnect>>>>();
-    let Some(PendingConnect { signed_in, started }) = pending.and_then(|pending| pending.lock().take())
-    else {
-        tracing::error!("client connected without having signed in");
-        return;
-    };
+/// Answers the packet, registers the connection and sends `welcome`.
+fn welcome(
+    context: &Arc<ClientContext>,
+    session: &Arc<Session>,
+    packet: &ConnectPacket,
+    signed_in: SignedIn,
+    started: Instant,
+) -> Arc<Client> {
     let SignedIn { name, welcome } = signed_in;
-    let transport = TransportHandle::of(socket, &context.sessions);
-    let outbound = SocketOutbound::new(namespace, socket.clone(), transport.clone());
+    let answer = match session.version() {
+        Version::V3 => String::new(),
+        Version::V4 => json!({ "sid": packet.id }).to_string(),
+    };
+    // A failed write ends the session elsewhere.
+    session.send_packet(&["40", packet.namespace.prefix(), &answer]).unwrap_or_default();
+    let outbound = SocketOutbound::new(packet.namespace, Arc::clone(session));
     let (connection, kind) = context.registry.add(name.user().clone(), Box::new(outbound.clone()));
     if name.is_lost() {
         // Before the connection could be found by its user's name, somebody else took that name.
@@ -109,46 +114,16 @@ fn on_connected(context: &ClientContext, socket: &SocketRef, namespace: &'static
     }
     connection.send_own(&welcome);
     context.chat.telemetry.connections.connected(kind, started.elapsed());
-    socket.extensions.insert(Client::new(connection, outbound, name));
-    transport.connect_answered(socket);
-    if !socket.connected() {
-        // It disconnected before its `Client` was registered, so that handler found none.
-        on_disconnect(context, socket, DisconnectReason::TransportClose);
-    }
+    Client::new(context, connection, outbound, name)
 }
 
-fn register_handlers(context: &Arc<ClientContext>, socket: &SocketRef) {
-    let (event_context, disconnect_context) = (Arc::clone(context), Arc::clone(context));
-    socket.on_fallback(move |socket: SocketRef, packet: Packet| {
-        match socket.extensions.get::<Arc<Client>>() {
-            Some(client) => client.receive(&event_context.chat, &event_context.lifecycle, packet),
-            None => tracing::debug!("event received from a client that is not connected"),
-        }
-        std::future::ready(())
-    });
-    socket.on_disconnect(move |socket: SocketRef, reason: DisconnectReason| {
-        on_disconnect(&disconnect_context, &socket, reason);
-        std::future::ready(())
-    });
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn on_disconnect(context: &ClientContext, socket: &SocketRef, reason: DisconnectReason) {
-    // Removed, because client and socket hold references to each other.
-    let Some(client) = socket.extensions.remove::<Arc<Client>>() else { return };
-    let stalled = client.outbound().stalled();
-    let (how, label) = match reason {
-        _ if stalled => (Departure::Dropped, "stalled"),
-        DisconnectReason::ClientNSDisconnect => (Departure::Left, "client"),
-        DisconnectReason::HeartbeatTimeout => (Departure::Dropped, "heartbeat"),
-        DisconnectReason::TransportClose => (Departure::Dropped, "transport_close"),
-        DisconnectReason::TransportError => (Departure::Dropped, "transport_error"),
-        DisconnectReason::PacketParsingError => (Departure::Dropped, "bad_packet"),
-        _ => (Departure::Dropped, "server"),
-    };
-    if stalled {
-        context.chat.telemetry.connections.cut("stalled");
+    #[test]
+    fn the_query_of_a_namespace_counts_more_than_that_of_the_handshake() {
+        let auth = auth_from_queries("EIO=3&username=a&resume=x%26y", "username=%C3%A9");
+        assert_eq!(auth, json!({ "EIO": "3", "username": "é", "resume": "x&y" }));
     }
-    let kind = context.registry.remove(client.connection());
-    context.chat.telemetry.connections.disconnected(kind, label);
-    client.disconnect(&context.chat, &context.lifecycle, how);
 }

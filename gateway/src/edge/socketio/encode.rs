@@ -5,7 +5,7 @@ use bytes::BytesMut;
 
 use super::dialect::Dialect;
 use super::dialects::Namespace;
-use super::transport::frame;
+use super::engine::frame;
 use crate::hub::{Batch, Event, Frames, Packet};
 
 /// The packets of a batch. Namespaces of one dialect share them.
@@ -91,9 +91,9 @@ mod tests {
     fn a_batch_is_encoded_once_for_each_dialect_present() {
         static DIALECTS: [Counting; 3] = [Counting::new("a"), Counting::new("b"), Counting::new("c")];
         let namespaces = [
-            Namespace::new("/", "", 0, &DIALECTS[0]),
-            Namespace::new("/a", "/a,", 1, &DIALECTS[0]),
-            Namespace::new("/b", "/b,", 2, &DIALECTS[1]),
+            Namespace::new("/", "", &DIALECTS[0]),
+            Namespace::new("/a", "/a,", &DIALECTS[0]),
+            Namespace::new("/b", "/b,", &DIALECTS[1]),
         ];
         let mut batch = Batch::default();
         (0..2).for_each(|n| batch.push(Event::Restarting(Restarting { reconnect_in_ms: n })));
@@ -119,7 +119,7 @@ mod tests {
         batch.push(Event::Restarting(Restarting { reconnect_in_ms: 0 }));
         for n in 0..1_000 {
             let path: &'static str = format!("/{n}").leak();
-            let namespace = Namespace::new(path, path, 0, &DIALECT);
+            let namespace = Namespace::new(path, path, &DIALECT);
             let prefix = format!("42/{n}[");
             let frames = batch_frames(&batch, &namespace);
             assert!(frames.bytes.windows(prefix.len()).any(|bytes| bytes == prefix.as_bytes()), "{path}");

@@ -1,29 +1,29 @@
-//! Socket.IO: requests of the public listener (`requests.rs`, `upgrade.rs`, `poll.rs`), the transports under
-//! socketioxide (`transport/`), clients and their events (`connect.rs`, `client.rs`), and one folder for each
-//! dialect (`dialects/`). Built by `edge/mod.rs`; calls `chat/`, and is called back by the hub
-//! through `outbound.rs`.
+//! Socket.IO: requests of the public listener (`requests.rs`, `polling.rs`, `upgrade.rs`), the sessions of Engine.IO
+//! (`engine/`), sockets and their clients (`socket.rs`, `connect.rs`, `client.rs`), and one folder for each dialect
+//! (`dialects/`). Built by `edge/mod.rs`; calls `chat/`, and is called back by the hub through `outbound.rs`.
 
+mod body;
 mod client;
 mod connect;
 mod context;
 mod dialect;
 mod dialects;
 mod encode;
+mod engine;
 mod event_queue;
 mod origin;
 mod outbound;
 mod packet;
-mod poll;
+mod polling;
 mod query;
 mod requests;
-mod service;
-mod transport;
+mod socket;
 mod upgrade;
 
+pub(super) use body::{Bodies, drain};
 pub(super) use context::{ClientContext, RequestContext};
+pub(crate) use engine::{Bounds, Heartbeat};
+pub(super) use engine::{SessionConfig, Sessions};
 pub(crate) use origin::Origins;
 pub(super) use requests::{forwarded, socket_io};
-pub(crate) use service::Heartbeat;
-pub(super) use service::service;
-pub(crate) use transport::Bounds;
-pub(super) use transport::Sessions;
+pub(super) use socket::ClientSockets;

@@ -1,60 +1,47 @@
-//! An event as extracted from socketioxide: its name, its first argument, and its acknowledgement sender. Called by
-//! `client.rs`; dialects decode the payload.
-
-use std::sync::Arc;
+//! An event of a client: its name, its first argument, and the id of its acknowledgement. Decoded by `session/`;
+//! dialects decode the payload.
 
 use roomcast_protocol::{Code, Refusal};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use socketioxide::adapter::LocalAdapter;
-use socketioxide::extract::AckSender;
-use socketioxide::handler::{FromMessage, FromMessageParts, Value};
-use socketioxide::socket::Socket;
 
 /// An event of a client.
-pub(super) struct Packet {
+pub(crate) struct Packet {
     pub(super) event: String,
     pub(super) payload: Payload,
-    pub(super) ack: AckSender,
     /// The acknowledgement id that the client chose; none if it wants no acknowledgement.
-    pub(super) ack_id: Option<i64>,
+    pub(super) ack_id: Option<u64>,
 }
 
 /// The first argument of an event.
-pub(super) enum Payload {
+pub(crate) enum Payload {
     Json(Box<RawValue>),
-    /// JSON in which placeholders stand for binary attachments.
+    /// JSON in which placeholders stand for binary attachments, which no event of ours has.
     WithBytes(Box<RawValue>),
     Absent,
-    Invalid,
 }
 
-impl FromMessage<LocalAdapter> for Packet {
-    type Error = std::convert::Infallible;
-
-    fn from_message(socket: Arc<Socket>, mut value: Value, ack_id: Option<i64>) -> Result<Self, Self::Error> {
-        let ack = AckSender::from_message_parts(&socket, &mut value, &ack_id)?;
-        let (event, payload) = parse(&value);
-        Ok(Self { event, payload, ack, ack_id })
+impl Packet {
+    /// Decodes `["event", {…}, …]`; `with_bytes` says that attachments came with it. None if it is no event: a list that
+    /// begins with a string or a number.
+    pub(super) fn decode(data: &str, ack_id: Option<u64>, with_bytes: bool) -> Option<Self> {
+        let parts: Vec<&RawValue> = serde_json::from_str(data).ok()?;
+        let event = event_name(parts.first()?.get())?;
+        let payload = match parts.get(1) {
+            Some(payload) if with_bytes => Payload::WithBytes((*payload).to_owned()),
+            Some(payload) => Payload::Json((*payload).to_owned()),
+            None => Payload::Absent,
+        };
+        Some(Self { event, payload, ack_id })
     }
 }
 
-/// Parses `["event", {…}, …]`.
-fn parse(value: &Value) -> (String, Payload) {
-    let Value::Str(text, attachments) = value else { return (String::new(), Payload::Invalid) };
-    match serde_json::from_str::<Vec<&RawValue>>(text.as_str()) {
-        Ok(parts) => {
-            let name = parts.first().and_then(|name| serde_json::from_str(name.get()).ok());
-            let payload = match parts.get(1) {
-                Some(payload) if attachments.as_ref().is_some_and(|bytes| !bytes.is_empty()) => {
-                    Payload::WithBytes((*payload).to_owned())
-                }
-                Some(payload) => Payload::Json((*payload).to_owned()),
-                None => Payload::Absent,
-            };
-            (name.unwrap_or_default(), payload)
-        }
-        Err(_) => (String::new(), Payload::Invalid),
+/// A name may be escaped, and of any script; numbers are names, too.
+fn event_name(json: &str) -> Option<String> {
+    match json.as_bytes().first()? {
+        b'"' => Some(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned())),
+        b'-' | b'0'..=b'9' => Some(json.to_owned()),
+        _ => None,
     }
 }
 
@@ -71,7 +58,6 @@ impl Payload {
             Self::WithBytes(json) => serde_json::from_str(json.get())
                 .or_else(|_| bad("the payload has binary data in a field that is not binary")),
             Self::Absent => bad("the payload is missing"),
-            Self::Invalid => bad("the packet is invalid"),
         }
     }
 
@@ -103,6 +89,23 @@ mod tests {
 
     fn payload(json: &str) -> Payload {
         Payload::Json(RawValue::from_string(json.into()).unwrap())
+    }
+
+    #[test]
+    fn names_may_be_escaped_and_numbers() {
+        for (data, name) in [
+            (r#"["join",{}]"#, "join"),
+            (r#"["\u006aoin"]"#, "join"),
+            (r#"["say \"hi\"\n",1]"#, "say \"hi\"\n"),
+            (r#"["\u00e9"]"#, "é"),
+            ("[7,{}]", "7"),
+            ("[-1.5]", "-1.5"),
+        ] {
+            assert_eq!(Packet::decode(data, None, false).unwrap().event, name, "{data}");
+        }
+        for no_event in ["", "{}", "[]", "[null]", "[{}]", "[true]", r#"["join""#, "7"] {
+            assert!(Packet::decode(no_event, None, false).is_none(), "{no_event}");
+        }
     }
 
     #[test]

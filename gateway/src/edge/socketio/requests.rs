@@ -1,104 +1,151 @@
-//! Requests of Socket.IO: checks their origin and has them answered by the node that holds the session: this one, by
-//! `upgrade.rs` (WebSockets) and `poll.rs` (long-polling), or another, through `peer/`. Called by `edge/mod.rs`.
+//! Requests of Socket.IO: checks their origin and their query, and has them answered by the node that holds the session:
+//! this one, by `upgrade.rs` (WebSockets) and `polling.rs` (long-polling), or another, through `peer/`. Called by
+//! `edge/mod.rs`.
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, StatusCode};
+use roomcast_wire::engine::Version;
 
 use super::context::RequestContext;
+use super::engine::Session;
 use super::origin::OriginCheck;
-use super::query::{query, with_sid};
-use super::{poll, upgrade};
-use crate::edge::error::{refuse, unknown_session};
+use super::query::Query;
+use super::{body, polling, upgrade};
+use crate::edge::error::HttpError;
 use crate::edge::peer::sid::{SessionId, Tag};
+use crate::telemetry::TransportKind;
 
-/// The node that answers a request.
-enum Destination {
-    /// This node. A session id in the request has been replaced by Engine.IO's own id.
-    Local(Request),
-    /// The gateway with this tag.
-    Peer(Tag, Request),
-    /// The session id is malformed.
-    Unknown,
+/// The gateway that answers a request, if it is another one.
+fn peer_of(requests: &RequestContext, query: &Query) -> Result<Option<Tag>, HttpError> {
+    let (Some(peers), Some(sid)) = (&requests.peers, &query.sid) else { return Ok(None) };
+    match SessionId::parse(sid) {
+        SessionId::Tagged(tag) => Ok(Some(tag).filter(|tag| *tag != peers.tag())),
+        SessionId::Untagged => Ok(None),
+        SessionId::Malformed => Err(HttpError::UNKNOWN_SESSION),
+    }
 }
 
-fn destination(requests: &RequestContext, mut request: Request) -> Destination {
-    let (Some(peers), Some(sid)) = (&requests.peers, query(&request, "sid")) else {
-        return Destination::Local(request);
+/// What a request asks of this node.
+enum Asked {
+    Open(Version),
+    Poll(Arc<Session>),
+    Post(Arc<Session>),
+    WebSocket(Version, Option<Arc<Session>>),
+}
+
+/// Checks a request's query and method.
+///
+/// # Errors
+/// The response that refuses it.
+fn check(requests: &RequestContext, query: &Query, method: &Method) -> Result<Asked, HttpError> {
+    let Some(transport) = query.transport() else { return Err(HttpError::bad(0, "Transport unknown")) };
+    let Some(version) = query.version() else {
+        return Err(HttpError::bad(5, "Unsupported protocol version"));
     };
-    match SessionId::parse(&sid) {
-        SessionId::Untagged => Destination::Local(request),
-        SessionId::Malformed => Destination::Unknown,
-        SessionId::Tagged(_, tag) if tag != peers.tag() => Destination::Peer(tag, request),
-        SessionId::Tagged(id, _) => {
-            match with_sid(request.uri(), id) {
-                Ok(own) => *request.uri_mut() = own,
-                Err(_) => return Destination::Unknown,
-            }
-            Destination::Local(request)
-        }
+    if query.jsonp {
+        return Err(HttpError::bad(3, "JSONP is not supported: use long-polling without it"));
+    }
+    let session = match &query.sid {
+        Some(sid) => Some(requests.sessions.find(sid).ok_or(HttpError::UNKNOWN_SESSION)?),
+        None => None,
+    };
+    // A session of another protocol version, or one that has moved to a WebSocket.
+    let fits = |session: &Arc<Session>| {
+        session.version() == version && session.transport() == TransportKind::Polling
+    };
+    if !session.as_ref().is_none_or(fits) {
+        return Err(HttpError::BAD_REQUEST);
+    }
+    match (transport, method, session) {
+        (TransportKind::WebSocket, _, session) => Ok(Asked::WebSocket(version, session)),
+        (TransportKind::Polling, &Method::GET, None) => Ok(Asked::Open(version)),
+        (TransportKind::Polling, &Method::GET, Some(session)) => Ok(Asked::Poll(session)),
+        (TransportKind::Polling, &Method::POST, Some(session)) => Ok(Asked::Post(session)),
+        (TransportKind::Polling, _, None) => Err(HttpError::bad(2, "Bad handshake method")),
+        (TransportKind::Polling, _, Some(_)) => Err(HttpError::BAD_REQUEST),
     }
 }
 
-fn is_websocket(request: &Request) -> bool {
-    query(request, "transport").as_deref() == Some("websocket")
-}
-
-async fn serve_local(requests: &Arc<RequestContext>, request: Request) -> Response {
-    if is_websocket(&request) {
-        upgrade::upgrade(requests, request)
-    } else {
-        poll::poll(requests, request).await
+/// Answers a request of a session of this node, or for a new one. A refusal is sent once the body has been read.
+async fn serve_local(requests: &RequestContext, query: &Query, request: Request) -> Response {
+    let asked = check(requests, query, request.method());
+    if let Ok(Asked::WebSocket(version, session)) = asked {
+        return upgrade::upgrade(&requests.session, request, version, session);
+    }
+    let (head, body) = request.into_parts();
+    if let Ok(Asked::Post(session)) = asked {
+        return polling::post(requests, &session, &head.headers, body).await;
+    }
+    body::drain(body).await;
+    match asked {
+        Ok(Asked::Open(version)) => polling::open(requests, version, head.uri.query().unwrap_or_default()),
+        Ok(Asked::Poll(session)) => polling::poll(&session).await,
+        Ok(Asked::Post(_) | Asked::WebSocket(..)) => HttpError::BAD_REQUEST.into_response(),
+        Err(refused) => refused.into_response(),
     }
 }
 
-async fn forward(requests: &RequestContext, tag: Tag, request: Request) -> Response {
-    let Some(peers) = &requests.peers else { return unknown_session() };
-    let answer = if !is_websocket(&request) {
-        match poll::read_body(request).await {
-            Ok((head, body)) => peers.poll(tag, Request::from_parts(head, body.into())).await,
+async fn forward(requests: &RequestContext, tag: Tag, query: &Query, request: Request) -> Response {
+    let Some(peers) = &requests.peers else { return HttpError::UNKNOWN_SESSION.into_response() };
+    let answer = if query.transport() != Some(TransportKind::WebSocket) {
+        let (head, body) = request.into_parts();
+        match requests.bodies.read(body).await {
+            Ok(read) => peers.poll(tag, Request::from_parts(head, Body::from(read.bytes.clone()))).await,
             Err(refused) => return refused,
         }
     } else if upgrade::is_upgrade(&request) {
         peers.upgrade(tag, request).await
     } else {
-        return refuse(StatusCode::BAD_REQUEST, 3, "Bad request");
+        return HttpError::BAD_REQUEST.into_response();
     };
-    answer.unwrap_or_else(unknown_session)
+    answer.unwrap_or_else(|| HttpError::UNKNOWN_SESSION.into_response())
 }
 
 /// Answers a request that another gateway forwarded. It is never forwarded again.
 pub(crate) async fn forwarded(State(requests): State<Arc<RequestContext>>, request: Request) -> Response {
-    match destination(&requests, request) {
-        Destination::Local(request) if query(&request, "sid").is_some() => {
-            serve_local(&requests, request).await
-        }
-        Destination::Local(_) | Destination::Peer(..) | Destination::Unknown => unknown_session(),
+    let query = Query::parse(request.uri());
+    match peer_of(&requests, &query) {
+        Ok(None) if query.sid.is_some() => serve_local(&requests, &query, request).await,
+        Ok(_) | Err(_) => HttpError::UNKNOWN_SESSION.into_response(),
     }
 }
 
 pub(crate) async fn socket_io(State(requests): State<Arc<RequestContext>>, request: Request) -> Response {
     let origin = match requests.origins.check(request.headers()) {
-        OriginCheck::Denied => return refuse(StatusCode::FORBIDDEN, 4, "this origin is not allowed"),
+        OriginCheck::Denied => {
+            body::drain(request.into_body()).await;
+            let mut refused =
+                HttpError::new(StatusCode::FORBIDDEN, 4, "this origin is not allowed").into_response();
+            refused.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return refused;
+        }
         OriginCheck::SameOrigin => None,
         OriginCheck::Allowed(origin) => Some(origin),
     };
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        match destination(&requests, request) {
-            Destination::Local(request) => serve_local(&requests, request).await,
-            Destination::Peer(tag, request) => forward(&requests, tag, request).await,
-            Destination::Unknown => unknown_session(),
+        let query = Query::parse(request.uri());
+        match peer_of(&requests, &query) {
+            Ok(None) => serve_local(&requests, &query, request).await,
+            Ok(Some(tag)) => forward(&requests, tag, &query, request).await,
+            Err(malformed) => {
+                body::drain(request.into_body()).await;
+                malformed.into_response()
+            }
         }
     };
     let headers = response.headers_mut();
+    // An answer that a cache gave to another client would be another's session.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);

@@ -1,22 +1,28 @@
-//! The WebSocket handshake: answers the upgrade request and passes the connection to socketioxide as a [`Conn`]. Called
-//! by `requests.rs` after the origin check.
+//! WebSocket upgrades: answers the handshake and, once hyper has released the connection, opens a session on it, or
+//! moves the session that the request names from long-polling to it. Called by `requests.rs` after the origin check.
 
-use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
-use hyper::upgrade::Upgraded;
-use tower::Service as _;
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use roomcast_wire::engine::{Packet, Version, decode_text};
+use roomcast_wire::websocket::{Decoder, Message};
 use tungstenite::handshake::derive_accept_key;
 
-use super::context::RequestContext;
-use super::query::{detached, query};
-use super::transport::{Conn, Control, Outbox};
-use crate::edge::error::refuse;
+use super::engine::{Session, SessionConfig, frame, websocket};
+use crate::edge::client_stream::ClientStream;
+use crate::edge::error::HttpError;
 use crate::edge::handshake_stream::{HandshakeStream, UpgradedStream};
+
+/// Time allowed from the handshake of an upgrade to its last packet, as in the reference.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes read at once during an upgrade.
+const CHUNK: usize = 4 * 1024;
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -32,37 +38,28 @@ pub(super) fn is_upgrade(request: &Request) -> bool {
         && has_token(headers, &SEC_WEBSOCKET_VERSION, "13")
 }
 
-/// Answers the handshake and, once hyper has released the connection, passes it to socketioxide.
-pub(super) fn upgrade(requests: &Arc<RequestContext>, mut request: Request) -> Response {
+/// Answers the handshake and serves the WebSocket in a task. `session` is the one to be moved to it, if any.
+pub(super) fn upgrade(
+    config: &Arc<SessionConfig>,
+    mut request: Request<Body>,
+    version: Version,
+    session: Option<Arc<Session>>,
+) -> Response {
     let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).filter(|_| is_upgrade(&request)) else {
-        return refuse(StatusCode::BAD_REQUEST, 3, "Bad request");
+        return HttpError::BAD_REQUEST.into_response();
     };
-    let protocol = match query(&request, "EIO").as_deref() {
-        Some("3") => '3',
-        Some("4") => '4',
-        _ => return refuse(StatusCode::BAD_REQUEST, 5, "Unsupported protocol version"),
-    };
-    if query(&request, "sid").is_some_and(|sid| !requests.sessions.may_upgrade(&sid, protocol)) {
-        return refuse(StatusCode::BAD_REQUEST, 3, "Bad request");
-    }
     let accept = derive_accept_key(key.as_bytes());
-
-    // socketioxide keeps this request as long as the connection lives, so it holds only what socketioxide reads.
-    let mut request_for_socketioxide = http::Request::new(());
-    let sid = query(&request, "sid").map(Cow::into_owned);
-    *request_for_socketioxide.uri_mut() = match protocol {
-        // Other query parameters are the auth of Engine.IO 3 clients, whose connect packet carries none.
-        '4' if sid.is_none() => Uri::from_static("/socket.io/?EIO=4&transport=websocket"),
-        _ => detached(request.uri()),
-    };
-
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let upgraded = hyper::upgrade::on(&mut request);
-    let context = Arc::clone(requests);
-    requests.lifecycle.spawn("upgrade", async move {
-        match upgraded.await {
-            Ok(upgraded) => {
-                serve_upgraded(&context, upgraded, request_for_socketioxide, sid.as_deref(), protocol)
-            }
+    let own = Arc::clone(config);
+    config.lifecycle.spawn_until_hard("websocket", async move {
+        match upgraded.await.map(HandshakeStream::from_upgraded) {
+            // Boxed: the moves are rare, and the task of a session lives long.
+            Ok(Some(stream)) => match session {
+                Some(session) => Box::pin(move_session(session, stream)).await,
+                None => open_session(&own, stream, version, &query).await,
+            },
+            Ok(None) => tracing::error!("upgraded connection was not accepted by this listener"),
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
     });
@@ -74,32 +71,93 @@ pub(super) fn upgrade(requests: &Arc<RequestContext>, mut request: Request) -> R
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-fn serve_upgraded(
-    requests: &RequestContext,
-    upgraded: Upgraded,
-    mut request: http::Request<()>,
-    sid: Option<&str>,
-    protocol: char,
-) {
-    let Some(UpgradedStream { stream, response, read_ahead }) = HandshakeStream::from_upgraded(upgraded)
-    else {
-        tracing::error!("upgraded connection was not accepted by this listener");
-        return;
+async fn open_session(config: &Arc<SessionConfig>, stream: UpgradedStream, version: Version, query: &str) {
+    let UpgradedStream { stream, response, read_ahead } = stream;
+    let session = Session::open(config, version, query, Some(stream));
+    let open = frame::text(&[&session.open_packet(&[])]);
+    // In one write; a failure is noticed by the first read.
+    session.outbox().begin([response, open]).unwrap_or_default();
+    session.begin();
+    websocket::serve(session, websocket::decoder(), read_ahead).await;
+}
+
+/// Moves a session to the WebSocket, once the client has probed it and says so. If it does not, the session goes on
+/// polling.
+async fn move_session(session: Arc<Session>, stream: UpgradedStream) {
+    let UpgradedStream { stream, response, read_ahead } = stream;
+    let Some(probe) = session.requests().begin_probe() else { return };
+    let mut decoder = websocket::decoder();
+    let probing = async {
+        write(&stream, &response).await?;
+        let mut rest =
+            expect(&stream, &mut decoder, session.version(), &Packet::Ping("probe"), read_ahead).await?;
+        write(&stream, &frame::text(&["3probe"])).await?;
+        probe.answered();
+        rest = expect(&stream, &mut decoder, session.version(), &Packet::Upgrade, rest).await?;
+        Some(rest)
     };
-    let outbox = Outbox::new(stream, requests.bounds, requests.lifecycle.clone(), requests.telemetry.clone());
-    outbox.hold_first_packet(response);
-    let control = Arc::new(Control::new(Arc::new(outbox)));
-    request.extensions_mut().insert(Arc::clone(&control));
-    match sid {
-        Some(sid) => requests.sessions.upgraded(sid, &control),
-        // Engine.IO 3 has no connect packet for `/`: the connection itself is one.
-        None if protocol == '3' => control.connect_started(),
-        None => {}
+    let rest = tokio::time::timeout(UPGRADE_TIMEOUT, probing).await.ok().flatten();
+    drop(probe);
+    match rest {
+        Some(rest) if session.move_to(stream) => websocket::serve(session, decoder, rest).await,
+        _ => tracing::debug!("a client did not upgrade to the WebSocket that it opened"),
     }
-    let conn = Conn::new(&read_ahead, control);
-    // The future is ready at once: socketioxide serves the connection in a task of its own.
-    let accepted = requests.socket_io.clone().call((conn, request)).into_inner();
-    if let Err(error) = accepted {
-        tracing::debug!(?error, "socketioxide refused a connection");
+}
+
+async fn write(stream: &ClientStream, mut bytes: &[u8]) -> Option<()> {
+    let stream = stream.stream();
+    while !bytes.is_empty() {
+        stream.writable().await.ok()?;
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
     }
+    Some(())
+}
+
+/// Waits for a packet and returns the bytes that were read behind it; none if another came.
+async fn expect(
+    stream: &ClientStream,
+    decoder: &mut Decoder,
+    version: Version,
+    expected: &Packet<'_>,
+    mut read: Bytes,
+) -> Option<Bytes> {
+    loop {
+        let mut bytes = read.to_vec();
+        let mut input = &mut bytes[..];
+        let found = match decoder.decode(&mut input).ok()? {
+            Some(Message::Text(text)) => Some(decode_text(version, text).as_ref() == Ok(expected)),
+            Some(Message::Binary(_) | Message::Close(_)) => Some(false),
+            Some(Message::Ping(_) | Message::Pong) | None => None,
+        };
+        let rest = Bytes::copy_from_slice(input);
+        match found {
+            Some(true) => return Some(rest),
+            Some(false) => return None,
+            None if rest.is_empty() => read = read_more(stream).await?,
+            None => read = rest,
+        }
+    }
+}
+
+async fn read_more(stream: &ClientStream) -> Option<Bytes> {
+    loop {
+        stream.stream().readable().await.ok()?;
+        match read_once(stream) {
+            Ok(bytes) if bytes.is_empty() => return None,
+            Ok(bytes) => return Some(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// The buffer is on the stack of a function that never waits.
+fn read_once(stream: &ClientStream) -> std::io::Result<Bytes> {
+    let mut chunk = [0; CHUNK];
+    let read = stream.stream().try_read(&mut chunk)?;
+    Ok(Bytes::copy_from_slice(chunk.get(..read).unwrap_or_default()))
 }

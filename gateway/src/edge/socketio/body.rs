@@ -1,0 +1,179 @@
+//! Bodies of requests: read within bounds of size, time and memory, or read and dropped before a refusal is sent,
+//! because a proxy that is answered while it still sends takes the gateway for broken. Called by `requests.rs` and
+//! `edge/mod.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream, HttpBody as _};
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
+use roomcast_protocol::limits::MAX_PACKET_BYTES;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::edge::error::HttpError;
+
+/// Bytes of all bodies that are being read.
+const MEMORY: usize = 64 * 1024 * 1024;
+/// The unit in which that memory is taken, in bytes.
+const UNIT: usize = 1024;
+/// Time allowed for a body to arrive.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much of a refused body is read, and for how long; what is left is cut off with its connection.
+const DRAIN_BYTES: usize = 8 * 1024 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reads bodies, with a bound for all that are being read together. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Bodies(Arc<Semaphore>);
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MEMORY / UNIT)))
+    }
+}
+
+/// A body that has been read. Its memory counts until this is dropped.
+pub(crate) struct ReadBody {
+    pub(crate) bytes: Bytes,
+    _memory: Vec<OwnedSemaphorePermit>,
+}
+
+/// Why a body was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    TooLong,
+    TooSlow,
+    /// The bodies of other requests use all the memory.
+    NoMemory,
+    /// The connection failed.
+    Failed,
+}
+
+impl Bodies {
+    /// Reads a body of at most `MAX_PACKET_BYTES`.
+    ///
+    /// # Errors
+    /// The response that refuses it; the rest of the body has been dropped.
+    pub(crate) async fn read(&self, body: Body) -> Result<ReadBody, Response> {
+        let mut stream = body.into_data_stream();
+        let read = tokio::time::timeout(READ_TIMEOUT, self.collect(&mut stream)).await;
+        let unread = match read.unwrap_or(Err(Unread::TooSlow)) {
+            Ok(read) => return Ok(read),
+            Err(unread) => unread,
+        };
+        let (status, message) = match unread {
+            Unread::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "the payload is too large"),
+            Unread::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the payload did not arrive in time"),
+            Unread::NoMemory => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too many payloads are being sent; try again")
+            }
+            Unread::Failed => (StatusCode::BAD_REQUEST, "the payload could not be read"),
+        };
+        let drained = unread != Unread::TooSlow && drain_stream(stream).await;
+        let mut response = HttpError::new(status, 3, message).into_response();
+        if !drained {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Err(response)
+    }
+
+    /// Copies the pieces into one buffer: each of them would keep the buffer that it was read into.
+    async fn collect(&self, stream: &mut BodyDataStream) -> Result<ReadBody, Unread> {
+        let (mut bytes, mut memory) = (BytesMut::new(), Vec::new());
+        while let Some(piece) = stream.next().await {
+            let piece = piece.map_err(|_| Unread::Failed)?;
+            if bytes.len() + piece.len() > MAX_PACKET_BYTES {
+                return Err(Unread::TooLong);
+            }
+            let needed = bytes.len() + piece.len();
+            if needed > bytes.capacity() {
+                // Doubled, so that few copies are made and few permits are held.
+                let capacity = needed.next_power_of_two().clamp(UNIT, MAX_PACKET_BYTES);
+                let more = u32::try_from((capacity - bytes.capacity()).div_ceil(UNIT)).unwrap_or(u32::MAX);
+                memory.push(Arc::clone(&self.0).try_acquire_many_owned(more).map_err(|_| Unread::NoMemory)?);
+                bytes.reserve(capacity - bytes.len());
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(ReadBody { bytes: bytes.freeze(), _memory: memory })
+    }
+}
+
+/// Reads the rest of a body and drops it; false if it was too long or too slow, so that its connection must be closed.
+pub(crate) async fn drain(body: Body) -> bool {
+    body.is_end_stream() || drain_stream(body.into_data_stream()).await
+}
+
+async fn drain_stream(mut stream: BodyDataStream) -> bool {
+    let drained = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(piece)) = stream.next().await {
+            left = left.saturating_sub(piece.len());
+            if left == 0 {
+                return false;
+            }
+        }
+        true
+    };
+    tokio::time::timeout(DRAIN_TIMEOUT, drained).await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    fn pieces(count: usize, length: usize) -> Body {
+        let piece = Bytes::from(vec![b'x'; length]);
+        Body::from_stream(stream::iter((0..count).map(move |_| Ok::<_, Infallible>(piece.clone()))))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_whole_and_its_memory_is_given_back() {
+        let bodies = Bodies::default();
+        let free = bodies.0.available_permits();
+        let Ok(read) = bodies.read(pieces(MAX_PACKET_BYTES, 1)).await else { panic!("refused") };
+        assert_eq!(read.bytes.len(), MAX_PACKET_BYTES);
+        let taken = free - bodies.0.available_permits();
+        assert!((128..=256).contains(&taken), "{taken} KiB");
+        drop(read);
+        assert_eq!(bodies.0.available_permits(), free);
+    }
+
+    #[tokio::test]
+    async fn bodies_that_are_too_long_are_drained_and_refused() {
+        let bodies = Bodies::default();
+        for (count, closes) in [(129, false), (20 * 1024, true)] {
+            let Err(refused) = bodies.read(pieces(count, 1024)).await else { panic!("accepted") };
+            assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+            assert_eq!(refused.headers().contains_key(CONNECTION), closes, "{count} KiB");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_is_refused_in_time() {
+        let began = tokio::time::Instant::now();
+        let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let Err(refused) = Bodies::default().read(never).await else { panic!("accepted") };
+        assert_eq!(refused.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(refused.headers().get(CONNECTION).unwrap(), "close");
+        assert_eq!(began.elapsed(), READ_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn memory_of_all_bodies_is_bounded() {
+        let bodies = Bodies(Arc::new(Semaphore::new(16)));
+        let Ok(held) = bodies.read(pieces(10, 1024)).await else { panic!("refused") };
+        let Err(refused) = bodies.read(pieces(10, 1024)).await else { panic!("accepted") };
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(held);
+        assert!(bodies.read(pieces(10, 1024)).await.is_ok());
+    }
+}
