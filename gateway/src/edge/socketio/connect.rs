@@ -43,11 +43,16 @@ pub(super) async fn connect(
             connections.connect_refused(refused.code, started.elapsed());
             // Before the answer: the client may try again at once.
             session.leave(&packet.id);
-            let data = json!({ "code": refused.code.name(), "message": refused.message });
+            let code = refused.code.name();
+            let error = match session.version() {
+                // Java's client of that time has no event for an object.
+                Version::V3 => json!(code),
+                Version::V4 => {
+                    json!({ "message": code, "data": { "code": code, "message": refused.message } })
+                }
+            };
             // A failed write ends the session elsewhere.
-            session
-                .send_connect_error(packet.namespace.path(), refused.code.name(), Some(data))
-                .unwrap_or_default();
+            session.send_connect_error(packet.namespace.path(), &error).unwrap_or_default();
             None
         }
         Err(ClaimError::RetryLater) => {

@@ -318,21 +318,17 @@ impl Session {
         if path.len() > MAX_UNKNOWN_PATH {
             return Err(Ended::BadPacket);
         }
-        self.send_connect_error(path, "Invalid namespace", None).map_err(|_| Ended::Server)
+        // As in the reference, this is an object in both versions.
+        let error = json!({ "message": "Invalid namespace" });
+        self.send_connect_error(path, &error).map_err(|_| Ended::Server)
     }
 
-    /// Answers a connect packet with an error: an object, or for Engine.IO 3 a string.
+    /// Answers a connect packet with an error.
     pub(crate) fn send_connect_error(
         self: &Arc<Self>,
         path: &str,
-        message: &str,
-        data: Option<serde_json::Value>,
+        error: &serde_json::Value,
     ) -> Result<(), SendError> {
-        let error = match (self.version, data) {
-            (Version::V3, _) => json!(message),
-            (Version::V4, None) => json!({ "message": message }),
-            (Version::V4, Some(data)) => json!({ "message": message, "data": data }),
-        };
         let (path, comma) = if path == "/" { ("", "") } else { (path, ",") };
         self.send_packet(&["44", path, comma, &error.to_string()])
     }
