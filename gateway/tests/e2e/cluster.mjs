@@ -25,7 +25,8 @@ class Service {
   async start(listen = '127.0.0.1:0', admin = '127.0.0.1:0') {
     const path = join(BIN_DIR, this.binary);
     assert.ok(existsSync(path), `${path} is missing: cargo build --bins`);
-    this.process = new Child(this.label, path, ['--listen', listen, '--admin', admin, ...this.args]);
+    const [command, ...args] = [...(this.files ? ['prlimit', `--nofile=${this.files}`] : []), path];
+    this.process = new Child(this.label, command, [...args, '--listen', listen, '--admin', admin, ...this.args]);
     this.url = (await this.process.line(/^listening on (http:\/\/[\d.]+:\d+)$/))[1];
     this.adminUrl = (await this.process.line(/^admin on (http:\/\/[\d.]+:\d+)$/))[1];
     this.port = Number(new URL(this.url).port);
@@ -69,9 +70,10 @@ class Service {
  * @param {boolean} options.redis false: one gateway alone, everything in its memory
  * @param {string[]} options.secrets the peer secret of each gateway; one shared secret if unset
  * @param {string[]} options.args more flags for every gateway
+ * @param {number} options.files how many files each gateway may open
  * @param {string[]} options.presenceArgs more flags for every presence service
  */
-export async function cluster({ gateways = 3, presence = 2, redis = true, secrets, args = [], presenceArgs = [] } = {}) {
+export async function cluster({ gateways = 3, presence = 2, redis = true, secrets, files, args = [], presenceArgs = [] } = {}) {
   const server = redis ? await redisServer() : undefined;
   const shared = server ? ['--redis', server.url] : [];
   const sharedSecret = randomBytes(24).toString('hex');
@@ -85,6 +87,7 @@ export async function cluster({ gateways = 3, presence = 2, redis = true, secret
       (_, i) => new Service('roomcast-presence', `presence-${i + 1}`, [...shared, ...presenceArgs]),
     ),
   };
+  made.gateways.forEach((gateway) => (gateway.files = files));
   await Promise.all([...made.gateways, ...made.presence].map((service) => service.start()));
   return made;
 }
