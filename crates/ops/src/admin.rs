@@ -7,9 +7,8 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::{fmt, io};
 
-use axum::body::Body;
 use axum::extract::rejection::StringRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,6 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use crate::error_body::{error_response, method_not_allowed};
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
 use crate::telemetry::LogLevel;
@@ -197,10 +197,8 @@ fn router(state: Shared, extra: Router) -> Router {
     let endpoints = state.endpoints.clone();
     let unknown = move |method: Method, uri: Uri| {
         let message = format!("no such endpoint: {method} {}", uri.path());
-        std::future::ready((
-            StatusCode::NOT_FOUND,
-            Json(json!({ "error": { "code": "not_found", "message": message }, "endpoints": endpoints })),
-        ))
+        let body = json!({ "code": "not_found", "message": message, "endpoints": endpoints });
+        std::future::ready((StatusCode::NOT_FOUND, Json(body)))
     };
     Router::new()
         .route("/livez", get(async || Json(json!({ "live": true }))))
@@ -212,7 +210,7 @@ fn router(state: Shared, extra: Router) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(state)
         // A fallback and not a merge, which panics when two routes are equal.
-        .fallback_service(extra.fallback(unknown))
+        .fallback_service(extra.method_not_allowed_fallback(method_not_allowed).fallback(unknown))
 }
 
 async fn readyz(State(state): State<Shared>) -> Response {
@@ -237,26 +235,19 @@ async fn log_level(State(state): State<Shared>) -> Response {
 async fn set_log_level(State(state): State<Shared>, body: Result<String, StringRejection>) -> Response {
     let filter = match body {
         Ok(filter) if !filter.trim().is_empty() => filter,
-        Ok(_) => return error(StatusCode::BAD_REQUEST, "bad_filter", "the body must be a log filter"),
-        Err(rejection) => return error(rejection.status(), "bad_body", &rejection.body_text()),
+        Ok(_) => {
+            return error_response(StatusCode::BAD_REQUEST, "bad_filter", "the body must be a log filter");
+        }
+        Err(rejection) => return error_response(rejection.status(), "bad_body", &rejection.body_text()),
     };
     let old = state.log.get();
     if let Err(why) = state.log.set(&filter) {
-        return error(StatusCode::BAD_REQUEST, "bad_filter", &why.to_string());
+        return error_response(StatusCode::BAD_REQUEST, "bad_filter", &why.to_string());
     }
     tracing::warn!(from = old, to = state.log.get(), "log filter changed");
     log_level(State(state)).await
 }
 
-async fn method_not_allowed(request: Request<Body>) -> Response {
-    let message = format!("{} does not take {}", request.uri().path(), request.method());
-    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
-}
-
 fn ok_if(good: bool) -> StatusCode {
     if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
-}
-
-fn error(status: StatusCode, code: &'static str, message: &str) -> Response {
-    (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
 }

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod config;
+mod error_body;
 pub mod healthcheck;
 pub mod lifecycle;
 pub mod metrics;
@@ -16,6 +17,7 @@ pub mod trace;
 
 pub use admin::{Admin, AdminHandle};
 pub use config::{EXIT_CONFIG, Problems};
+pub use error_body::{error_response, method_not_allowed};
 pub use lifecycle::{Lifecycle, Outcome};
 pub use metrics::{Metrics, MetricsError};
 pub use ready::{Latch, Readiness, Report};

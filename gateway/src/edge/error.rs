@@ -1,5 +1,5 @@
-//! The HTTP error body of the public and the peer listener: `{code, message}`, as Engine.IO defines it. Called by the
-//! whole edge.
+//! The error body of Engine.IO requests: `{code, message}`, with a number as code, as its clients require. Called by the
+//! public and the peer listener; all other errors have `roomcast_ops::error_response`.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};

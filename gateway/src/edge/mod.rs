@@ -16,9 +16,9 @@ use ::http::StatusCode;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::any;
-use roomcast_ops::Lifecycle;
+use roomcast_ops::{Lifecycle, error_response, method_not_allowed};
 use tokio_util::sync::CancellationToken;
 
 use crate::chat::Chat;
@@ -73,6 +73,7 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
         .route("/socket.io/", any(socket_io))
         .with_state(Arc::clone(&requests))
         .merge(plain)
+        .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found);
     let peer = Router::new().route("/socket.io/", any(forwarded)).with_state(requests).fallback(not_found);
     Routes { public, peer }
@@ -80,7 +81,7 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
 
 async fn not_found(request: Request) -> Response {
     drain(request.into_body()).await;
-    error::HttpError::new(StatusCode::NOT_FOUND, 0, "not found").into_response()
+    error_response(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
 }
 
 /// Reads and drops the body of a request whose handler reads none, so that no proxy is answered while it still sends.

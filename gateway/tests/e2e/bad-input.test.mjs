@@ -1,7 +1,7 @@
 // Invalid requests: each is answered with a code, and the connection stays open.
 import assert from 'node:assert/strict';
 
-import { assertRefusal, cluster, connect, refusedConnect, step, story, unique } from './harness.mjs';
+import { assertRefusal, cluster, connect, refusedConnect, request, step, story, unique } from './harness.mjs';
 
 const bytes = Buffer.from([0, 1, 2, 255]);
 const KIB16 = 16 * 1024;
@@ -141,6 +141,22 @@ story('invalid requests are refused and the connection stays open', { timeout: 9
     ]) {
       const error = await refusedConnect(gateway, { auth });
       assert.equal(error.message, code, JSON.stringify(auth));
+    }
+  });
+
+  await step('a refused HTTP request gets a code and a message', async () => {
+    for (const [url, method, status, code] of [
+      [`${gateway.url}/elsewhere`, 'GET', 404, 'not_found'],
+      [`${gateway.url}/`, 'DELETE', 405, 'method_not_allowed'],
+      [`${gateway.adminUrl}/elsewhere`, 'GET', 404, 'not_found'],
+      [`${gateway.adminUrl}/debug/rooms`, 'POST', 405, 'method_not_allowed'],
+      [`${gateway.adminUrl}/debug/rooms?limit=0`, 'GET', 400, 'bad_request'],
+      // Clients of Engine.IO require a number.
+      [`${gateway.url}/socket.io/?EIO=4&transport=websocket`, 'GET', 400, 3],
+    ]) {
+      const answer = await request(url, { method });
+      const body = JSON.parse(answer.body);
+      assert.deepEqual([answer.status, body.code, typeof body.message], [status, code, 'string'], url);
     }
   });
 

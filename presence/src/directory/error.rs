@@ -15,16 +15,10 @@ pub(super) struct ApiError {
     message: String,
 }
 
-/// The body of every answer that is not 200.
+/// The body of every answer that is not 200; that of `roomcast_ops::error_response`, with a schema.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(description = "The body of every answer that is not 200.")]
 pub(super) struct ErrorBody {
-    /// What went wrong.
-    error: ErrorDetail,
-}
-
-/// What went wrong.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ErrorDetail {
     /// A word for programs, such as `bad_limit`.
     #[schema(value_type = String, example = "bad_limit")]
     code: &'static str,
@@ -58,7 +52,7 @@ impl From<Refusal> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let Self { status, code, message } = self;
-        let mut response = (status, Json(ErrorBody { error: ErrorDetail { code, message } })).into_response();
+        let mut response = (status, Json(ErrorBody { code, message })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             // Seconds: a lost connection is tried again four times in each.
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

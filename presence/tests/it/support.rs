@@ -236,8 +236,8 @@ impl Response {
     /// The code of a refusal.
     pub(crate) fn code(&self) -> String {
         let body = self.json();
-        assert!(body["error"]["message"].as_str().is_some_and(|m| !m.is_empty()), "{body}");
-        body["error"]["code"].as_str().unwrap().to_owned()
+        assert!(body["message"].as_str().is_some_and(|m| !m.is_empty()), "{body}");
+        body["code"].as_str().unwrap().to_owned()
     }
 }
 

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
-use roomcast_ops::Admin;
+use roomcast_ops::{Admin, error_response};
 use roomcast_store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -57,13 +57,13 @@ struct PageQuery {
 
 type PageQueryResult = Result<Query<PageQuery>, QueryRejection>;
 
-/// An invalid query, reported in the error format of the admin listener.
+/// An error of a query: its status, code and message.
 struct QueryError(StatusCode, &'static str, String);
 
 impl IntoResponse for QueryError {
     fn into_response(self) -> Response {
         let Self(status, code, message) = self;
-        (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+        error_response(status, code, &message)
     }
 }
 
