@@ -40,7 +40,7 @@ pub(super) enum Work {
 }
 
 pub(super) struct RoomEntry {
-    pub(super) room: Room<ClientId, ClientId>,
+    pub(super) room: Room<ClientId>,
     pub(super) wake_at: Option<Instant>,
 }
 

@@ -13,14 +13,14 @@ use crate::room::effect::Effect;
 use crate::room::state::Room;
 use crate::room::{Write, WriteOutcome};
 
-pub(super) type Effects = Vec<Effect<ClientId, ClientId>>;
+pub(super) type Effects = Vec<Effect<ClientId>>;
 
 impl World {
     pub(super) fn with(
         &mut self,
         node: usize,
         name: &RoomName,
-        act: impl FnOnce(&mut Room<ClientId, ClientId>) -> Effects,
+        act: impl FnOnce(&mut Room<ClientId>) -> Effects,
     ) {
         if let Some(entry) = self.nodes[node].entries.get_mut(name) {
             let effects = act(&mut entry.room);
@@ -28,7 +28,7 @@ impl World {
         }
     }
 
-    pub(super) fn each_room(&mut self, node: usize, act: impl Fn(&mut Room<ClientId, ClientId>) -> Effects) {
+    pub(super) fn each_room(&mut self, node: usize, act: impl Fn(&mut Room<ClientId>) -> Effects) {
         let mut names: Vec<_> = self.nodes[node].entries.keys().cloned().collect();
         names.sort();
         names.iter().for_each(|name| self.with(node, name, &act));
@@ -37,7 +37,7 @@ impl World {
     pub(super) fn apply_effects(&mut self, node: usize, name: &RoomName, effects: Effects) {
         for effect in effects {
             let work = match effect {
-                Effect::AddMember { client, joined, .. } => {
+                Effect::AddMember { pending: client, joined } => {
                     if let Some(shown) =
                         self.clients.get_mut(&client).and_then(|client| client.rooms.get_mut(name))
                     {

@@ -24,6 +24,8 @@ pub(crate) type JoinResponder = Box<dyn FnOnce(Result<JoinedRoom, Refusal>) + Se
 
 /// A join that waits for its answer, and the trace of its request.
 pub(super) struct PendingJoin {
+    /// Becomes a member.
+    pub(super) connection: Arc<Connection>,
     pub(super) respond: JoinResponder,
     /// Sent whether the connection is a member, once it is or was refused: the connection's next command must find
     /// its membership.
@@ -34,7 +36,7 @@ pub(super) struct PendingJoin {
 pub(super) enum Command {
     Join {
         room: RoomName,
-        attempt: JoinAttempt<Arc<Connection>, PendingJoin>,
+        attempt: JoinAttempt<PendingJoin>,
     },
     Leave {
         room: RoomName,
@@ -67,7 +69,7 @@ pub(super) enum Command {
     },
     LogRead {
         room: RoomName,
-        attempt: JoinAttempt<Arc<Connection>, PendingJoin>,
+        attempt: JoinAttempt<PendingJoin>,
         read: LogRead,
     },
     Healed {

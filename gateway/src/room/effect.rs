@@ -15,13 +15,12 @@ use crate::hub::{ConnectionId, Message, UserList};
 
 /// A join that is not answered yet.
 #[derive(Debug)]
-pub(crate) struct JoinAttempt<C, T> {
+pub(crate) struct JoinAttempt<T> {
     pub(crate) id: ConnectionId,
-    pub(crate) client: C,
     pub(crate) user: UserName,
     pub(crate) since: Option<Position>,
     pub(crate) limit: usize,
-    /// Receives the answer.
+    /// What the caller needs to answer it.
     pub(crate) pending: T,
 }
 
@@ -45,21 +44,21 @@ pub(crate) enum LogRead {
 
 /// What the caller must do.
 #[derive(Debug)]
-pub(crate) enum Effect<C, T> {
+pub(crate) enum Effect<T> {
     /// Subscribe, then read log and presence; answer with `Room::opened`.
     Open,
     /// Unsubscribe, and close the room in the store for these incarnations; answer with `Room::closed`.
     Close { writers: Vec<Incarnation> },
-    /// Answer a join, before any other event of this room is sent to the client.
-    AddMember { client: C, pending: T, joined: JoinedRoom },
-    /// The client is not a member any more.
+    /// Answer a join, before any other event of this room is sent to the connection.
+    AddMember { pending: T, joined: JoinedRoom },
+    /// The connection is not a member any more.
     RemoveMember(ConnectionId),
     /// Refuse a join: the store is unreachable.
     RefuseJoin { pending: T },
     /// Read the messages after this position for a join; answer with `Room::log_read`.
-    ReadAfter { attempt: JoinAttempt<C, T>, position: Position },
+    ReadAfter { attempt: JoinAttempt<T>, position: Position },
     /// Read the newest messages for a join; answer with `Room::log_read`.
-    ReadNewest { attempt: JoinAttempt<C, T> },
+    ReadNewest { attempt: JoinAttempt<T> },
     /// Read the messages after this position; answer with `Room::healed`.
     Heal(Position),
     /// Send a message to every member.
@@ -82,7 +81,7 @@ pub(crate) enum Effect<C, T> {
     Drop,
 }
 
-impl<C, T> From<Step> for Effect<C, T> {
+impl<T> From<Step> for Effect<T> {
     fn from(step: Step) -> Self {
         match step {
             Step::Deliver(message) => Self::Deliver(message),

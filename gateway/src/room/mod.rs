@@ -108,9 +108,9 @@ impl Rooms {
     pub(crate) async fn join(&self, request: JoinRequest) -> bool {
         let JoinRequest { room, connection, since, limit, respond } = request;
         let (done, joined) = oneshot::channel();
-        let pending = PendingJoin { respond, done, trace: trace::here() };
         let (id, user) = (connection.id(), connection.user().clone());
-        let attempt = JoinAttempt { id, client: connection, user, since, limit, pending };
+        let pending = PendingJoin { connection, respond, done, trace: trace::here() };
+        let attempt = JoinAttempt { id, user, since, limit, pending };
         self.send(&room, Command::Join { room: room.clone(), attempt }).await;
         // An error means that the connection ended during the join, or that the workers have stopped.
         joined.await.unwrap_or(false)

@@ -1,6 +1,7 @@
 //! The state machine of one room on this node, from the first join to the last leave: opening, live, lingering,
 //! closing. Pure: commands and events in, [`Effect`]s out, in the order in which they must be carried out. Called by
-//! `room/worker.rs`; generic over clients (`C`) and pending answers (`T`) so that tests need neither.
+//! `room/worker.rs`; it knows connections by their ids alone, and is generic over what the caller needs to answer a join
+//! (`T`), so that tests need no connections.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,12 +23,12 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// Bus events stashed while a room is being opened. Where there are more, a gap is healed once it is open.
 const STASH: usize = 1_024;
 
-type Effects<C, T> = Vec<Effect<C, T>>;
+type Effects<T> = Vec<Effect<T>>;
 
-enum Phase<C, T> {
-    Opening { waiting: Vec<JoinAttempt<C, T>>, open_requested: bool, stash: Vec<BusEvent>, overflowed: bool },
+enum Phase<T> {
+    Opening { waiting: Vec<JoinAttempt<T>>, open_requested: bool, stash: Vec<BusEvent>, overflowed: bool },
     Open(Box<Live>),
-    Closing { waiting: Vec<JoinAttempt<C, T>> },
+    Closing { waiting: Vec<JoinAttempt<T>> },
 }
 
 struct Live {
@@ -47,15 +48,15 @@ pub(crate) struct RoomTiming {
 }
 
 /// One room on this node.
-pub(crate) struct Room<C, T> {
+pub(crate) struct Room<T> {
     name: RoomName,
     timing: RoomTiming,
-    phase: Phase<C, T>,
+    phase: Phase<T>,
     members: HashMap<ConnectionId, UserName>,
     woken_at: Option<Instant>,
 }
 
-impl<C, T> Room<C, T> {
+impl<T> Room<T> {
     pub(crate) fn new(name: RoomName, timing: RoomTiming) -> Self {
         let phase = Phase::Opening {
             waiting: Vec::new(),
@@ -101,7 +102,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// A client joins. The answer is an effect: of this call, or of a later one where the store must be read first.
-    pub(crate) fn enter(&mut self, attempt: JoinAttempt<C, T>, now: Instant) -> Effects<C, T> {
+    pub(crate) fn enter(&mut self, attempt: JoinAttempt<T>, now: Instant) -> Effects<T> {
         let mut effects = Vec::new();
         match &mut self.phase {
             Phase::Opening { waiting, open_requested, .. } => {
@@ -118,7 +119,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// A client leaves.
-    pub(crate) fn leave(&mut self, id: ConnectionId, how: Departure, now: Instant) -> Effects<C, T> {
+    pub(crate) fn leave(&mut self, id: ConnectionId, how: Departure, now: Instant) -> Effects<T> {
         if let Phase::Opening { waiting, .. } | Phase::Closing { waiting } = &mut self.phase {
             waiting.retain(|attempt| attempt.id != id);
         }
@@ -139,7 +140,7 @@ impl<C, T> Room<C, T> {
         opened: Option<(Opened, RoomState, Option<Incarnation>)>,
         unreachable_since: Option<Instant>,
         now: Instant,
-    ) -> Effects<C, T> {
+    ) -> Effects<T> {
         let Phase::Opening { waiting, stash, overflowed, .. } = &mut self.phase else { return Vec::new() };
         let (waiting, stash) = (std::mem::take(waiting), std::mem::take(stash));
         let overflowed = *overflowed;
@@ -165,7 +166,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// The room is unsubscribed.
-    pub(crate) fn closed(&mut self) -> Effects<C, T> {
+    pub(crate) fn closed(&mut self) -> Effects<T> {
         let Phase::Closing { waiting } = &mut self.phase else { return Vec::new() };
         if waiting.is_empty() {
             return vec![Effect::Drop];
@@ -176,21 +177,21 @@ impl<C, T> Room<C, T> {
     }
 
     /// An event from the bus.
-    pub(crate) fn on_bus_event(&mut self, event: BusEvent, now: Instant) -> Effects<C, T> {
+    pub(crate) fn on_bus_event(&mut self, event: BusEvent, now: Instant) -> Effects<T> {
         let mut effects = Vec::new();
         self.handle_bus_event(event, &mut effects);
         self.advance(now, effects)
     }
 
     /// Bus events may have been missed.
-    pub(crate) fn gap(&mut self, now: Instant) -> Effects<C, T> {
+    pub(crate) fn gap(&mut self, now: Instant) -> Effects<T> {
         let mut effects = Vec::new();
         self.note_gap(&mut effects);
         self.advance(now, effects)
     }
 
     /// The result of [`Effect::Heal`].
-    pub(crate) fn healed(&mut self, healed: Healed, now: Instant) -> Effects<C, T> {
+    pub(crate) fn healed(&mut self, healed: Healed, now: Instant) -> Effects<T> {
         let mut effects = Vec::new();
         if let Phase::Open(live) = &mut self.phase {
             let mut steps = Vec::new();
@@ -201,12 +202,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// The result of [`Effect::ReadAfter`] or [`Effect::ReadNewest`].
-    pub(crate) fn log_read(
-        &mut self,
-        attempt: JoinAttempt<C, T>,
-        read: LogRead,
-        now: Instant,
-    ) -> Effects<C, T> {
+    pub(crate) fn log_read(&mut self, attempt: JoinAttempt<T>, read: LogRead, now: Instant) -> Effects<T> {
         let mut effects = Vec::new();
         let Phase::Open(live) = &self.phase else {
             return vec![Effect::RefuseJoin { pending: attempt.pending }];
@@ -234,7 +230,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// The outcome of [`Effect::Write`].
-    pub(crate) fn wrote(&mut self, outcome: WriteOutcome, now: Instant) -> Effects<C, T> {
+    pub(crate) fn wrote(&mut self, outcome: WriteOutcome, now: Instant) -> Effects<T> {
         if let Phase::Open(live) = &mut self.phase {
             live.roster.wrote(outcome, now);
         }
@@ -242,7 +238,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// The result of [`Effect::ReadPresence`].
-    pub(crate) fn presence(&mut self, state: Option<RoomState>, now: Instant) -> Effects<C, T> {
+    pub(crate) fn presence(&mut self, state: Option<RoomState>, now: Instant) -> Effects<T> {
         let mut effects = Vec::new();
         if let Phase::Open(live) = &mut self.phase {
             effects.extend(live.roster.read(state, now).map(Effect::SendPresence));
@@ -251,7 +247,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// The store may have lost presence of this node, or keep presence that is out of date.
-    pub(crate) fn rewrite(&mut self, now: Instant) -> Effects<C, T> {
+    pub(crate) fn rewrite(&mut self, now: Instant) -> Effects<T> {
         if let Phase::Open(live) = &mut self.phase {
             live.roster.rewrite();
         }
@@ -259,7 +255,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// The store is unreachable and last answered at `since`.
-    pub(crate) fn pause(&mut self, since: Instant, now: Instant) -> Effects<C, T> {
+    pub(crate) fn pause(&mut self, since: Instant, now: Instant) -> Effects<T> {
         if let Phase::Open(live) = &mut self.phase {
             live.roster.pause(since);
         }
@@ -267,7 +263,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// The store is reachable again.
-    pub(crate) fn resume(&mut self, now: Instant) -> Effects<C, T> {
+    pub(crate) fn resume(&mut self, now: Instant) -> Effects<T> {
         if let Phase::Open(live) = &mut self.phase {
             live.roster.resume(now);
         }
@@ -275,12 +271,12 @@ impl<C, T> Room<C, T> {
     }
 
     /// The time of [`Effect::WakeAt`] has come.
-    pub(crate) fn timer(&mut self, now: Instant) -> Effects<C, T> {
+    pub(crate) fn timer(&mut self, now: Instant) -> Effects<T> {
         self.woken_at = None;
         self.advance(now, Vec::new())
     }
 
-    fn handle_bus_event(&mut self, event: BusEvent, effects: &mut Effects<C, T>) {
+    fn handle_bus_event(&mut self, event: BusEvent, effects: &mut Effects<T>) {
         match &mut self.phase {
             Phase::Opening { stash, overflowed, .. } => {
                 if stash.len() < STASH {
@@ -305,7 +301,7 @@ impl<C, T> Room<C, T> {
         }
     }
 
-    fn note_gap(&mut self, effects: &mut Effects<C, T>) {
+    fn note_gap(&mut self, effects: &mut Effects<T>) {
         match &mut self.phase {
             Phase::Opening { overflowed, .. } => *overflowed = true,
             Phase::Open(live) => {
@@ -319,7 +315,7 @@ impl<C, T> Room<C, T> {
     }
 
     /// Makes a client a member where this node keeps the messages it needs, or reads them from the log first.
-    fn admit(&mut self, attempt: JoinAttempt<C, T>, effects: &mut Effects<C, T>) {
+    fn admit(&mut self, attempt: JoinAttempt<T>, effects: &mut Effects<T>) {
         let Phase::Open(live) = &self.phase else { return };
         let (recovered, messages) = match &attempt.since {
             Some(position) => match live.follower.since(position) {
@@ -341,13 +337,13 @@ impl<C, T> Room<C, T> {
 
     fn add_member(
         &mut self,
-        attempt: JoinAttempt<C, T>,
+        attempt: JoinAttempt<T>,
         recovered: bool,
         messages: Vec<Arc<Message>>,
-        effects: &mut Effects<C, T>,
+        effects: &mut Effects<T>,
     ) {
         let Phase::Open(live) = &mut self.phase else { return };
-        let JoinAttempt { id, client, user, pending, .. } = attempt;
+        let JoinAttempt { id, user, pending, .. } = attempt;
         if self.members.insert(id, user.clone()).is_none() {
             live.roster.arrive(&user);
         }
@@ -358,12 +354,12 @@ impl<C, T> Room<C, T> {
             messages,
             online: live.roster.list_for_member(),
         };
-        effects.push(Effect::AddMember { client, pending, joined });
+        effects.push(Effect::AddMember { pending, joined });
     }
 
     /// Adds the effects that are due in this state, whatever caused the call: a write, a read, a presence update,
     /// closing.
-    fn advance(&mut self, now: Instant, mut effects: Effects<C, T>) -> Effects<C, T> {
+    fn advance(&mut self, now: Instant, mut effects: Effects<T>) -> Effects<T> {
         let Phase::Open(live) = &mut self.phase else { return effects };
         live.roster.expire(now);
         effects.extend(live.roster.next_write(now).map(Effect::Write));

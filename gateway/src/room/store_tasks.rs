@@ -15,7 +15,6 @@ use super::effect::{JoinAttempt, LogRead};
 use super::follower::{Healed, RECENT};
 use super::roster::{Write, WriteOutcome};
 use super::state::RoomTiming;
-use crate::hub::Connection;
 use crate::node::Node;
 use crate::telemetry::Telemetry;
 
@@ -132,7 +131,7 @@ impl RoomDeps {
     pub(super) fn read_after(
         &self,
         (results, room): Results,
-        attempt: JoinAttempt<Arc<Connection>, PendingJoin>,
+        attempt: JoinAttempt<PendingJoin>,
         position: Position,
     ) {
         let deps = self.clone();
@@ -149,11 +148,7 @@ impl RoomDeps {
     }
 
     /// Reads the newest messages for a client that requests more than the node keeps.
-    pub(super) fn read_newest(
-        &self,
-        (results, room): Results,
-        attempt: JoinAttempt<Arc<Connection>, PendingJoin>,
-    ) {
+    pub(super) fn read_newest(&self, (results, room): Results, attempt: JoinAttempt<PendingJoin>) {
         let deps = self.clone();
         self.spawn("room-newest", results, async move {
             let read = match deps.store.log.before(&room, None, attempt.limit).await {

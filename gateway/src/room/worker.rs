@@ -22,16 +22,16 @@ use super::roster::PresenceUpdate;
 use super::state::Room;
 use super::store_tasks::RoomDeps;
 use super::timers::{Timer, Timers};
-use crate::hub::{Batch, Connection, Event, Fanout, Full, Members};
+use crate::hub::{Batch, Event, Fanout, Full, Members};
 
 /// How soon a batch is sent again after the fan-out's queue was full.
 const FANOUT_RETRY: Duration = Duration::from_millis(1);
 
-type Effects = Vec<Effect<Arc<Connection>, PendingJoin>>;
+type Effects = Vec<Effect<PendingJoin>>;
 
 /// A room, its members, and the events that wait for the next fan-out.
 struct RoomEntry {
-    room: Room<Arc<Connection>, PendingJoin>,
+    room: Room<PendingJoin>,
     members: Members,
     /// Events since the last flush.
     pending: Batch,
@@ -175,7 +175,7 @@ impl Worker {
         }
     }
 
-    fn each_room(&mut self, act: impl Fn(&mut Room<Arc<Connection>, PendingJoin>, Instant) -> Effects) {
+    fn each_room(&mut self, act: impl Fn(&mut Room<PendingJoin>, Instant) -> Effects) {
         let now = Instant::now();
         let rooms: Vec<RoomName> = self.rooms.keys().cloned().collect();
         for room in rooms {
@@ -183,11 +183,7 @@ impl Worker {
         }
     }
 
-    fn with(
-        &mut self,
-        room: &RoomName,
-        act: impl FnOnce(&mut Room<Arc<Connection>, PendingJoin>) -> Effects,
-    ) {
+    fn with(&mut self, room: &RoomName, act: impl FnOnce(&mut Room<PendingJoin>) -> Effects) {
         if let Some(entry) = self.rooms.get_mut(room) {
             let effects = act(&mut entry.room);
             self.apply_effects(room, effects);
@@ -198,20 +194,21 @@ impl Worker {
         for effect in effects {
             let results = || (self.results.clone(), room.clone());
             match effect {
-                Effect::AddMember { client, pending, joined } => {
+                Effect::AddMember { pending, joined } => {
+                    let PendingJoin { connection, respond, done, .. } = pending;
                     // The answer includes what is pending, so it must not be sent to this client after the answer;
                     // also not where the connection was a member already.
-                    self.change_members(room, |members| members.remove(client.id()));
+                    self.change_members(room, |members| members.remove(connection.id()));
                     // A command is accepted only while the fan-out's queue has a place, and needs no other before this.
                     self.flush(room);
                     debug_assert!(self.rooms.get(room).is_none_or(|entry| entry.pending.is_empty()));
-                    (pending.respond)(Ok(joined));
+                    respond(Ok(joined));
                     self.deps.telemetry.rooms.joined();
-                    self.change_members(room, |members| members.add(room, &client));
+                    self.change_members(room, |members| members.add(room, &connection));
                     // The connection's task may have ended.
-                    pending.done.send(true).unwrap_or_default();
+                    done.send(true).unwrap_or_default();
                 }
-                Effect::RemoveMember(client) => self.change_members(room, |members| members.remove(client)),
+                Effect::RemoveMember(id) => self.change_members(room, |members| members.remove(id)),
                 Effect::RefuseJoin { pending } => {
                     let why = "the cluster's memory cannot be reached; try again";
                     (pending.respond)(Err(Refusal::new(Code::Unavailable, why)));

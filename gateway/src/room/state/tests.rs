@@ -7,7 +7,7 @@ use roomcast_store::{Entry, Version};
 use super::super::roster::Write;
 use super::*;
 
-type TestRoom = Room<&'static str, u32>;
+type TestRoom = Room<u32>;
 
 fn user(name: &str) -> UserName {
     UserName::parse(name).unwrap()
@@ -18,9 +18,9 @@ fn room() -> TestRoom {
     Room::new(RoomName::parse("r").unwrap(), timing)
 }
 
-fn attempt(id: ConnectionId, since: Option<(&str, u64)>) -> JoinAttempt<&'static str, u32> {
+fn attempt(id: ConnectionId, since: Option<(&str, u64)>) -> JoinAttempt<u32> {
     let since = since.map(|(epoch, offset)| Position { epoch: Epoch::new(epoch), offset });
-    JoinAttempt { id, client: "c", user: user("ann"), since, limit: 50, pending: u32::try_from(id).unwrap() }
+    JoinAttempt { id, user: user("ann"), since, limit: 50, pending: u32::try_from(id).unwrap() }
 }
 
 fn entry(offset: u64) -> Entry {
@@ -50,10 +50,10 @@ fn accepted() -> WriteOutcome {
     WriteOutcome::Accepted(Incarnation::new("i"))
 }
 
-fn show(effects: &[Effect<&'static str, u32>]) -> Vec<String> {
+fn show(effects: &[Effect<u32>]) -> Vec<String> {
     let offsets =
         |messages: &[Arc<Message>]| messages.iter().map(|message| message.offset).collect::<Vec<_>>();
-    let one = |effect: &Effect<_, u32>| match effect {
+    let one = |effect: &Effect<u32>| match effect {
         Effect::AddMember { pending, joined, .. } => format!(
             "add {pending} at {} recovered {} {:?}",
             joined.position.offset,
