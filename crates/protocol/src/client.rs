@@ -1,8 +1,9 @@
 //! The payloads of client events. Unknown fields are ignored, so that newer clients work with older servers; a
-//! missing or mistyped field is a refusal. Decoded by the gateway's files of the same names.
+//! missing or mistyped field is a refusal, as is a field that is there twice. Decoded by the gateway's files of the same names.
 
 use serde::{Deserialize, Serialize};
 
+use crate::integer;
 use crate::name::{RoomName, UserName};
 use crate::position::Position;
 
@@ -30,7 +31,7 @@ pub struct Join {
     #[cfg_attr(feature = "generate", ts(optional))]
     pub since: Option<Position>,
     /// Maximum number of messages returned without `since`: 0 to 200, 50 if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "integer::optional")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub limit: Option<usize>,
 }
@@ -74,11 +75,11 @@ pub struct History {
     /// A room that the connection has joined.
     pub room: RoomName,
     /// Only messages with a smaller offset; the newest if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "integer::optional")]
     #[cfg_attr(feature = "generate", ts(optional, type = "number"))]
     pub before: Option<u64>,
     /// Maximum number of messages of the page: 1 to 200, 50 if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "integer::optional")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub limit: Option<usize>,
 }
@@ -92,7 +93,7 @@ pub struct Rooms {
     #[cfg_attr(feature = "generate", ts(optional))]
     pub cursor: Option<String>,
     /// Maximum number of rooms of the page: 1 to 200, 50 if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "integer::optional")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub limit: Option<usize>,
 }
@@ -108,7 +109,7 @@ pub struct OnlineUsers {
     #[cfg_attr(feature = "generate", ts(optional))]
     pub cursor: Option<String>,
     /// Maximum number of users of the page: 1 to 200, 50 if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "integer::optional")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub limit: Option<usize>,
 }

@@ -5,12 +5,14 @@ pub mod ack;
 pub mod client;
 pub mod code;
 pub mod event;
+mod integer;
 pub mod limits;
 pub mod message;
 pub mod name;
 pub mod position;
 pub mod server;
 pub mod shape;
+pub mod text;
 
 pub use code::{Code, Refusal};
 pub use message::{BODY_VERSION, Body, Content, Kind, Message};

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::integer;
+
 /// Names one epoch of a room's log: a random string, opaque to clients.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
@@ -44,6 +46,7 @@ pub struct Position {
     /// The epoch of the offset.
     pub epoch: Epoch,
     /// The message's number; messages are numbered 1, 2, 3 … without gaps.
+    #[serde(deserialize_with = "integer::required")]
     #[cfg_attr(feature = "generate", ts(type = "number"))]
     pub offset: u64,
 }

@@ -1,6 +1,7 @@
 //! An event of a client: its name, its first argument, and the id of its acknowledgement. Decoded by `session/`;
 //! dialects decode the payload.
 
+use roomcast_protocol::text::replace_lone_surrogates;
 use roomcast_protocol::{Code, Refusal};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -25,7 +26,8 @@ impl Packet {
     /// Decodes `["event", {…}, …]`; `with_bytes` says that attachments came with it. None if it is no event: a list that
     /// begins with a string or a number.
     pub(super) fn decode(data: &str, ack_id: Option<u64>, with_bytes: bool) -> Option<Self> {
-        let parts: Vec<&RawValue> = serde_json::from_str(data).ok()?;
+        let data = replace_lone_surrogates(data);
+        let parts: Vec<&RawValue> = serde_json::from_str(&data).ok()?;
         let event = event_name(parts.first()?.get())?;
         let payload = match parts.get(1) {
             Some(payload) if with_bytes => Payload::WithBytes((*payload).to_owned()),
@@ -84,11 +86,44 @@ pub(super) fn refusal(error: &serde_json::Error) -> Refusal {
 #[cfg(test)]
 mod tests {
     use roomcast_protocol::client::{Join, Rooms, SendMessage};
+    use roomcast_protocol::limits::MAX_PACKET_BYTES;
 
     use super::*;
 
     fn payload(json: &str) -> Payload {
         Payload::Json(RawValue::from_string(json.into()).unwrap())
+    }
+
+    fn packet(data: &str) -> (String, Payload) {
+        let packet = Packet::decode(data, None, false).unwrap();
+        (packet.event, packet.payload)
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_replaced_in_every_field() {
+        let (event, payload) =
+            packet(r#"["send_\ud83d",{"room":"r\ude00","text":"nice \ud83d","id":"\ud83d\ude00"}]"#);
+        let SendMessage { room, text, id } = payload.decode().unwrap();
+        assert_eq!((event.as_str(), room.as_str()), ("send_\u{fffd}", "r\u{fffd}"));
+        assert_eq!((text.as_str(), id.as_deref()), ("nice \u{fffd}", Some("\u{1f600}")));
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_is_refused_if_it_is_known() {
+        let twice = payload(r#"{"room":"r","text":"a","text":"b"}"#).decode::<SendMessage>().unwrap_err();
+        assert_eq!((twice.code, twice.message.as_str()), (Code::BadRequest, "duplicate field `text`"));
+        assert!(payload(r#"{"room":"r","text":"a","x":1,"x":2}"#).decode::<SendMessage>().is_ok());
+    }
+
+    #[test]
+    fn nesting_of_any_depth_is_ignored_or_refused() {
+        let depth = MAX_PACKET_BYTES / 2 - 64;
+        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let decode = |json: &str| packet(json).1.decode::<Join>().map(|join| join.room.to_string());
+        assert_eq!(decode(&format!(r#"["join",{{"room":"r","new":{deep}}}]"#)).unwrap(), "r");
+        for refused in [format!(r#"["join",{{"room":{deep}}}]"#), format!(r#"["join",{deep}]"#)] {
+            assert_eq!(decode(&refused).unwrap_err().code, Code::BadRequest);
+        }
     }
 
     #[test]
