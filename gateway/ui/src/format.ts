@@ -16,6 +16,22 @@ export function dayName(ts: number, now: number, words: { today: string; yesterd
   return new Date(ts).getFullYear() === new Date(now).getFullYear() ? date.format(ts) : dateAndYear.format(ts);
 }
 
+/**
+ * A name in the form in which the server stores it: without characters that are invisible by themselves, in Unicode's
+ * normal form C. White space at the ends, which the server refuses, is dropped.
+ */
+export function canonicalName(typed: string): string {
+  return typed.replace(/[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]/gu, '').normalize('NFC').trim();
+}
+
+/**
+ * A name or text of a user, to be put into a sentence of the page: its direction does not affect the words around it
+ * (U+2068, first strong isolate, to U+2069, pop directional isolate).
+ */
+export function isolated(text: string): string {
+  return `\u2068${text}\u2069`;
+}
+
 /** One or two letters for an avatar. */
 export function initials(name: string): string {
   const words = name.split(/[\s._-]+/u).filter(Boolean);

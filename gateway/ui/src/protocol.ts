@@ -201,7 +201,8 @@ export type RoomCount = {
 };
 
 /** The name of a room: 1 to 128 characters, no control characters, no white space at either end, not
- * beginning with `@` (reserved for rooms of the server). */
+ * beginning with `@` (reserved for rooms of the server). In Unicode's normal form C and without invisible characters:
+ * names that differ only by these are one name. */
 export type RoomName = string;
 
 /** `rooms`. */

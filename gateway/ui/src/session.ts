@@ -2,6 +2,7 @@
 // The views call the `Actions` that it returns.
 
 import { createConnection, Refusal, type Connection, type EventPayload, type ServerEvent } from './connection.ts';
+import { canonicalName } from './format.ts';
 import * as identity from './identity.ts';
 import type { Epoch, RoomCount } from './protocol.ts';
 import * as change from './state.ts';
@@ -169,7 +170,7 @@ export function createSession(store: Store): Actions {
 
   return {
     signIn(typedName) {
-      const name = typedName.trim();
+      const name = canonicalName(typedName);
       if (!name) return;
       connection.disconnect();
       apply((state) =>
@@ -183,7 +184,7 @@ export function createSession(store: Store): Actions {
       apply((state) => change.linkChanged(state, { is: 'out', error: '' }));
     },
     openRoom(typedName) {
-      const name = typedName.trim().replace(/^#+/, '');
+      const name = canonicalName(typedName).replace(/^#+/, '');
       if (!name) return;
       stopTyping();
       const known = store.state.rooms.has(name);

@@ -1,5 +1,6 @@
-// All texts of the page. Used by session.ts and view/*.ts.
+// All texts of the page; names in them keep their own direction. Used by session.ts and view/*.ts.
 
+import { isolated } from './format.ts';
 import type { Code } from './protocol.ts';
 
 const list = new Intl.ListFormat('en', { type: 'conjunction' });
@@ -7,8 +8,9 @@ const number = new Intl.NumberFormat();
 
 /** "ada, bob and 3 others". */
 export function people(names: readonly string[], max = 3): string {
-  if (names.length <= max + 1) return list.format(names);
-  return list.format([...names.slice(0, max), `${names.length - max} others`]);
+  const shown = names.map(isolated);
+  if (names.length <= max + 1) return list.format(shown);
+  return list.format([...shown.slice(0, max), `${names.length - max} others`]);
 }
 
 export const texts = {
@@ -25,7 +27,7 @@ export const texts = {
   typing: (names: readonly string[]) =>
     names.length > 3
       ? 'Several people are typing…'
-      : `${list.format(names)} ${names.length === 1 ? 'is' : 'are'} typing…`,
+      : `${list.format(names.map(isolated))} ${names.length === 1 ? 'is' : 'are'} typing…`,
 
   online: (count: number) => `${number.format(count)} online`,
   moreOnline: (count: number) => `Show ${number.format(count)} more`,
@@ -38,7 +40,7 @@ export const texts = {
 
   loadingHistory: 'Loading earlier messages…',
   loadingRoom: 'Opening the room…',
-  startOfRoom: (room: string) => `This is where #${room} begins.`,
+  startOfRoom: (room: string) => `This is where #${isolated(room)} begins.`,
   earlier: 'Load earlier messages',
   gap: 'Some messages could not be recovered.',
   dismiss: 'Dismiss',
@@ -51,9 +53,9 @@ export const texts = {
   noAnswer: 'The server did not answer.',
   tooLong: (over: number) => `${number.format(over)} too long`,
   lengthLeft: (left: number) => `${number.format(left)} left`,
-  writeTo: (room: string) => `Message #${room}`,
-  leftTheRoom: (room: string) => `You left #${room}.`,
-  announcement: (user: string, text: string) => `${user} to everyone: ${text}`,
+  writeTo: (room: string) => `Message #${isolated(room)}`,
+  leftTheRoom: (room: string) => `You left #${isolated(room)}.`,
+  announcement: (user: string, text: string) => `${isolated(user)} to everyone: ${isolated(text)}`,
   servedBy: (node: string) => `Served by ${node}`,
 
   /** A message of the server, as a sentence. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { dayName, initials, splitLinks, sortedNames, tone } from '../src/format.ts';
+import { canonicalName, dayName, initials, splitLinks, sortedNames, tone } from '../src/format.ts';
 import { people, texts } from '../src/strings.ts';
 import { rows } from '../src/timeline.ts';
 
@@ -89,10 +89,39 @@ test('names', () => {
   assert.equal(initials('🦀 crab'), '🦀C');
   assert.equal(tone('ann', 8), tone('ann', 8));
   assert.deepEqual(sortedNames(['cy', 'Bob', 'ann', 'me'], 'me'), ['me', 'ann', 'Bob', 'cy']);
-  assert.equal(people(['a', 'b', 'c', 'd']), 'a, b, c, and d');
-  assert.equal(people(['a', 'b', 'c', 'd', 'e']), 'a, b, c, and 2 others');
-  assert.equal(texts.typing(['a']), 'a is typing…');
-  assert.equal(texts.typing(['a', 'b']), 'a and b are typing…');
+  const shown = (text) => text.replace(/\u2068(.*?)\u2069/gu, '<$1>');
+  assert.equal(shown(people(['a', 'b', 'c', 'd'])), '<a>, <b>, <c>, and <d>');
+  assert.equal(shown(people(['a', 'b', 'c', 'd', 'e'])), '<a>, <b>, <c>, and 2 others');
+  assert.equal(shown(texts.typing(['a'])), '<a> is typing…');
+  assert.equal(shown(texts.typing(['a', 'b'])), '<a> and <b> are typing…');
+});
+
+test('every name in a sentence of the page is isolated from its direction', () => {
+  const name = '\u05d0';
+  const sentences = [
+    people([name]),
+    texts.joinedRoom([name]),
+    texts.leftRoom([name]),
+    texts.typing([name]),
+    texts.startOfRoom(name),
+    texts.writeTo(name),
+    texts.leftTheRoom(name),
+    texts.announcement(name, ''),
+  ];
+  for (const sentence of sentences) assert.ok(sentence.includes(`\u2068${name}\u2069`), sentence);
+});
+
+test('a typed name gets the form in which the server stores it', () => {
+  for (const [typed, name] of [
+    [' ann ', 'ann'],
+    ['e\u0301', '\u00e9'],
+    ['an\u200bn\u3164', 'ann'],
+    ['\u202eann\ufe0f', 'ann'],
+    ['e\u034f\u0301', '\u00e9'],
+    ['\u2060 \u3164', ''],
+  ]) {
+    assert.equal(canonicalName(typed), name);
+  }
 });
 
 test('names of days are relative for today and yesterday', () => {

@@ -17,7 +17,7 @@ export function createComposer(actions: Actions) {
 
   const input = el('textarea', {
     testid: 'composer',
-    attrs: { rows: '1', enterkeyhint: 'send', autocomplete: 'off', 'aria-describedby': 'composer-count' },
+    attrs: { rows: '1', dir: 'auto', enterkeyhint: 'send', autocomplete: 'off', 'aria-describedby': 'composer-count' },
   });
   const count = el('span', { class: 'composer-count', attrs: { id: 'composer-count' } });
   const button = el(

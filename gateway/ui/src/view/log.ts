@@ -171,7 +171,7 @@ function presenceText({ joined, left }: { joined: readonly string[]; left: reado
 }
 
 function makeMessage({ id, user, text }: MessageRow): HTMLElement {
-  const body = el('div', { class: 'text' });
+  const body = el('div', { class: 'text', attrs: { dir: 'auto' } });
   for (const part of splitLinks(text)) {
     body.append(
       part.href === null
@@ -186,7 +186,7 @@ function makeMessage({ id, user, text }: MessageRow): HTMLElement {
     el(
       'div',
       { class: 'content' },
-      el('div', { class: 'meta' }, el('span', { class: 'author' }, user), el('time', {})),
+      el('div', { class: 'meta' }, el('bdi', { class: 'author' }, user), el('time', {})),
       el('div', { class: 'line' }, body, el('span', { class: 'delivery' })),
     ),
   );

@@ -12,6 +12,7 @@ export function createLogin(actions: Actions) {
       id: 'name',
       name: 'username',
       type: 'text',
+      dir: 'auto',
       autocomplete: 'username',
       autocapitalize: 'off',
       spellcheck: 'false',

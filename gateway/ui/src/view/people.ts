@@ -15,7 +15,7 @@ export function createPeople(actions: Actions, close: () => void) {
         'li',
         { class: 'person', attrs: { 'data-user': name } },
         avatar(name),
-        el('span', { class: 'person-name' }, name),
+        el('bdi', { class: 'person-name' }, name),
         own && el('span', { class: 'person-you' }, texts.you),
       ),
     () => {},

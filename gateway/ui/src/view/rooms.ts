@@ -32,7 +32,7 @@ export function createRooms(actions: Actions, close: () => void) {
       });
       append(button, [
         el('span', { class: 'hash', attrs: { 'aria-hidden': 'true' } }, '#'),
-        el('span', { class: 'room-name' }, name),
+        el('bdi', { class: 'room-name' }, name),
         el('span', { class: 'room-tail' }),
       ]);
       return el('li', {}, button);
@@ -75,6 +75,7 @@ export function createRooms(actions: Actions, close: () => void) {
     attrs: {
       id: 'new-room',
       type: 'text',
+      dir: 'auto',
       autocomplete: 'off',
       autocapitalize: 'off',
       spellcheck: 'false',
@@ -105,7 +106,7 @@ export function createRooms(actions: Actions, close: () => void) {
   );
 
   const face = el('span', { class: 'face' });
-  const self = el('strong', { class: 'me-name' });
+  const self = el('strong', { class: 'me-name', attrs: { dir: 'auto' } });
   const nodeName = el('span', { class: 'node-name', testid: 'node-badge' });
   const nodeMore = el('span', { class: 'node-more' });
   const dot = el('span', { class: 'dot', attrs: { 'aria-hidden': 'true' } });

@@ -30,7 +30,9 @@ export function createShell(actions: Actions) {
     icon('menu'),
     menuBadge,
   );
-  const title = el('h1', { class: 'room-title' });
+  const titleSign = el('span', {});
+  const titleName = el('bdi', {});
+  const title = el('h1', { class: 'room-title' }, titleSign, titleName);
   const subtitle = el('p', { class: 'room-subtitle' });
   const peopleCount = el('span', {});
   const who = el(
@@ -136,7 +138,8 @@ export function createShell(actions: Actions) {
       const room = activeRoom(state);
       main.classList.toggle('is-nowhere', !room);
       title.dataset['room'] = room?.name ?? '';
-      setText(title, room ? `#${room.name}` : 'Roomcast');
+      setText(titleSign, room ? '#' : '');
+      setText(titleName, room?.name ?? 'Roomcast');
       setText(subtitle, room?.joined ? texts.online(room.online.count) : '');
       setText(peopleCount, room ? String(room.online.count) : '');
       leave.hidden = !room;
