@@ -131,7 +131,7 @@ impl Roster {
 
     /// Whether the caller must read the state now and pass it to [`Roster::read`].
     pub(crate) fn wants_read(&mut self, now: Instant) -> bool {
-        self.view.wants_read(now)
+        self.view.wants_read(&self.stays, now)
     }
 
     /// The state that was read; none where the store did not answer.

@@ -15,6 +15,8 @@ use crate::users::stay::Stays;
 
 /// Presence updates are sent at most this often.
 pub(super) const COALESCE: Duration = Duration::from_secs(1);
+/// The names of a room that was too large to list are read again at most this often.
+pub(super) const RELIST_INTERVAL: Duration = Duration::from_secs(10);
 /// Presence events stashed while the state is being read. Where there are more, it is read again.
 const STASH: usize = 256;
 
@@ -60,8 +62,10 @@ pub(super) struct View {
     stash: Vec<PresenceEvent>,
     missed: bool,
     read_not_before: Option<Instant>,
+    /// When names were read last, if they were.
+    listed_at: Option<Instant>,
     unsent: BTreeMap<UserName, Unsent>,
-    /// There were too many differences to keep: a snapshot is sent instead.
+    /// There were too many differences to keep, or names are left out from now on: a snapshot is sent instead.
     list_unsent: bool,
     /// How many lists were sent to single members.
     lists: u64,
@@ -82,6 +86,7 @@ impl View {
             stash: Vec::new(),
             missed: false,
             read_not_before: None,
+            listed_at: None,
             unsent: BTreeMap::new(),
             list_unsent: false,
             lists: 0,
@@ -165,14 +170,14 @@ impl View {
         self.users = Some(users);
     }
 
-    /// Drops the names of a room that has become too large to list, and reads them again once it is small.
+    /// Drops the names of a room that has become too large to list. Members get a snapshot without names, or the list
+    /// that they have would seem to be complete.
     fn limit_size(&mut self) {
         if self.users.is_some() && self.shown > MAX_LISTED_USERS {
             self.users = None;
             self.listed = None;
             self.unsent.clear();
-        } else if self.users.is_none() && self.count < MAX_LISTED_USERS / 2 {
-            self.missed = true;
+            self.list_unsent = true;
         }
         if self.unsent.len() > 2 * MAX_LISTED_USERS {
             self.unsent.clear();
@@ -186,13 +191,20 @@ impl View {
     }
 
     /// Whether the caller must read the state now and pass it to [`View::read`].
-    pub(super) fn wants_read(&mut self, now: Instant) -> bool {
+    pub(super) fn wants_read(&mut self, stays: &Stays, now: Instant) -> bool {
+        self.missed |= self.relist_at(stays).is_some_and(|at| at.is_none_or(|at| at <= now));
         let due = self.missed && !self.reading && self.read_not_before.is_none_or(|at| at <= now);
         if due {
             self.missed = false;
             self.reading = true;
         }
         due
+    }
+
+    /// When the names of a room must be read that was too large to list and is not any more: at a time, or at once.
+    fn relist_at(&self, stays: &Stays) -> Option<Option<Instant>> {
+        let relist = self.users.is_none() && !self.reading && self.count(stays) <= MAX_LISTED_USERS;
+        relist.then(|| self.listed_at.map(|at| at + RELIST_INTERVAL))
     }
 
     /// The state that was read; none where the store did not answer.
@@ -210,6 +222,9 @@ impl View {
             return None;
         };
         let (before, unsent) = (self.list(stays), self.has_unsent(stays));
+        if state.users.is_some() {
+            self.listed_at = Some(now);
+        }
         self.set_state(state);
         self.shown = self.union(stays).count();
         for event in std::mem::take(&mut self.stash) {
@@ -289,6 +304,8 @@ impl View {
     pub(super) fn deadline(&self, stays: &Stays) -> Option<Instant> {
         let update = self.sent_at.filter(|_| self.has_unsent(stays)).map(|at| at + COALESCE);
         let read = self.read_not_before.filter(|_| self.missed && !self.reading);
-        [update, read].into_iter().flatten().min()
+        let relist = self.relist_at(stays).flatten();
+        let relist = relist.map(|at| self.read_not_before.map_or(at, |retry| at.max(retry)));
+        [update, read, relist].into_iter().flatten().min()
     }
 }

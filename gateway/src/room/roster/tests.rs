@@ -8,7 +8,7 @@ use rand::{Rng as _, SeedableRng as _};
 use roomcast_protocol::limits::MAX_LISTED_USERS;
 use roomcast_store::Change;
 
-use super::super::view::COALESCE;
+use super::super::view::{COALESCE, RELIST_INTERVAL};
 use super::super::writes::{RETRY, WRITE_INTERVAL};
 use super::*;
 
@@ -292,6 +292,54 @@ fn a_large_room_has_a_count_and_no_list() {
     roster.on_event(version(2), count + 1, users(&["a"]), vec![]);
     assert_eq!(roster.next_update(now), differences(&[], &[], count + 1));
     assert_eq!(roster.list_for_member(), Online { count: count + 1, users: UserList::default() });
+}
+
+/// A room with a member here, after `count` users of another node joined.
+fn crowded(count: usize, now: Instant) -> Roster {
+    let (mut roster, names) = (roster(&[]), crowd(count));
+    roster.on_event(version(2), count, names, vec![]);
+    assert!(roster.next_update(now).is_some());
+    roster
+}
+
+fn crowd(count: usize) -> Vec<UserName> {
+    (0..count).map(|n| user(&format!("u{n:04}"))).collect()
+}
+
+#[test]
+fn members_are_told_when_a_room_becomes_too_large_to_list() {
+    let now = Instant::now();
+    let mut roster = crowded(MAX_LISTED_USERS, now);
+    roster.on_event(version(3), MAX_LISTED_USERS + 1, users(&["v"]), vec![]);
+    let unlisted = Online { count: MAX_LISTED_USERS + 1, users: vec![] };
+    assert_eq!(roster.next_update(now + COALESCE), Some(PresenceUpdate::Snapshot(unlisted)));
+    roster.on_event(version(4), MAX_LISTED_USERS + 2, users(&["w"]), vec![]);
+    let counts = differences(&[], &[], MAX_LISTED_USERS + 2);
+    assert_eq!(roster.next_update(now + 2 * COALESCE), counts, "only the count from then on");
+}
+
+#[test]
+fn a_room_that_shrank_has_names_again() {
+    let now = Instant::now();
+    let mut roster = crowded(MAX_LISTED_USERS + 20, now);
+    assert!(!roster.wants_read(now), "it is too large to list");
+    let left = crowd(MAX_LISTED_USERS + 20).split_off(MAX_LISTED_USERS);
+    roster.on_event(version(3), MAX_LISTED_USERS, vec![], left);
+    assert!(roster.wants_read(now));
+    let list = Online { count: MAX_LISTED_USERS, users: crowd(MAX_LISTED_USERS) };
+    let read = |number| {
+        let users = Some(crowd(MAX_LISTED_USERS));
+        Some(RoomState { version: version(number), count: MAX_LISTED_USERS, users })
+    };
+    assert_eq!(roster.read(read(3), now), Some(PresenceUpdate::Snapshot(list)));
+    // A room that grows and shrinks all the time is not read all the time.
+    roster.on_event(version(4), MAX_LISTED_USERS + 1, users(&["v"]), vec![]);
+    roster.on_event(version(5), MAX_LISTED_USERS, vec![], users(&["v"]));
+    advance(&mut roster, now + COALESCE);
+    assert_eq!(roster.deadline(), Some(now + RELIST_INTERVAL));
+    assert!(roster.wants_read(now + RELIST_INTERVAL));
+    assert!(roster.read(read(5), now + RELIST_INTERVAL).is_some());
+    assert_eq!(roster.deadline(), None);
 }
 
 #[test]
