@@ -143,7 +143,7 @@ pub struct RoomCount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct RoomsPage {
-    /// Rooms that have been used, each once, in no guaranteed order.
+    /// Rooms that have users, or whose log has or had messages, each once, in no guaranteed order.
     pub rooms: Vec<RoomCount>,
     /// Cursor of the next page; absent after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,12 +4,12 @@
 //!
 //! | key or channel | type | content | removed | written by | read by |
 //! |---|---|---|---|---|---|
-//! | `P:{t}:m:ROOM` | hash | log meta: epoch `e`, offset `o`, counted `n`, replid `r`, earlier epochs `p` | idle + 1 day | `log_*.lua` | `log_*.lua` |
+//! | `P:{t}:m:ROOM` | hash | log meta: epoch `e`, offset `o`, counted `n`, replid `r`, earlier epochs `p` | idle + 1 day, or with an unused room | `log_*.lua` | `log_*.lua`, `forget_if_unused.lua` |
 //! | `P:{t}:l:ROOM` | stream | the log; entry id is `OFFSET-0`, fields: epoch `e`, ms `t`, counted `n`, id `i`, body `d` | idle | `log_publish.lua` | `log_read.lua` |
 //! | `P:{t}:i:ROOM` | hash | message id → `OFFSET TS EPOCH USER`, trimmed with the log | idle | `log_publish.lua` | `log_publish.lua` |
 //! | `P:{t}:u:ROOM` | hash | user → incarnations with a fact of the user, space-separated | swept | `presence_*.lua` | `presence_read.lua`, HSCAN |
 //! | `P:{t}:f:ROOM` | sorted set | facts `INCARNATION USER`, all scores 0 | swept | `presence_*.lua` | the same, ZSCORE |
-//! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` until it closes the room | a day once empty | `presence_*.lua` | `presence_*.lua` |
+//! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` from opening the room until closing it | a day once empty, or with an unused room | `presence_*.lua`, gateways | `presence_*.lua` |
 //! | `P:{t}:b:ROOM` | channel | the room's events | | `log_publish.lua`, `presence_*.lua`, `publish_ephemeral` | subscribed nodes |
 //! | `P:{t}:a:USER` | hash | a name's owner: secret's hash `h`, chosen `c`, `i:INCARNATION` → `live` or `grace` | swept | `name_*.lua` | `name_claim.lua`, HKEYS |
 //! | `P:{t}:x:BUCKET` | sorted set | room index: names of rooms, all scores 0; 16 buckets | pruned by its readers | gateways | `rooms` |
@@ -64,6 +64,16 @@ impl Keys {
     /// Users, facts, presence meta: the fixed set of every presence script.
     pub(crate) fn presence(&self, room: &RoomName) -> [String; 3] {
         self.all_named(['u', 'f', 'v'], room.as_str())
+    }
+
+    /// Both: the fixed set of the scripts that may forget a room.
+    pub(crate) fn whole_room(&self, room: &RoomName) -> [String; 6] {
+        self.all_named(['u', 'f', 'v', 'm', 'l', 'i'], room.as_str())
+    }
+
+    /// The field of a room's presence meta that has a node's last sequence.
+    pub(crate) fn sequence_field(node: &Incarnation) -> String {
+        format!("s:{}", node.as_str())
     }
 
     pub(crate) fn room_channel(&self, room: &RoomName) -> String {

@@ -113,16 +113,17 @@ pub trait Presence: Send + Sync {
         change: &Change,
     ) -> Result<bool>;
 
-    /// Must be called before a node writes its first fact in a room: the sweeper finds the room by it, and the room is
-    /// listed.
+    /// Must be called before a node opens a room's log, and before it writes its first fact there: the sweeper finds
+    /// the room by it, the room is listed, and it is not forgotten until [`Presence::close`].
     async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()>;
 
     /// The node has no facts in a room any more and has closed it: removes its sequence number and its index entry,
-    /// unless it has written with a greater `sequence` since.
+    /// unless it has written with a greater `sequence` since. A room without a user, which no other node has open and
+    /// whose log never had a message, is forgotten: of it nothing is kept.
     async fn close(&self, room: &RoomName, node: &Incarnation, sequence: u64) -> Result<()>;
 
     /// Removes the facts of a dead incarnation from the rooms it indexed and publishes the leaves; returns how many
-    /// rooms and facts. May run twice, and on two nodes at once.
+    /// rooms and facts. Rooms that nobody else uses are forgotten as in [`Presence::close`]. May run twice, and on two nodes at once.
     async fn sweep(&self, node: &Incarnation) -> Result<(usize, usize)>;
 
     /// Removes the index of a dead incarnation's rooms, after its last sweep.

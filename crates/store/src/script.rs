@@ -53,8 +53,8 @@ scripts! {
     LOG_TOUCH "touch" = "epoch.lua" "log_touch.lua";
     PRESENCE_WRITE "presence_write" = "presence.lua" "presence_write.lua";
     PRESENCE_LEAVE "presence_write" = "allow_oom.lua" "presence.lua" "presence_write.lua";
-    PRESENCE_CLOSE "presence_write" = "allow_oom.lua" "presence_close.lua";
-    PRESENCE_SWEEP "presence_sweep" = "allow_oom.lua" "presence.lua" "presence_sweep.lua";
+    PRESENCE_CLOSE "presence_write" = "allow_oom.lua" "forget_if_unused.lua" "presence_close.lua";
+    PRESENCE_SWEEP "presence_sweep" = "allow_oom.lua" "presence.lua" "forget_if_unused.lua" "presence_sweep.lua";
     PRESENCE_READ "presence_read" = "presence_read.lua";
     NAME_CLAIM "name_claim" = "name_claim.lua";
     NAME_RELEASE "name_release" = "allow_oom.lua" "name_release.lua";

@@ -118,11 +118,11 @@ impl World {
         store.bus.subscribe(name).await.unwrap();
         // The index entry of a room that could not be opened is kept until the incarnation ends.
         self.unknown_outcome |= fault != Fault::None;
-        let opened = store.log.open(name, 10).await.unwrap();
         let indexed = self.nodes[node].lease.current(self.now);
         if let Some(by) = &indexed {
             store.presence.index(name, by).await.unwrap();
         }
+        let opened = store.log.open(name, 10).await.unwrap();
         let state = store.presence.read(name, MAX_LISTED_USERS).await.unwrap();
         (fault == Fault::None).then_some((opened, state, indexed))
     }

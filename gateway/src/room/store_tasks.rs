@@ -92,11 +92,12 @@ impl RoomDeps {
         self.spawn("room-open", results, async move {
             let opening = async {
                 deps.store.bus.subscribe(&room).await?;
-                let opened = deps.store.log.open(&room, RECENT).await?;
+                // Before the log is opened: another node that closes the room must not forget it.
                 let indexed = deps.node.current();
                 if let Some(node) = &indexed {
                     deps.store.presence.index(&room, node).await?;
                 }
+                let opened = deps.store.log.open(&room, RECENT).await?;
                 let state = deps.store.presence.read(&room, MAX_LISTED_USERS).await?;
                 Ok::<_, StoreError>((opened, state, indexed))
             };

@@ -215,7 +215,7 @@ export type Rooms = {
 
 /** Of `rooms`. */
 export type RoomsPage = {
-  /** Rooms that have been used, each once, in no guaranteed order. */
+  /** Rooms that have users, or whose log has or had messages, each once, in no guaranteed order. */
   rooms: Array<RoomCount>;
   /** Cursor of the next page; absent after the last. */
   cursor?: string;

@@ -165,6 +165,16 @@ impl MemoryLog {
         Self { logs: Mutex::new(Logs::new(retention)), clock: Clock::new(), subscribers }
     }
 
+    /// Removes a room's log, unless it had a message. Returns whether there is none now.
+    pub(crate) fn forget_if_empty(&self, room: &RoomName) -> bool {
+        let mut logs = self.logs.lock();
+        if logs.exists(room, self.clock.now()) && logs.rooms.get(room).is_some_and(|log| log.offset > 0) {
+            return false;
+        }
+        logs.rooms.remove(room);
+        true
+    }
+
     /// Whether a room has a life that did not run out.
     pub(crate) fn exists(&self, room: &RoomName) -> bool {
         self.logs.lock().exists(room, self.clock.now())

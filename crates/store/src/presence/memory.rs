@@ -211,6 +211,15 @@ impl Rooms {
     fn count(&self, room: &RoomName) -> usize {
         self.rooms.get(room).map_or(0, |room| room.users.len())
     }
+
+    /// Removes all of a room without a user, which no node has open and whose log never had a message.
+    fn forget_if_unused(&mut self, name: &RoomName, log: &MemoryLog) {
+        let used = |room: &Room| !room.users.is_empty() || !room.sequences.is_empty();
+        if !self.rooms.get(name).is_some_and(used) && log.forget_if_empty(name) {
+            self.rooms.remove(name);
+            self.index.remove(name);
+        }
+    }
 }
 
 impl MemoryPresence {
@@ -249,6 +258,9 @@ impl Presence for MemoryPresence {
     async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
         let rooms = &mut *self.rooms.lock();
         rooms.of_node.entry(node.clone()).or_default().insert(room.clone());
+        // One that was empty for too long is replaced.
+        rooms.get(room, self.clock.now());
+        rooms.rooms.entry(room.clone()).or_default().sequences.entry(node.clone()).or_insert(0);
         rooms.index.insert(room.clone());
         Ok(())
     }
@@ -264,6 +276,7 @@ impl Presence for MemoryPresence {
         if let Some(indexed) = rooms.of_node.get_mut(node) {
             indexed.remove(room);
         }
+        rooms.forget_if_unused(room, &self.log);
         Ok(())
     }
 
@@ -273,9 +286,11 @@ impl Presence for MemoryPresence {
         for room in &rooms {
             loop {
                 let now = self.clock.now();
-                let removed = self.rooms.lock().sweep(room, node, SWEEP_STEP, now, &self.subscribers);
+                let mut rooms = self.rooms.lock();
+                let removed = rooms.sweep(room, node, SWEEP_STEP, now, &self.subscribers);
                 facts += removed;
                 if removed < SWEEP_STEP {
+                    rooms.forget_if_unused(room, &self.log);
                     break;
                 }
             }
@@ -314,7 +329,9 @@ impl Presence for MemoryPresence {
                 break;
             }
             match rooms.count(room) {
-                0 if !self.log.exists(room) => forgotten.push(room.clone()),
+                0 if !self.log.exists(room) && !rooms.rooms.contains_key(room) => {
+                    forgotten.push(room.clone())
+                }
                 count => found.push((room.clone(), count)),
             }
         }

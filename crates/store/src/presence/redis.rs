@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use redis::cmd;
+use redis::{Cmd, cmd};
 use roomcast_protocol::{RoomName, UserName};
 
 use super::{Change, MAX_NAMES_PER_EVENT, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
@@ -18,6 +18,8 @@ pub(crate) struct RedisPresence {
     keys: Keys,
 }
 
+/// What the script that closes a room returns where the room was forgotten.
+const FORGOTTEN: u8 = 2;
 /// Rooms swept at once.
 const SWEEPS_AT_ONCE: usize = 32;
 /// Up to this size a room's users are sorted and returned in pages; larger rooms are scanned.
@@ -39,9 +41,12 @@ impl RedisPresence {
         let args = [node.as_str(), &candidate, &channel, &names, &most].map(str::as_bytes);
         let mut facts = 0;
         loop {
-            let removed: usize =
-                self.link.script(&script::PRESENCE_SWEEP, &self.keys.presence(room), &args).await?;
+            let (removed, forgotten): (usize, bool) =
+                self.link.script(&script::PRESENCE_SWEEP, &self.keys.whole_room(room), &args).await?;
             facts += removed;
+            if forgotten {
+                self.unlist(room).await?;
+            }
             if removed < SWEEP_STEP {
                 return Ok(facts);
             }
@@ -91,8 +96,10 @@ impl Presence for RedisPresence {
 
     async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
         let index = self.keys.index(Keys::index_bucket(room));
+        let [_, _, meta] = self.keys.presence(room);
         let commands = vec![
             cmd("SADD").arg(self.keys.node_rooms(node)).arg(room.as_str()).take(),
+            cmd("HSETNX").arg(meta).arg(Keys::sequence_field(node)).arg(0).take(),
             cmd("ZADD").arg(index).arg(0).arg(room.as_str()).take(),
         ];
         self.link.commands::<()>(commands).await.map(drop)
@@ -101,10 +108,13 @@ impl Presence for RedisPresence {
     async fn close(&self, room: &RoomName, node: &Incarnation, sequence: u64) -> Result<()> {
         let sequence = sequence.to_string();
         let args = [node.as_str(), &sequence].map(str::as_bytes);
-        let closed: bool =
-            self.link.script(&script::PRESENCE_CLOSE, &self.keys.presence(room), &args).await?;
-        if !closed {
+        let closed: u8 =
+            self.link.script(&script::PRESENCE_CLOSE, &self.keys.whole_room(room), &args).await?;
+        if closed == 0 {
             return Ok(());
+        }
+        if closed == FORGOTTEN {
+            self.unlist(room).await?;
         }
         // Last, so that the sweeper still finds the room where the first step failed.
         self.link.command(cmd("SREM").arg(self.keys.node_rooms(node)).arg(room.as_str())).await
@@ -181,7 +191,7 @@ impl Presence for RedisPresence {
             if let Some(last) = names.last() {
                 after.clone_from(last);
             }
-            rooms.extend(self.counted(bucket, names).await?);
+            rooms.extend(self.counted(names).await?);
             if ended {
                 bucket += 1;
                 after.clear();
@@ -197,7 +207,7 @@ impl Presence for RedisPresence {
                 self.link.command(cmd("SMEMBERS").arg(self.keys.node_rooms(node))).await?;
             let rooms: Vec<_> = names.iter().filter_map(|name| RoomName::parse(name).ok()).collect();
             let fact = format!("{} {user}", node.as_str());
-            let scores: Vec<redis::Cmd> = rooms
+            let scores: Vec<Cmd> = rooms
                 .iter()
                 .map(|room| {
                     let [_, facts, _] = self.keys.presence(room);
@@ -214,22 +224,22 @@ impl Presence for RedisPresence {
 }
 
 impl RedisPresence {
-    /// Counts the users of rooms, and removes rooms that were forgotten from the index. A room's log meta is created
-    /// before the room is indexed and expires after its last use, so no room in use is removed.
-    async fn counted(&self, bucket: u16, names: Vec<String>) -> Result<Vec<(RoomName, usize)>> {
+    /// Counts the users of rooms, and removes rooms that were forgotten from the index. A room in use has a presence
+    /// meta.
+    async fn counted(&self, names: Vec<String>) -> Result<Vec<(RoomName, usize)>> {
         let rooms: Vec<_> = names.iter().filter_map(|name| RoomName::parse(name).ok()).collect();
         let mut commands = Vec::with_capacity(rooms.len() * 2);
         for room in &rooms {
-            let ([users, _, _], [meta, _, _]) = (self.keys.presence(room), self.keys.log(room));
+            let [users, _, _] = self.keys.presence(room);
             commands.push(cmd("HLEN").arg(users).take());
-            commands.push(cmd("EXISTS").arg(meta).take());
+            commands.push(self.is_known(room));
         }
         let mut numbers = self.link.commands::<usize>(commands).await?.into_iter();
         let mut counted = Vec::with_capacity(rooms.len());
         for room in rooms {
             match (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) {
                 (0, 0) => {
-                    self.forget(bucket, &room).await?;
+                    self.unlist(&room).await?;
                 }
                 (count, _) => counted.push((room, count)),
             }
@@ -237,11 +247,17 @@ impl RedisPresence {
         Ok(counted)
     }
 
+    /// Whether there is anything of a room: the metas of its presence and of its log.
+    fn is_known(&self, room: &RoomName) -> Cmd {
+        let ([_, _, presence], [log, _, _]) = (self.keys.presence(room), self.keys.log(room));
+        cmd("EXISTS").arg(presence).arg(log).take()
+    }
+
     /// Removes a room from the index, and adds it again where it was opened in between.
-    async fn forget(&self, bucket: u16, room: &RoomName) -> Result<()> {
-        let (index, [meta, _, _]) = (self.keys.index(bucket), self.keys.log(room));
+    async fn unlist(&self, room: &RoomName) -> Result<()> {
+        let index = self.keys.index(Keys::index_bucket(room));
         self.link.command::<()>(cmd("ZREM").arg(&index).arg(room.as_str())).await?;
-        if self.link.command(cmd("EXISTS").arg(meta)).await? {
+        if self.link.command::<usize>(&self.is_known(room)).await? > 0 {
             self.link.command::<()>(cmd("ZADD").arg(&index).arg(0).arg(room.as_str())).await?;
         }
         Ok(())

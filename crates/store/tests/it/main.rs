@@ -70,6 +70,7 @@ contract! {
         an_arrival_is_published_where_the_user_has_facts_of_other_nodes
         a_write_that_continues_is_refused_by_a_store_that_lost_its_data
         a_closed_room_keeps_no_field_of_the_node
+        a_room_without_a_message_or_a_user_is_forgotten
         a_new_incarnation_replaces_the_former_without_a_leave;
     names:
         a_name_belongs_to_its_secret

@@ -143,6 +143,8 @@ pub(crate) async fn a_large_room_is_swept_in_steps(subject: Subject) {
 pub(crate) async fn a_late_write_is_removed_by_the_second_sweep(subject: Subject) {
     let (node, room) = (subject.node().await, room("late"));
     let [dead] = dead(&node).await;
+    // A room without a message would be forgotten.
+    node.publish(&room, "a", "Ann").await.unwrap();
     node.bus.subscribe(&room).await.unwrap();
     node.presence.index(&room, &dead).await.unwrap();
     node.presence.write(&room, &dead, 5, &here(&["Ann"])).await.unwrap();

@@ -85,6 +85,21 @@ async fn while_the_server_is_out_of_memory_nodes_renew_and_users_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_without_a_message_leave_no_key() {
+    let server = Server::start(&[]).await;
+    let (node, by) = (Subject::at(&server.url()).node().await, Incarnation::random());
+    for number in 0..20 {
+        let room = room(&format!("empty {number}"));
+        node.presence.index(&room, &by).await.unwrap();
+        node.log.open(&room, 10).await.unwrap();
+        assert!(node.presence.write(&room, &by, 1, &here(&["Ann"])).await.unwrap());
+        assert!(node.presence.write(&room, &by, 2, &gone(&["Ann"])).await.unwrap());
+        node.presence.close(&room, &by, 3).await.unwrap();
+    }
+    assert_eq!(server.say::<Vec<String>>("KEYS *").await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unused_keys_expire() {
     let server = Server::start(&[]).await;
     let (node, room) = (Subject::at(&server.url()).node().await, room("left"));

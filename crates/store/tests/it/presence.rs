@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use roomcast_protocol::{RoomName, UserName};
+use roomcast_protocol::{Epoch, RoomName, UserName};
 use roomcast_store::{BusEvent, Change, Incarnation, Store, Version};
 
 use crate::subject::{Subject, room, silence, sorted, until, user, users};
@@ -203,8 +203,8 @@ pub(crate) async fn rooms_are_listed_in_pages(subject: Subject) {
         node.log.open(room, 0).await.unwrap();
         node.presence.index(room, &by).await.unwrap();
     }
-    // Without users and without a log: it is not listed, and is removed from the index.
     node.presence.index(&room("forgotten"), &by).await.unwrap();
+    node.presence.close(&room("forgotten"), &by, 1).await.unwrap();
     node.presence.index(&room("in use"), &by).await.unwrap();
     node.presence.write(&room("in use"), &by, 1, &here(&["Ann", "Bob"])).await.unwrap();
     all.push(room("in use"));
@@ -226,7 +226,7 @@ pub(crate) async fn rooms_are_listed_in_pages(subject: Subject) {
         visited.sort();
         assert_eq!(visited, all, "each once, {limit} a page");
     }
-    // Indexed again, it is listed again once its log exists.
+    // Indexed again, it is listed again.
     node.log.open(&room("forgotten"), 0).await.unwrap();
     node.presence.index(&room("forgotten"), &by).await.unwrap();
     assert_eq!(node.presence.rooms(None, 1_000).await.unwrap().rooms.len(), 62);
@@ -320,6 +320,60 @@ pub(crate) async fn a_closed_room_keeps_no_field_of_the_node(subject: Subject) {
     );
     assert_eq!(who(&node, &room).await, ["Bob"]);
     assert_eq!(node.sweep(&by).await.unwrap().rooms, 0, "no room is left to sweep");
+}
+
+/// The epoch of a room's log: a forgotten room has another one the next time.
+async fn epoch(store: &Store, room: &RoomName) -> Epoch {
+    store.log.open(room, 0).await.unwrap().head.position.epoch
+}
+
+async fn is_listed(store: &Store, room: &RoomName) -> bool {
+    store.presence.rooms(None, 1_000).await.unwrap().rooms.iter().any(|(listed, _)| listed == room)
+}
+
+pub(crate) async fn a_room_without_a_message_or_a_user_is_forgotten(subject: Subject) {
+    let (node, a, b) = (subject.node().await, Incarnation::random(), Incarnation::random());
+    let presence = &node.presence;
+    let visited = async |name: &str, by: &Incarnation| {
+        let room = room(name);
+        presence.index(&room, by).await.unwrap();
+        let before = epoch(&node, &room).await;
+        assert!(presence.write(&room, by, 1, &here(&["Ann"])).await.unwrap());
+        assert!(presence.write(&room, by, 2, &gone(&["Ann"])).await.unwrap());
+        (room, before)
+    };
+    let (empty, before) = visited("empty", &a).await;
+    presence.close(&empty, &a, 3).await.unwrap();
+    assert!(!is_listed(&node, &empty).await);
+    assert_eq!(presence.read(&empty, 10).await.unwrap().version, Version::default());
+    assert_ne!(epoch(&node, &empty).await, before);
+
+    let (open, before) = visited("open elsewhere", &a).await;
+    presence.index(&open, &b).await.unwrap();
+    presence.close(&open, &a, 3).await.unwrap();
+    assert!(is_listed(&node, &open).await);
+    assert_eq!(epoch(&node, &open).await, before, "another node has it open");
+    presence.close(&open, &b, 1).await.unwrap();
+    assert!(!is_listed(&node, &open).await);
+
+    let (used, before) = visited("in use", &a).await;
+    presence.write(&used, &b, 1, &here(&["Bob"])).await.unwrap();
+    presence.close(&used, &a, 3).await.unwrap();
+    assert!(is_listed(&node, &used).await);
+    assert_eq!(epoch(&node, &used).await, before, "a user is in it");
+
+    let (said, before) = visited("with a message", &a).await;
+    node.publish(&said, "a", "Ann").await.unwrap();
+    presence.close(&said, &a, 3).await.unwrap();
+    assert!(is_listed(&node, &said).await);
+    assert_eq!(epoch(&node, &said).await, before, "it has a message");
+
+    let dead = Incarnation::random();
+    let (swept, before) = visited("swept", &dead).await;
+    presence.write(&swept, &dead, 3, &here(&["Ann"])).await.unwrap();
+    assert_eq!(presence.sweep(&dead).await.unwrap(), (1, 1));
+    assert!(!is_listed(&node, &swept).await);
+    assert_ne!(epoch(&node, &swept).await, before);
 }
 
 pub(crate) async fn a_new_incarnation_replaces_the_former_without_a_leave(subject: Subject) {
