@@ -130,6 +130,7 @@ impl App {
             rooms: rooms.clone(),
             users: users.clone(),
             telemetry: telemetry.clone(),
+            grace: config.grace,
             listed: config.rooms.clone().into(),
         };
 

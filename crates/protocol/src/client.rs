@@ -48,7 +48,7 @@ pub struct Leave {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct SendMessage {
-    /// A room that the connection has joined.
+    /// A room that the connection has joined, or in which the user is by the grace of one that was lost.
     pub room: RoomName,
     /// The text: not empty, at most 16 KiB of UTF-8.
     pub text: String,

@@ -123,6 +123,10 @@ pub trait Names: Send + Sync {
     /// must not be called for every request.
     async fn online(&self, nodes: &[Incarnation]) -> Result<usize>;
 
+    /// Whether the name's owner took it over from another one, who was in grace or on a node that died: rooms may still
+    /// have that other as present.
+    async fn was_taken_over(&self, user: &UserName) -> Result<bool>;
+
     /// The incarnations on which a user has connections or a grace.
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>>;
 }

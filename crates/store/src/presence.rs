@@ -132,6 +132,9 @@ pub trait Presence: Send + Sync {
     /// The state of a room, with names where there are at most `max_users`.
     async fn read(&self, room: &RoomName, max_users: usize) -> Result<RoomState>;
 
+    /// Whether a user is in a room, on whichever node.
+    async fn is_present(&self, room: &RoomName, user: &UserName) -> Result<bool>;
+
     /// A page of a room's users.
     async fn users(&self, room: &RoomName, cursor: Option<&str>, limit: usize) -> Result<UsersPage>;
 

@@ -1,6 +1,7 @@
 //! The actor of a command. Created by the edge for a user who has signed in; every command checks its permissions here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use roomcast_protocol::{Code, Refusal, RoomName, UserName};
 
@@ -49,6 +50,11 @@ impl Actor {
     pub(super) fn joined_device(&self, room: &RoomName) -> Result<&Arc<Connection>, Refusal> {
         let joined = self.device().filter(|device| device.is_in(room));
         joined.ok_or_else(|| Refusal::new(Code::NotJoined, format!("you have not joined {room}")))
+    }
+
+    /// Whether the device connected within the last `time`.
+    pub(super) fn connected_within(&self, time: Duration) -> bool {
+        self.device().is_some_and(|device| device.connected_at().elapsed() <= time)
     }
 
     /// The device, which must exist.

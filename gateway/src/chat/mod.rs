@@ -16,6 +16,7 @@ mod sign_in;
 mod typing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use roomcast_protocol::{Refusal, RoomName};
 use roomcast_store::Store;
@@ -38,6 +39,8 @@ pub(crate) struct Chat {
     pub(crate) rooms: Rooms,
     pub(crate) users: Users,
     pub(crate) telemetry: Telemetry,
+    /// How long a user stays in a room after the connection dropped.
+    pub(crate) grace: Duration,
     /// Configured rooms, which are listed even if they have never been used.
     pub(crate) listed: Arc<[RoomName]>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use roomcast_ops::trace;
 use roomcast_protocol::ack::Sent;
 use roomcast_protocol::client::SendMessage;
-use roomcast_protocol::{Body, Content, Refusal};
+use roomcast_protocol::{Body, Content, Refusal, RoomName};
 use roomcast_store::{PublishRequest, Published, StoreError};
 
 use super::limits::{check_text, message_id};
@@ -24,7 +24,11 @@ impl Chat {
         let SendMessage { room, text, id } = message;
         check_text(&text)?;
         let id = message_id(id)?;
-        actor.check_access(&room)?;
+        if let Err(refusal) = actor.check_access(&room)
+            && !Box::pin(self.returns_to(actor, &room)).await?
+        {
+            return Err(refusal);
+        }
         trace::note("roomcast.room", || room.to_string());
         let body = Body { id, user: actor.user().clone(), content: Content::Text { text } };
         let request = PublishRequest { room: &room, body: &body, urgent };
@@ -33,6 +37,16 @@ impl Chat {
             self.telemetry.rooms.stored();
         }
         Ok(Sent { id: body.id, room, epoch: position.epoch, offset: position.offset, ts })
+    }
+
+    /// Whether the actor's device is the return of one that dropped, and the user is still in the room by its grace.
+    /// Official clients send what they buffered while offline before the application can join again. The store decides,
+    /// because the former connection may have been another gateway's, which may not have noticed its end yet.
+    async fn returns_to(&self, actor: &Actor, room: &RoomName) -> Result<bool, StoreError> {
+        let user = actor.user();
+        Ok(actor.connected_within(self.grace)
+            && self.store.presence.is_present(room, user).await?
+            && !self.store.names.was_taken_over(user).await?)
     }
 
     /// Publishes a message. If the store's answer is lost, it is repeated once with the same id, so that clients do not

@@ -12,7 +12,7 @@ use roomcast_protocol::client::{
 };
 use roomcast_protocol::limits::{MAX_ROOMS, MAX_TEXT_BYTES};
 use roomcast_protocol::{Code, Position, Refusal, RoomName, UserName};
-use roomcast_store::{Settings, Store};
+use roomcast_store::{Memory, Settings};
 use tokio::sync::{Notify, oneshot};
 
 use super::*;
@@ -49,18 +49,27 @@ struct Person {
     received: Arc<Received>,
 }
 
+mod returns;
+
+const GRACE: Duration = Duration::from_secs(15);
+
 impl Node {
     async fn start() -> Self {
+        Self::start_on(&Memory::new(&Settings::default()), GRACE).await
+    }
+
+    /// One of several nodes on the same memory.
+    async fn start_on(memory: &Memory, grace: Duration) -> Self {
         let telemetry = Telemetry::new(&Metrics::new("test").unwrap()).unwrap();
         let (rooms, queues) = Rooms::new(2);
-        let store = Store::in_memory(&Settings::default(), Arc::new(rooms.clone()));
+        let store = memory.node(Arc::new(rooms.clone()));
         let node = crate::node::Node::new("node".into(), Duration::from_secs(15), None);
         let lifecycle = Lifecycle::new();
         let registered = roomcast_ops::Readiness::new().latch("lease");
         let mut status = node.lease_status();
         lifecycle.spawn("lease", node.clone().keep_lease(store.clone(), registered));
         status.changed().await.unwrap();
-        let timing = RoomTiming { grace: Duration::from_secs(15), touch: Duration::from_secs(600) };
+        let timing = RoomTiming { grace, touch: Duration::from_secs(600) };
         let deps =
             RoomDeps::new(store.clone(), node.clone(), telemetry.clone(), lifecycle, timing, Duration::ZERO);
         rooms.start(queues, &deps);
@@ -69,11 +78,11 @@ impl Node {
         let on_name_lost = Arc::new(move |_: &UserName| {
             counted.fetch_add(1, Ordering::Relaxed);
         });
-        let users = Users::new(store.clone(), node.clone(), Duration::from_secs(15), on_name_lost);
+        let users = Users::new(store.clone(), node.clone(), grace, on_name_lost);
         let listed = Arc::from([room("general")]);
         let registry = Registry::new(telemetry.clone());
         Self {
-            chat: Chat { store, node, rooms, users, telemetry, listed },
+            chat: Chat { store, node, rooms, users, telemetry, grace, listed },
             registry,
             names: Mutex::default(),
             lost,
@@ -99,6 +108,23 @@ impl Node {
         let (person, name) = self.sign_in(name, name).await.unwrap();
         self.names.lock().push(name);
         person
+    }
+
+    /// The end of a person's connection.
+    async fn disconnect(&self, (person, name): (Person, NameHold), how: Departure) {
+        self.chat.leave_all(&person.connection, how).await;
+        self.registry.remove(&person.connection);
+        name.release(how).await;
+    }
+
+    /// Waits until the store has a user in the room, or has not.
+    async fn is_present(&self, name: &str, present: bool) {
+        let changed = async {
+            while self.chat.store.presence.is_present(&room("r"), &user(name)).await.unwrap() != present {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(5), changed).await.is_ok(), "{name}: {present}");
     }
 
     async fn execute(&self, person: &Person, command: Command) -> Result<Reply, Refusal> {

@@ -223,7 +223,7 @@ export type RoomsPage = {
 
 /** `send_message`. */
 export type SendMessage = {
-  /** A room that the connection has joined. */
+  /** A room that the connection has joined, or in which the user is by the grace of one that was lost. */
   room: RoomName;
   /** The text: not empty, at most 16 KiB of UTF-8. */
   text: string;

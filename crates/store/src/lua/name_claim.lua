@@ -39,6 +39,7 @@ if owner_hash then
     return holders
   end
   redis.call('DEL', name)
+  redis.call('HSET', name, 't', 1)
 end
 redis.call('HSET', name, 'h', hash, 'c', ARGV[2], field, hold)
 return {}

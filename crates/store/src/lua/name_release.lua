@@ -18,8 +18,8 @@ if ARGV[3] == 'grace' then
   return held
 end
 local removed = redis.call('HDEL', KEYS[1], field)
--- Only `h` and `c` are left: no node holds the name.
-if redis.call('HLEN', KEYS[1]) <= 2 then
+-- Only `h`, `c` and perhaps `t` are left: no node holds the name.
+if redis.call('HLEN', KEYS[1]) <= 2 + redis.call('HEXISTS', KEYS[1], 't') then
   redis.call('DEL', KEYS[1])
 end
 return removed

@@ -24,6 +24,7 @@ struct Owners {
 struct Owner {
     hash: [u8; 16],
     chosen: bool,
+    taken_over: bool,
     holders: BTreeMap<Incarnation, Hold>,
 }
 
@@ -37,7 +38,8 @@ impl Owners {
         dead: &[Incarnation],
     ) -> Claim {
         self.of_node.entry(node.clone()).or_default().insert(user.clone());
-        let new_owner = || Owner { hash: secret.hash, chosen: secret.is_chosen(), holders: BTreeMap::new() };
+        let (hash, chosen) = (secret.hash, secret.is_chosen());
+        let new_owner = || Owner { hash, chosen, taken_over: false, holders: BTreeMap::new() };
         let owner = self.names.entry(user.clone()).or_insert_with(new_owner);
         owner.holders.retain(|holder, _| !dead.contains(holder));
         if owner.hash != secret.hash {
@@ -51,7 +53,7 @@ impl Owners {
                 }
                 return Claim::Taken(holders);
             }
-            *owner = new_owner();
+            *owner = Owner { taken_over: true, ..new_owner() };
         }
         let elsewhere = |(holder, hold): (&Incarnation, &Hold)| {
             (*hold == Hold::Grace && holder != node).then(|| holder.clone())
@@ -151,6 +153,10 @@ impl Names for MemoryNames {
         let owners = self.0.lock();
         let names: BTreeSet<_> = nodes.iter().filter_map(|node| owners.of_node.get(node)).flatten().collect();
         Ok(names.len())
+    }
+
+    async fn was_taken_over(&self, user: &UserName) -> Result<bool> {
+        Ok(self.0.lock().names.get(user).is_some_and(|owner| owner.taken_over))
     }
 
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>> {

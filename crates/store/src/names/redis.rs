@@ -134,6 +134,10 @@ impl Names for RedisNames {
         Ok(seen.len())
     }
 
+    async fn was_taken_over(&self, user: &UserName) -> Result<bool> {
+        self.link.command(cmd("HEXISTS").arg(self.keys.name(user)).arg("t")).await
+    }
+
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>> {
         let fields: Vec<String> = self.link.command(cmd("HKEYS").arg(self.keys.name(user))).await?;
         Ok(fields.iter().filter_map(|field| field.strip_prefix("i:")).map(Incarnation::new).collect())

@@ -313,6 +313,11 @@ impl Presence for MemoryPresence {
         Ok(RoomState { version: room.version.clone(), count, users })
     }
 
+    async fn is_present(&self, room: &RoomName, user: &UserName) -> Result<bool> {
+        let mut rooms = self.rooms.lock();
+        Ok(rooms.get(room, self.clock.now()).is_some_and(|room| room.users.contains_key(user)))
+    }
+
     async fn users(&self, room: &RoomName, cursor: Option<&str>, limit: usize) -> Result<UsersPage> {
         let users = self.rooms.lock().rooms.get(room).map(|room| room.users.keys().cloned().collect());
         let after = cursor.and_then(|cursor| cursor.strip_prefix('n'));

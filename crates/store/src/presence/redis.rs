@@ -154,6 +154,11 @@ impl Presence for RedisPresence {
         Ok(RoomState { version: Version { generation, number }, count, users })
     }
 
+    async fn is_present(&self, room: &RoomName, user: &UserName) -> Result<bool> {
+        let [users, _, _] = self.keys.presence(room);
+        self.link.command(cmd("HEXISTS").arg(users).arg(user.as_str())).await
+    }
+
     async fn users(&self, room: &RoomName, cursor: Option<&str>, limit: usize) -> Result<UsersPage> {
         // Cursors come from clients: an invalid one is ignored.
         let scan = cursor.and_then(|cursor| cursor.strip_prefix('s'));

@@ -78,6 +78,7 @@ contract! {
         a_name_in_grace_is_protected_only_by_a_chosen_secret
         holds_of_dead_incarnations_are_removed
         a_former_owner_cannot_release_the_name
+        a_name_that_was_taken_over_is_known_as_such_until_it_is_free
         concurrent_claims_are_answered_each
         a_connection_on_another_node_ends_one_grace;
     nodes:

@@ -117,6 +117,28 @@ pub(crate) async fn a_former_owner_cannot_release_the_name(subject: Subject) {
     node.names.release(&user("Nobody"), &former, &a).await.unwrap();
 }
 
+pub(crate) async fn a_name_that_was_taken_over_is_known_as_such_until_it_is_free(subject: Subject) {
+    let (node, [a, b]) = (subject.node().await, nodes());
+    let (ann, former, owner) = (user("Ann"), Secret::given("former"), Secret::chosen("owner"));
+    let taken_over = async || node.names.was_taken_over(&ann).await.unwrap();
+    node.names.claim(&ann, &former, &a, &[]).await.unwrap();
+    node.names.grace(&ann, &former, &a).await.unwrap();
+    node.names.claim(&ann, &former, &b, &[]).await.unwrap();
+    assert!(!taken_over().await, "the owner returned");
+    node.names.grace(&ann, &former, &b).await.unwrap();
+    assert_eq!(node.names.claim(&ann, &owner, &a, &[]).await.unwrap(), Claim::Granted);
+    node.names.claim(&ann, &owner, &b, &[]).await.unwrap();
+    assert!(taken_over().await, "from an owner in grace");
+    node.names.release(&ann, &owner, &a).await.unwrap();
+    assert!(taken_over().await);
+    node.names.release(&ann, &owner, &b).await.unwrap();
+    assert!(!taken_over().await && node.names.holders(&ann).await.unwrap().is_empty(), "it is free");
+    node.names.claim(&ann, &former, &a, &[]).await.unwrap();
+    assert!(!taken_over().await);
+    assert_eq!(node.names.claim(&ann, &owner, &b, std::slice::from_ref(&a)).await.unwrap(), Claim::Granted);
+    assert!(taken_over().await, "from an owner whose node died");
+}
+
 pub(crate) async fn users_are_counted_once(subject: Subject) {
     let (node, [a, b, c]) = (subject.node().await, nodes());
     let (mine, other) = (Secret::chosen("mine"), Secret::chosen("other"));

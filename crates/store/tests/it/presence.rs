@@ -40,6 +40,9 @@ pub(crate) async fn the_first_fact_joins_and_the_last_leaves(subject: Subject) {
     write(&a, 2, gone(&["Ann"])).await;
     write(&a, 3, gone(&["Ann", "Nobody"])).await;
     assert_eq!(who(&node, &room).await, ["Ann", "Bob", "Cyd"]);
+    for (name, present) in [("Ann", true), ("Cyd", true), ("Nobody", false)] {
+        assert_eq!(node.presence.is_present(&room, &user(name)).await.unwrap(), present, "{name}");
+    }
     write(&b, 2, gone(&["Ann"])).await;
     write(&a, 4, gone(&["Bob"])).await;
     write(&b, 3, gone(&["Cyd"])).await;
@@ -53,6 +56,7 @@ pub(crate) async fn the_first_fact_joins_and_the_last_leaves(subject: Subject) {
     until("all events are received", async || node.heard.presence(&room).len() >= expected.len()).await;
     assert_eq!(node.heard.presence(&room), expected);
     assert!(who(&node, &room).await.is_empty());
+    assert!(!node.presence.is_present(&room, &user("Ann")).await.unwrap());
 }
 
 pub(crate) async fn a_repeated_or_older_write_changes_nothing(subject: Subject) {
