@@ -72,6 +72,9 @@ pub struct Joined<M = Message, U = Vec<UserName>> {
     pub recovered: bool,
     /// Oldest first, the last one at `offset`.
     pub messages: Vec<M>,
+    /// True if more messages were missed than fit into one answer: the others follow as `message` events, before
+    /// newer ones. Only with `recovered: true`.
+    pub more: bool,
     /// The users in the room.
     pub online: Online<U>,
 }

@@ -31,12 +31,25 @@ limits! {
     DEFAULT_PAGE = 50;
     /// Maximum number of messages that a join with `since` replays; a longer gap is answered `recovered: false`.
     MAX_REPLAY = 1_000;
+    /// Longest list of messages in one answer, in bytes of JSON; an answer that would be longer says `more`.
+    MAX_PAGE_BYTES = 512 * 1024;
     /// Longest packet of a client, in bytes: a text of maximum length, escaped, plus the rest of the packet.
     MAX_PACKET_BYTES = 128 * 1024;
     /// Queued events of one connection above which the next one is answered `busy`.
     MAX_QUEUED_EVENTS = 1_024;
     /// Number of users up to which a room's joins, leaves and lists carry names; above it, they carry only counts.
     MAX_LISTED_USERS = 500;
+}
+
+/// How many of the first messages of a list fit into one answer, by their lengths in JSON: at least one.
+pub fn fitting(lengths: impl IntoIterator<Item = usize>) -> usize {
+    let mut bytes = 0_usize;
+    let fits = |(index, length): &(usize, usize)| {
+        // And a comma.
+        bytes = bytes.saturating_add(length + 1);
+        *index == 0 || bytes <= MAX_PAGE_BYTES
+    };
+    lengths.into_iter().enumerate().take_while(fits).count()
 }
 
 /// The limits that a client needs, as carried by `welcome`.
@@ -64,4 +77,19 @@ impl Limits {
         max_rooms: MAX_ROOMS,
         max_page: MAX_PAGE,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_as_many_messages_as_fit_and_one_at_least() {
+        let half = MAX_PAGE_BYTES / 2 - 1;
+        assert_eq!(fitting([]), 0);
+        assert_eq!(fitting([half, half, 1]), 2);
+        assert_eq!(fitting([half, half + 1, 1]), 1);
+        assert_eq!(fitting([2 * MAX_PAGE_BYTES, 1]), 1);
+        assert_eq!(fitting(vec![0; 200]), 200);
+    }
 }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub use bus::{Bus, BusEvent, BusListener, IgnoreEvents};
 pub use error::{Result, StoreError};
 pub use health::{Connectivity, Health};
-pub use log::{Entry, Opened, Page, PublishRequest, Published, Replay, Retention, RoomLog};
+pub use log::{Entry, Opened, Page, PublishRequest, Published, ReadLimit, Replay, Retention, RoomLog};
 pub use memory::Memory;
 pub use metrics::StoreMetrics;
 pub use names::{Claim, Hold, Names, Secret};

@@ -89,25 +89,49 @@ pub struct Opened {
     pub newest: Vec<Entry>,
 }
 
+/// How much is read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Messages at most.
+    pub entries: usize,
+    /// Bytes of their bodies at most, but always one message.
+    pub bytes: usize,
+}
+
+impl ReadLimit {
+    /// So many messages, however long they are.
+    pub const fn entries(entries: usize) -> Self {
+        Self { entries, bytes: usize::MAX }
+    }
+}
+
 /// What a reader missed.
 #[derive(Debug, Clone)]
 pub enum Replay {
     /// Exactly what came after the position, oldest first, up to the head.
     Whole(Opened),
+    /// The first messages that came after the position, oldest first, as many as the limit of bytes allows. More follow.
+    Part(Vec<Entry>),
     /// The log cannot fill the gap.
     Lost(Head),
 }
 
 impl Replay {
-    /// Decides whether `entries`, read after `position`, are all that a reader missed.
-    pub(crate) fn of(head: Head, position: &Position, entries: Vec<Entry>) -> Self {
+    /// Decides whether `entries`, read after `position`, are all that a reader missed, or the first of them.
+    pub(crate) fn of(head: Head, position: &Position, entries: Vec<Entry>, limit: ReadLimit) -> Self {
         let mut expected = position.offset;
         let contiguous = entries.iter().all(|entry| {
             expected += 1;
             entry.offset == expected
         });
-        if head.covers(position) && contiguous && expected == head.position.offset {
+        if !head.covers(position) || !contiguous {
+            return Self::Lost(head);
+        }
+        let missed = head.position.offset - position.offset;
+        if expected == head.position.offset {
             Self::Whole(Opened { head, newest: entries })
+        } else if !entries.is_empty() && missed <= u64::try_from(limit.entries).unwrap_or(u64::MAX) {
+            Self::Part(entries)
         } else {
             Self::Lost(head)
         }
@@ -159,11 +183,12 @@ pub trait RoomLog: Send + Sync {
     /// The head and the newest messages. Begins an epoch where the room has none.
     async fn open(&self, room: &RoomName, newest: usize) -> Result<Opened>;
 
-    /// What came after a position; `Lost` where that is more than `limit` messages, too.
-    async fn since(&self, room: &RoomName, position: &Position, limit: usize) -> Result<Replay>;
+    /// What came after a position; `Lost` where that is more messages than the limit, too, and `Part` where it is more
+    /// bytes.
+    async fn since(&self, room: &RoomName, position: &Position, limit: ReadLimit) -> Result<Replay>;
 
     /// A page of messages before an offset, or the newest.
-    async fn before(&self, room: &RoomName, offset: Option<u64>, limit: usize) -> Result<Page>;
+    async fn before(&self, room: &RoomName, offset: Option<u64>, limit: ReadLimit) -> Result<Page>;
 
     /// Postpones the expiry of a room that is in use.
     async fn touch(&self, room: &RoomName) -> Result<()>;

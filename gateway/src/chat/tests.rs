@@ -1,7 +1,7 @@
 //! Tests of the chat layer in process: real rooms, users and hub on the memory store, with devices that record the
 //! events they receive. No sockets or ports; the only clock is the runtime's.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ struct Node {
 struct Received {
     events: Mutex<Vec<String>>,
     changed: Notify,
+    /// The device's queue is full: it takes no message.
+    full: AtomicBool,
 }
 
 struct Device {
@@ -49,6 +51,7 @@ struct Person {
     received: Arc<Received>,
 }
 
+mod replay;
 mod returns;
 
 const GRACE: Duration = Duration::from_secs(15);
@@ -187,6 +190,9 @@ impl Outbound for Device {
     }
 
     fn send_own(&self, event: &Event) -> Result<Written, SendError> {
+        if self.received.full.load(Ordering::Relaxed) && matches!(event, Event::Message(_)) {
+            return Err(SendError::SlowReader);
+        }
         let summary = match event {
             Event::Welcome(welcome) => {
                 format!("welcome {} {}", welcome.user, welcome.resume.as_deref().unwrap_or_default())

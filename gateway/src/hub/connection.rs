@@ -125,6 +125,26 @@ impl Connection {
         }
     }
 
+    /// Sends an event to this connection only, or does nothing where its queue is full.
+    ///
+    /// # Errors
+    /// It was not sent.
+    pub(crate) fn try_send_own(&self, event: &Event) -> Result<(), SendError> {
+        let sent = self.outbound.send_own(event)?;
+        self.telemetry.wire.written(&sent);
+        Ok(())
+    }
+
+    /// Whether it has ended, or was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// It has ended.
+    pub(super) fn ended(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
     /// Closes the transport, once; official clients reconnect.
     pub(crate) fn close(&self, reason: &'static str) {
         if !self.closed.swap(true, Ordering::AcqRel) {

@@ -54,6 +54,7 @@ impl Registry {
 
     /// Removes a connection; returns the transport kind under which it was counted.
     pub(crate) fn remove(&self, connection: &Connection) -> TransportKind {
+        connection.ended();
         let (id, user) = (connection.id(), connection.user());
         let mut index = self.0.index.lock();
         index.by_id.remove(&id);

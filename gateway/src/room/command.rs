@@ -11,7 +11,7 @@ use roomcast_protocol::{Refusal, RoomName};
 use roomcast_store::{BusEvent, Incarnation, Opened, RoomState};
 use tokio::sync::{Notify, oneshot};
 
-use super::effect::{JoinAttempt, JoinedRoom, LogRead};
+use super::effect::{JoinAttempt, JoinedRoom, LogRead, ReplayEnd};
 use super::figures::{Figures, Page, Rank};
 use super::follower::Healed;
 use super::roster::WriteOutcome;
@@ -26,11 +26,21 @@ pub(crate) type JoinResponder = Box<dyn FnOnce(Result<JoinedRoom, Refusal>) + Se
 pub(super) struct PendingJoin {
     /// Becomes a member.
     pub(super) connection: Arc<Connection>,
-    pub(super) respond: JoinResponder,
+    /// None once it was answered.
+    pub(super) respond: Option<JoinResponder>,
     /// Sent whether the connection is a member, once it is or was refused: the connection's next command must find
     /// its membership.
     pub(super) done: oneshot::Sender<bool>,
     pub(super) trace: Option<Trace>,
+}
+
+impl PendingJoin {
+    /// Answers it, unless it was answered.
+    pub(super) fn answer(&mut self, result: Result<JoinedRoom, Refusal>) {
+        if let Some(respond) = self.respond.take() {
+            respond(result);
+        }
+    }
 }
 
 pub(super) enum Command {
@@ -72,6 +82,11 @@ pub(super) enum Command {
         attempt: JoinAttempt<PendingJoin>,
         read: LogRead,
     },
+    Replayed {
+        room: RoomName,
+        attempt: JoinAttempt<PendingJoin>,
+        end: ReplayEnd,
+    },
     Healed {
         room: RoomName,
         healed: Healed,
@@ -90,7 +105,9 @@ impl Command {
     /// The trace of the request that caused it: store calls, log lines and further commands continue this trace.
     pub(super) fn trace(&self) -> Option<Trace> {
         match self {
-            Self::Join { attempt, .. } | Self::LogRead { attempt, .. } => attempt.pending.trace,
+            Self::Join { attempt, .. } | Self::LogRead { attempt, .. } | Self::Replayed { attempt, .. } => {
+                attempt.pending.trace
+            }
             Self::BusEvent { event: BusEvent::Message(entry), .. } => {
                 entry.trace.as_ref().map(|origin| origin.trace())
             }

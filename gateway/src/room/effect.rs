@@ -31,6 +31,8 @@ pub(crate) struct JoinedRoom {
     pub(crate) position: Position,
     pub(crate) recovered: bool,
     pub(crate) messages: Vec<Arc<Message>>,
+    /// `messages` are the first of what the client missed; the others follow as events.
+    pub(crate) more: bool,
     pub(crate) online: Online<UserList>,
 }
 
@@ -42,6 +44,17 @@ pub(crate) enum LogRead {
     Failed,
 }
 
+/// How the sending of what a client missed ended.
+#[derive(Debug)]
+pub(crate) enum ReplayEnd {
+    /// Everything up to here was sent.
+    Reached(Position),
+    /// The log lost the messages that were still to be sent.
+    Lost,
+    /// The client's connection has ended.
+    Gone,
+}
+
 /// What the caller must do.
 #[derive(Debug)]
 pub(crate) enum Effect<T> {
@@ -51,6 +64,13 @@ pub(crate) enum Effect<T> {
     Close { writers: Vec<Incarnation> },
     /// Answer a join, before any other event of this room is sent to the connection.
     AddMember { pending: T, joined: JoinedRoom },
+    /// Answer a join with the first part of what the client missed, and send it the rest; then call
+    /// `Room::replayed`. Until then no event of this room is sent to the client.
+    Replay { attempt: JoinAttempt<T>, joined: JoinedRoom },
+    /// Send a client what came after this position, while it caught up.
+    ContinueReplay { attempt: JoinAttempt<T>, position: Position },
+    /// Send the last of what a client missed and the present users; from now on it receives the room's events.
+    EndReplay { pending: T, messages: Vec<Arc<Message>>, resync: Option<Epoch>, online: Online<UserList> },
     /// The connection is not a member any more.
     RemoveMember(ConnectionId),
     /// Refuse a join: the store is unreachable.

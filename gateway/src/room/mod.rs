@@ -6,6 +6,7 @@ mod command;
 pub(crate) mod effect;
 mod figures;
 mod follower;
+mod replay;
 mod roster;
 pub(crate) mod state;
 mod store_tasks;
@@ -109,7 +110,7 @@ impl Rooms {
         let JoinRequest { room, connection, since, limit, respond } = request;
         let (done, joined) = oneshot::channel();
         let (id, user) = (connection.id(), connection.user().clone());
-        let pending = PendingJoin { connection, respond, done, trace: trace::here() };
+        let pending = PendingJoin { connection, respond: Some(respond), done, trace: trace::here() };
         let attempt = JoinAttempt { id, user, since, limit, pending };
         self.send(&room, Command::Join { room: room.clone(), attempt }).await;
         // An error means that the connection ended during the join, or that the workers have stopped.

@@ -17,11 +17,14 @@ use super::follower::{Follower, Healed, Since};
 use super::roster::{Roster, WriteOutcome};
 use crate::hub::{ConnectionId, Message, UserList};
 use crate::users::stay::{Departure, Stays};
+use replay::newest_fitting;
 
 /// How long a room stays subscribed after its last user left: the next join often follows soon.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// Bus events stashed while a room is being opened. Where there are more, a gap is healed once it is open.
 const STASH: usize = 1_024;
+
+mod replay;
 
 type Effects<T> = Vec<Effect<T>>;
 
@@ -213,6 +216,10 @@ impl<T> Room<T> {
                 let from = attempt.since.as_ref().map_or(0, |since| since.offset);
                 Ok(live.follower.continue_to_head(opened.newest, from))
             }
+            LogRead::After(Replay::Part(entries)) => {
+                self.begin_replay(attempt, entries, &mut effects);
+                return self.advance(now, effects);
+            }
             LogRead::After(Replay::Lost(_)) => Err(live.follower.newest(attempt.limit)),
             LogRead::Newest(entries) => {
                 let from = entries.last().map_or(live.follower.position().offset, |entry| entry.offset);
@@ -220,8 +227,10 @@ impl<T> Room<T> {
             }
         };
         match (result, attempt.since.clone()) {
-            (Ok(Some(messages)), _) => self.add_member(attempt, true, messages, &mut effects),
-            (Err(Some(messages)), _) => self.add_member(attempt, false, messages, &mut effects),
+            (Ok(Some(messages)), _) => self.add_recovered(attempt, messages, &mut effects),
+            (Err(Some(messages)), _) => {
+                self.add_member(attempt, false, newest_fitting(messages), &mut effects)
+            }
             // While the log was read, more messages arrived than this node keeps: read again.
             (Ok(None), Some(position)) => effects.push(Effect::ReadAfter { attempt, position }),
             (Ok(None) | Err(None), _) => effects.push(Effect::ReadNewest { attempt }),
@@ -352,6 +361,7 @@ impl<T> Room<T> {
             position: live.follower.position().clone(),
             recovered,
             messages,
+            more: false,
             online: live.roster.list_for_member(),
         };
         effects.push(Effect::AddMember { pending, joined });

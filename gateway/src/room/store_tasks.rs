@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roomcast_ops::{Lifecycle, trace};
-use roomcast_protocol::limits::{MAX_LISTED_USERS, MAX_REPLAY};
+use roomcast_protocol::limits::{MAX_LISTED_USERS, MAX_PAGE_BYTES, MAX_REPLAY};
 use roomcast_protocol::{Position, RoomName};
-use roomcast_store::{Incarnation, Replay, Store, StoreError};
+use roomcast_store::{Incarnation, ReadLimit, Replay, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::command::{Command, PendingJoin};
@@ -20,8 +20,11 @@ use crate::telemetry::Telemetry;
 
 /// Calls of rooms to the store in progress at once.
 const MAX_REQUESTS: usize = 256;
-/// How long after a failure a heal is tried again.
-const HEAL_RETRY: Duration = Duration::from_millis(200);
+/// How long after a failure a heal or a replay is tried again.
+pub(super) const RETRY: Duration = Duration::from_millis(200);
+
+/// What a client missed, as far as it fits into one answer.
+const MISSED: ReadLimit = ReadLimit { entries: MAX_REPLAY, bytes: MAX_PAGE_BYTES };
 
 /// What rooms depend on: the store, the node, telemetry.
 #[derive(Clone)]
@@ -33,10 +36,10 @@ pub(crate) struct RoomDeps {
     pub(crate) timing: RoomTiming,
     /// How long messages of a busy room are collected into one batch.
     pub(crate) batch_window: Duration,
-    permits: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
 }
 
-type Results = (mpsc::WeakSender<Command>, RoomName);
+pub(super) type Results = (mpsc::WeakSender<Command>, RoomName);
 
 impl RoomDeps {
     pub(crate) fn new(
@@ -82,7 +85,7 @@ impl RoomDeps {
         self.lifecycle.spawn_until_hard(what, task);
     }
 
-    fn failed(&self, what: &'static str, error: &StoreError) {
+    pub(super) fn failed(&self, what: &'static str, error: &StoreError) {
         self.telemetry.cluster.store_failed(what, error);
     }
 
@@ -137,7 +140,7 @@ impl RoomDeps {
     ) {
         let deps = self.clone();
         self.spawn("room-replay", results, async move {
-            let read = match deps.store.log.since(&room, &position, MAX_REPLAY).await {
+            let read = match deps.store.log.since(&room, &position, MISSED).await {
                 Ok(replay) => LogRead::After(replay),
                 Err(error) => {
                     deps.failed("replay", &error);
@@ -151,8 +154,9 @@ impl RoomDeps {
     /// Reads the newest messages for a client that requests more than the node keeps.
     pub(super) fn read_newest(&self, (results, room): Results, attempt: JoinAttempt<PendingJoin>) {
         let deps = self.clone();
+        let limit = ReadLimit { entries: attempt.limit, bytes: MAX_PAGE_BYTES };
         self.spawn("room-newest", results, async move {
-            let read = match deps.store.log.before(&room, None, attempt.limit).await {
+            let read = match deps.store.log.before(&room, None, limit).await {
                 Ok(page) => LogRead::Newest(page.entries),
                 Err(error) => {
                     deps.failed("newest", &error);
@@ -168,16 +172,18 @@ impl RoomDeps {
         let deps = self.clone();
         self.spawn("room-heal", results, async move {
             let healing = async {
-                match deps.store.log.since(&room, &position, MAX_REPLAY).await? {
+                match deps.store.log.since(&room, &position, ReadLimit::entries(MAX_REPLAY)).await? {
                     Replay::Whole(opened) => Ok(Healed::Whole(opened)),
-                    Replay::Lost(_) => deps.store.log.open(&room, RECENT).await.map(Healed::Lost),
+                    Replay::Part(_) | Replay::Lost(_) => {
+                        deps.store.log.open(&room, RECENT).await.map(Healed::Lost)
+                    }
                 }
             };
             let healed = match healing.await {
                 Ok(healed) => healed,
                 Err(error) => {
                     deps.failed("heal", &error);
-                    tokio::time::sleep(HEAL_RETRY).await;
+                    tokio::time::sleep(RETRY).await;
                     Healed::Failed
                 }
             };

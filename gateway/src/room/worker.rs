@@ -157,6 +157,9 @@ impl Worker {
             Command::LogRead { room, attempt, read } => {
                 self.with(&room, |room| room.log_read(attempt, read, now));
             }
+            Command::Replayed { room, attempt, end } => {
+                self.with(&room, |room| room.replayed(attempt, end, now));
+            }
             Command::Healed { room, healed } => self.with(&room, |room| room.healed(healed, now)),
             Command::Wrote { room, outcome } => self.with(&room, |room| room.wrote(outcome, now)),
             Command::Presence { room, state } => self.with(&room, |room| room.presence(state, now)),
@@ -194,24 +197,46 @@ impl Worker {
         for effect in effects {
             let results = || (self.results.clone(), room.clone());
             match effect {
-                Effect::AddMember { pending, joined } => {
-                    let PendingJoin { connection, respond, done, .. } = pending;
+                Effect::AddMember { mut pending, joined } => {
+                    let connection = Arc::clone(&pending.connection);
                     // The answer includes what is pending, so it must not be sent to this client after the answer;
                     // also not where the connection was a member already.
                     self.change_members(room, |members| members.remove(connection.id()));
                     // A command is accepted only while the fan-out's queue has a place, and needs no other before this.
                     self.flush(room);
                     debug_assert!(self.rooms.get(room).is_none_or(|entry| entry.pending.is_empty()));
-                    respond(Ok(joined));
+                    pending.answer(Ok(joined));
                     self.deps.telemetry.rooms.joined();
                     self.change_members(room, |members| members.add(room, &connection));
                     // The connection's task may have ended.
+                    pending.done.send(true).unwrap_or_default();
+                }
+                Effect::Replay { mut attempt, joined } => {
+                    let position = joined.position.clone();
+                    let results = results();
+                    self.change_members(room, |members| members.remove(attempt.pending.connection.id()));
+                    attempt.pending.answer(Ok(joined));
+                    self.deps.telemetry.rooms.joined();
+                    self.deps.replay(results, attempt, position);
+                }
+                Effect::ContinueReplay { attempt, position } => {
+                    self.deps.replay(results(), attempt, position);
+                }
+                Effect::EndReplay { pending, messages, resync, online } => {
+                    // Not to this client: its messages include what is pending.
+                    self.flush(room);
+                    let PendingJoin { connection, done, .. } = pending;
+                    let resync = resync.map(|epoch| Event::Resync(Resync { room: room.clone(), epoch }));
+                    let present = presence_event(room, PresenceUpdate::Snapshot(online));
+                    let events = messages.into_iter().map(Event::Message).chain(resync).chain([present]);
+                    events.for_each(|event| connection.send_own(&event));
+                    self.change_members(room, |members| members.add(room, &connection));
                     done.send(true).unwrap_or_default();
                 }
                 Effect::RemoveMember(id) => self.change_members(room, |members| members.remove(id)),
-                Effect::RefuseJoin { pending } => {
+                Effect::RefuseJoin { mut pending } => {
                     let why = "the cluster's memory cannot be reached; try again";
-                    (pending.respond)(Err(Refusal::new(Code::Unavailable, why)));
+                    pending.answer(Err(Refusal::new(Code::Unavailable, why)));
                     pending.done.send(false).unwrap_or_default();
                 }
                 Effect::Deliver(message) => self.push(room, Event::Message(message)),

@@ -87,6 +87,9 @@ export type Joined = {
   recovered: boolean;
   /** Oldest first, the last one at `offset`. */
   messages: Array<Message>;
+  /** True if more messages were missed than fit into one answer: the others follow as `message` events, before
+   * newer ones. Only with `recovered: true`. */
+  more: boolean;
   /** The users in the room. */
   online: Online;
 };

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use roomcast_ops::trace::{Kind, Origin, Span};
 use roomcast_protocol::{Body, Epoch, Position, RoomName, UserName};
 
-use super::{Entry, Head, Opened, Page, PublishRequest, Published, Replay, Retention, RoomLog};
+use super::{Entry, Head, Opened, Page, PublishRequest, Published, ReadLimit, Replay, Retention, RoomLog};
 use crate::bus::BusEvent;
 use crate::bus::memory::Subscribers;
 use crate::clock::{Clock, milliseconds};
@@ -84,10 +84,12 @@ impl Log {
         self.entries.partition_point(|(_, entry)| entry.offset <= offset)
     }
 
-    /// The newest so many of the first `end` entries, oldest first.
-    fn slice(&self, end: usize, limit: usize) -> Vec<Entry> {
-        let begin = end.saturating_sub(limit);
-        self.entries.range(begin..end).map(|(_, entry)| entry.clone()).collect()
+    /// The newest of the first `end` entries, oldest first.
+    fn slice(&self, end: usize, limit: ReadLimit) -> Vec<Entry> {
+        let newest = self.entries.range(..end).rev();
+        let mut entries: Vec<Entry> = limited(newest, limit).collect();
+        entries.reverse();
+        entries
     }
 
     /// Two at most, so that trimming keeps up without ever being a burst.
@@ -104,6 +106,19 @@ impl Log {
             }
         }
     }
+}
+
+/// The first entries, as many as the limit allows.
+fn limited<'a>(
+    entries: impl Iterator<Item = &'a (String, Entry)>,
+    limit: ReadLimit,
+) -> impl Iterator<Item = Entry> {
+    let mut bytes = 0_usize;
+    let fits = move |(index, (_, entry)): &(usize, &(String, Entry))| {
+        bytes = bytes.saturating_add(entry.body.len());
+        *index == 0 || bytes <= limit.bytes
+    };
+    entries.take(limit.entries).enumerate().take_while(fits).map(|(_, (_, entry))| entry.clone())
 }
 
 impl Logs {
@@ -197,22 +212,23 @@ impl RoomLog for MemoryLog {
     async fn open(&self, room: &RoomName, newest: usize) -> Result<Opened> {
         let mut logs = self.logs.lock();
         let log = logs.log(room, self.clock.now());
-        Ok(Opened { head: log.head(), newest: log.slice(log.entries.len(), newest) })
+        Ok(Opened { head: log.head(), newest: log.slice(log.entries.len(), ReadLimit::entries(newest)) })
     }
 
-    async fn since(&self, room: &RoomName, position: &Position, limit: usize) -> Result<Replay> {
+    async fn since(&self, room: &RoomName, position: &Position, limit: ReadLimit) -> Result<Replay> {
         let mut logs = self.logs.lock();
         let log = logs.log(room, self.clock.now());
         let after = log.entries.range(log.up_to(position.offset)..);
-        let entries = after.take(limit).map(|(_, entry)| entry.clone()).collect();
-        Ok(Replay::of(log.head(), position, entries))
+        let entries = limited(after, limit).collect();
+        Ok(Replay::of(log.head(), position, entries, limit))
     }
 
-    async fn before(&self, room: &RoomName, offset: Option<u64>, limit: usize) -> Result<Page> {
+    async fn before(&self, room: &RoomName, offset: Option<u64>, limit: ReadLimit) -> Result<Page> {
         let mut logs = self.logs.lock();
         let log = logs.log(room, self.clock.now());
         let end = offset.map_or(log.entries.len(), |offset| log.up_to(offset.saturating_sub(1)));
-        Ok(Page { entries: log.slice(end, limit), more: end > limit })
+        let entries = log.slice(end, limit);
+        Ok(Page { more: end > entries.len(), entries })
     }
 
     async fn touch(&self, room: &RoomName) -> Result<()> {

@@ -7,7 +7,7 @@ use redis::{FromRedisValue, Value};
 use roomcast_ops::trace::{Kind, Span};
 use roomcast_protocol::{Epoch, Position, RoomName};
 
-use super::{Entry, Head, Opened, Page, PublishRequest, Published, Replay, Retention, RoomLog};
+use super::{Entry, Head, Opened, Page, PublishRequest, Published, ReadLimit, Replay, Retention, RoomLog};
 use crate::batcher::PublishBatcher;
 use crate::envelope;
 use crate::error::{Result, StoreError};
@@ -52,9 +52,9 @@ impl RedisLog {
         room: &RoomName,
         mode: &str,
         offset: u64,
-        limit: usize,
-    ) -> Result<(Head, Vec<Entry>)> {
-        let (epoch, offset, prior, entries): (String, u64, String, Stream) = self
+        limit: ReadLimit,
+    ) -> Result<(Head, Vec<Entry>, bool)> {
+        let (epoch, offset, prior, entries, cut): (String, u64, String, Stream, bool) = self
             .link
             .script(
                 &script::LOG_READ,
@@ -64,7 +64,8 @@ impl RedisLog {
                     self.idle.as_bytes(),
                     mode.as_bytes(),
                     offset.to_string().as_bytes(),
-                    limit.to_string().as_bytes(),
+                    limit.entries.to_string().as_bytes(),
+                    limit.bytes.to_string().as_bytes(),
                 ],
             )
             .await?;
@@ -74,7 +75,7 @@ impl RedisLog {
         if mode != "after" {
             entries.reverse();
         }
-        Ok((Head { position, prior }, entries))
+        Ok((Head { position, prior }, entries, cut))
     }
 }
 
@@ -140,23 +141,24 @@ impl RoomLog for RedisLog {
     }
 
     async fn open(&self, room: &RoomName, newest: usize) -> Result<Opened> {
-        let (head, newest) = self.read(room, "newest", 0, newest).await?;
+        let (head, newest, _) = self.read(room, "newest", 0, ReadLimit::entries(newest)).await?;
         Ok(Opened { head, newest })
     }
 
-    async fn since(&self, room: &RoomName, position: &Position, limit: usize) -> Result<Replay> {
-        let (head, entries) = self.read(room, "after", position.offset, limit).await?;
-        Ok(Replay::of(head, position, entries))
+    async fn since(&self, room: &RoomName, position: &Position, limit: ReadLimit) -> Result<Replay> {
+        let (head, entries, _) = self.read(room, "after", position.offset, limit).await?;
+        Ok(Replay::of(head, position, entries, limit))
     }
 
-    async fn before(&self, room: &RoomName, offset: Option<u64>, limit: usize) -> Result<Page> {
+    async fn before(&self, room: &RoomName, offset: Option<u64>, limit: ReadLimit) -> Result<Page> {
         let (mode, offset) = offset.map_or(("newest", 0), |offset| ("before", offset));
-        let (_, mut entries) = self.read(room, mode, offset, limit + 1).await?;
-        let more = entries.len() > limit;
+        let one_more = ReadLimit { entries: limit.entries + 1, ..limit };
+        let (_, mut entries, cut) = self.read(room, mode, offset, one_more).await?;
+        let more = entries.len() > limit.entries;
         if more {
             entries.remove(0);
         }
-        Ok(Page { entries, more })
+        Ok(Page { entries, more: more || cut })
     }
 
     async fn touch(&self, room: &RoomName) -> Result<()> {

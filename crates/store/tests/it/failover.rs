@@ -1,7 +1,7 @@
 //! An asynchronous failover: a replica that lagged is promoted, and offsets would be given twice.
 
 use roomcast_protocol::Position;
-use roomcast_store::Replay;
+use roomcast_store::{ReadLimit, Replay};
 
 use crate::server::Server;
 use crate::subject::{Subject, offsets, room, until};
@@ -47,7 +47,7 @@ async fn a_promoted_replica_begins_a_new_epoch() {
         (&lost[4].position, None),
         (&next.position, Some(vec![12])),
     ] {
-        let replay = new.log.since(&room, position, 100).await.unwrap();
+        let replay = new.log.since(&room, position, ReadLimit::entries(100)).await.unwrap();
         let got = if let Replay::Whole(opened) = replay { Some(offsets(&opened.newest)) } else { None };
         assert_eq!(got, whole, "since {position:?}");
     }
@@ -66,7 +66,10 @@ async fn earlier_lives_are_remembered_newest_first_and_not_for_ever() {
     let opened = node.log.open(&room, 100).await.unwrap();
     assert_eq!(opened.head.prior, lives[..8]);
     assert_eq!(offsets(&opened.newest), (1..=12).collect::<Vec<_>>());
-    let replay = node.log.since(&room, &lives[7], 100).await.unwrap();
+    let replay = node.log.since(&room, &lives[7], ReadLimit::entries(100)).await.unwrap();
     assert!(matches!(replay, Replay::Whole(opened) if offsets(&opened.newest) == [6, 7, 8, 9, 10, 11, 12]));
-    assert!(matches!(node.log.since(&room, &lives[8], 100).await.unwrap(), Replay::Lost(_)));
+    assert!(matches!(
+        node.log.since(&room, &lives[8], ReadLimit::entries(100)).await.unwrap(),
+        Replay::Lost(_)
+    ));
 }

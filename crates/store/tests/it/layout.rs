@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use roomcast_protocol::{Body, Position};
-use roomcast_store::{Incarnation, NodeInfo, Replay};
+use roomcast_store::{Incarnation, NodeInfo, ReadLimit, Replay};
 
 use crate::outage::connected;
 use crate::server::Server;
@@ -62,7 +62,8 @@ async fn the_older_layout_is_written_while_an_older_node_holds_a_lease() {
     until("all is received", async || other.heard.messages(&room).len() == sent.len()).await;
     let opened = other.log.open(&room, 1_000).await.unwrap();
     let start = Position { epoch: opened.head.position.epoch.clone(), offset: 0 };
-    let Replay::Whole(replayed) = other.log.since(&room, &start, 1_000).await.unwrap() else {
+    let Replay::Whole(replayed) = other.log.since(&room, &start, ReadLimit::entries(1_000)).await.unwrap()
+    else {
         panic!("a log of both layouts is whole");
     };
     assert_eq!(other.heard.messages(&room), opened.newest, "order in the log is order on the bus");

@@ -4,7 +4,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use std::time::Duration;
 
 use roomcast_protocol::{Body, Content, Epoch, Position};
-use roomcast_store::{Change, Incarnation, PublishRequest, Replay, Retention, StoreError};
+use roomcast_store::{Change, Incarnation, PublishRequest, ReadLimit, Replay, Retention, StoreError};
 use tokio::time::sleep;
 
 use crate::subject::{Subject, body, offsets, room, until, user};
@@ -84,8 +84,10 @@ pub(crate) async fn a_body_reads_back_as_it_was_sent(subject: Subject) {
     }
     let opened = node.log.open(&room, 10).await.unwrap();
     let start = Position { epoch: opened.head.position.epoch.clone(), offset: 0 };
-    let Replay::Whole(replayed) = node.log.since(&room, &start, 10).await.unwrap() else { panic!("lost") };
-    let page = node.log.before(&room, None, 10).await.unwrap();
+    let Replay::Whole(replayed) = node.log.since(&room, &start, ReadLimit::entries(10)).await.unwrap() else {
+        panic!("lost")
+    };
+    let page = node.log.before(&room, None, ReadLimit::entries(10)).await.unwrap();
     until("both are received", async || node.heard.messages(&room).len() == 2).await;
     for entries in [opened.newest, replayed.newest, page.entries, node.heard.messages(&room)] {
         let read: Vec<_> = entries.iter().map(|entry| Body::parse(&entry.body).unwrap()).collect();
@@ -164,14 +166,14 @@ pub(crate) async fn what_is_beyond_the_cap_goes(subject: Subject) {
 fn whole(replay: Replay) -> Vec<u64> {
     match replay {
         Replay::Whole(opened) => offsets(&opened.newest),
-        Replay::Lost(head) => panic!("lost, the head is {head:?}"),
+        other => panic!("not whole: {other:?}"),
     }
 }
 
 fn lost(replay: Replay) -> u64 {
     match replay {
-        Replay::Whole(opened) => panic!("whole: {opened:?}"),
         Replay::Lost(head) => head.position.offset,
+        other => panic!("not lost: {other:?}"),
     }
 }
 
@@ -179,7 +181,9 @@ pub(crate) async fn since_is_whole_or_lost(subject: Subject) {
     let (room, node) = (room("since"), subject.node().await);
     let epoch = node.publish_many(&room, "a", 10).await.remove(0).position.epoch;
     let at = |offset| Position { epoch: epoch.clone(), offset };
-    let since = async |position: Position, limit| node.log.since(&room, &position, limit).await.unwrap();
+    let since = async |position: Position, limit| {
+        node.log.since(&room, &position, ReadLimit::entries(limit)).await.unwrap()
+    };
     assert_eq!(whole(since(at(0), 100).await), (1..=10).collect::<Vec<_>>());
     assert_eq!(whole(since(at(7), 3).await), [8, 9, 10]);
     assert_eq!(whole(since(at(10), 100).await), [0; 0]);
@@ -196,7 +200,7 @@ pub(crate) async fn a_gap_that_was_trimmed_is_lost(subject: Subject) {
     let epoch = node.publish_many(&room, "a", 10).await.remove(0).position.epoch;
     for (offset, is_whole) in [(5, false), (6, true), (7, true)] {
         let position = Position { epoch: epoch.clone(), offset };
-        let replay = node.log.since(&room, &position, 100).await.unwrap();
+        let replay = node.log.since(&room, &position, ReadLimit::entries(100)).await.unwrap();
         assert_eq!(matches!(replay, Replay::Whole(_)), is_whole, "since {offset}");
     }
 }
@@ -216,8 +220,44 @@ pub(crate) async fn pages_of_the_past(subject: Subject) {
         (Some(u64::MAX), 3, vec![8, 9, 10], true),
     ];
     for (offset, limit, entries, more) in cases {
-        let page = node.log.before(&room, offset, limit).await.unwrap();
+        let page = node.log.before(&room, offset, ReadLimit::entries(limit)).await.unwrap();
         assert_eq!((offsets(&page.entries), page.more), (entries, more), "{limit} before {offset:?}");
+    }
+}
+
+pub(crate) async fn reads_are_limited_in_bytes(subject: Subject) {
+    let (room, node) = (room("bytes"), subject.node().await);
+    let epoch = node.publish_many(&room, "a", 200).await.remove(0).position.epoch;
+    let size = node.log.open(&room, 1).await.unwrap().newest[0].body.len();
+    let at = |offset| Position { epoch: epoch.clone(), offset };
+    let limit = |entries, bytes| ReadLimit { entries, bytes };
+    let part = async |offset, limit| match node.log.since(&room, &at(offset), limit).await.unwrap() {
+        Replay::Part(entries) => offsets(&entries),
+        other => panic!("not a part: {other:?}"),
+    };
+    assert_eq!(part(190, limit(1_000, 3 * size)).await, [191, 192, 193]);
+    assert_eq!(part(190, limit(1_000, 3 * size + size / 2)).await, [191, 192, 193]);
+    assert_eq!(part(190, limit(10, 1)).await, [191], "one at least");
+    // Some are shorter, and Redis may keep them without their version.
+    let many = part(0, limit(1_000, 100 * size)).await;
+    assert!((100..120).contains(&many.len()) && many[0] == 1, "{many:?}");
+    let since = async |offset, limit| node.log.since(&room, &at(offset), limit).await.unwrap();
+    assert_eq!(whole(since(197, limit(1_000, 3 * size)).await), [198, 199, 200]);
+    assert_eq!(whole(since(199, limit(1_000, 0)).await), [200]);
+    assert_eq!(whole(since(200, limit(1_000, 0)).await), [0; 0]);
+    assert_eq!(lost(since(190, limit(9, size)).await), 200, "more than the limit of messages");
+    assert_eq!(lost(since(201, limit(1_000, size)).await), 200);
+    let cases: [(Option<u64>, ReadLimit, Vec<u64>, bool); 6] = [
+        (None, limit(10, 3 * size), vec![198, 199, 200], true),
+        (None, limit(3, 3 * size), vec![198, 199, 200], true),
+        (None, limit(10, 0), vec![200], true),
+        (Some(150), limit(2, 100 * size), vec![148, 149], true),
+        (Some(3), limit(10, 1), vec![2], true),
+        (Some(2), limit(10, 1), vec![1], false),
+    ];
+    for (offset, limit, entries, more) in cases {
+        let page = node.log.before(&room, offset, limit).await.unwrap();
+        assert_eq!((offsets(&page.entries), page.more), (entries, more), "{limit:?} before {offset:?}");
     }
 }
 
@@ -230,7 +270,10 @@ pub(crate) async fn an_epoch_begins_once(subject: Subject) {
     assert_eq!(opened.head, c.unwrap().head);
     let published = there.publish(&room, "a", "Ann").await.unwrap();
     assert_eq!(published.position.epoch, opened.head.position.epoch);
-    assert_eq!(here.log.since(&room, &opened.head.position, 10).await.map(whole).unwrap(), [1]);
+    assert_eq!(
+        here.log.since(&room, &opened.head.position, ReadLimit::entries(10)).await.map(whole).unwrap(),
+        [1]
+    );
     let other = here.log.open(&crate::subject::room("begin2"), 1).await.unwrap();
     assert_ne!(other.head.position.epoch, opened.head.position.epoch);
 }
@@ -244,17 +287,32 @@ pub(crate) async fn a_room_in_use_stays_and_an_idle_one_goes(subject: Subject) {
         sleep(idle / 4).await;
         node.log.touch(&room).await.unwrap();
     }
-    assert_eq!(node.log.before(&room, None, 10).await.unwrap().entries.len(), 3, "touched, it stays");
-    until("it is forgotten", async || node.log.before(&room, None, 10).await.unwrap().entries.is_empty())
-        .await;
+    assert_eq!(
+        node.log.before(&room, None, ReadLimit::entries(10)).await.unwrap().entries.len(),
+        3,
+        "touched, it stays"
+    );
+    until("it is forgotten", async || {
+        node.log.before(&room, None, ReadLimit::entries(10)).await.unwrap().entries.is_empty()
+    })
+    .await;
     let head = node.log.open(&room, 10).await.unwrap().head;
     assert_eq!(head.position, published[2].position, "the meta outlives the log");
-    assert_eq!(node.log.since(&room, &published[0].position, 10).await.map(lost).unwrap(), 3);
-    assert_eq!(node.log.since(&room, &published[2].position, 10).await.map(whole).unwrap(), [0; 0]);
+    assert_eq!(
+        node.log.since(&room, &published[0].position, ReadLimit::entries(10)).await.map(lost).unwrap(),
+        3
+    );
+    assert_eq!(
+        node.log.since(&room, &published[2].position, ReadLimit::entries(10)).await.map(whole).unwrap(),
+        [0; 0]
+    );
     let again = node.publish(&room, "a1", "Bob").await.unwrap();
     assert!(!again.duplicate);
     assert_eq!(again.position.offset, 4);
-    assert_eq!(node.log.since(&room, &published[2].position, 10).await.map(whole).unwrap(), [4]);
+    assert_eq!(
+        node.log.since(&room, &published[2].position, ReadLimit::entries(10)).await.map(whole).unwrap(),
+        [4]
+    );
 }
 
 pub(crate) async fn any_name_is_a_room(subject: Subject) {

@@ -54,6 +54,7 @@ contract! {
         since_is_whole_or_lost
         a_gap_that_was_trimmed_is_lost
         pages_of_the_past
+        reads_are_limited_in_bytes
         an_epoch_begins_once
         a_room_in_use_stays_and_an_idle_one_goes
         any_name_is_a_room;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use roomcast_protocol::RoomName;
 use roomcast_store::{
-    Claim, Connectivity, Health, Incarnation, NodeInfo, PublishRequest, Replay, Retention, Secret, Settings,
-    Store, StoreError, Swept, Unobserved,
+    Claim, Connectivity, Health, Incarnation, NodeInfo, PublishRequest, ReadLimit, Replay, Retention, Secret,
+    Settings, Store, StoreError, Swept, Unobserved,
 };
 
 use crate::presence::{gone, here};
@@ -32,7 +32,9 @@ async fn after_a_wipe_a_new_epoch_begins_and_leases_are_lost() {
     let before = node.publish_many(&room, "a", 5).await;
     let version = node.presence.read(&room, 10).await.unwrap().version;
     server.say::<()>("FLUSHALL").await;
-    let Replay::Lost(head) = node.log.since(&room, &before[4].position, 100).await.unwrap() else {
+    let Replay::Lost(head) =
+        node.log.since(&room, &before[4].position, ReadLimit::entries(100)).await.unwrap()
+    else {
         panic!("the log was lost");
     };
     assert_eq!(head.position.offset, 0);

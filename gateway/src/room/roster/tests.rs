@@ -311,7 +311,7 @@ fn members_are_told_when_a_room_becomes_too_large_to_list() {
     let now = Instant::now();
     let mut roster = crowded(MAX_LISTED_USERS, now);
     roster.on_event(version(3), MAX_LISTED_USERS + 1, users(&["v"]), vec![]);
-    let unlisted = Online { count: MAX_LISTED_USERS + 1, users: vec![] };
+    let unlisted = Online { count: MAX_LISTED_USERS + 1, users: UserList::default() };
     assert_eq!(roster.next_update(now + COALESCE), Some(PresenceUpdate::Snapshot(unlisted)));
     roster.on_event(version(4), MAX_LISTED_USERS + 2, users(&["w"]), vec![]);
     let counts = differences(&[], &[], MAX_LISTED_USERS + 2);
@@ -326,7 +326,7 @@ fn a_room_that_shrank_has_names_again() {
     let left = crowd(MAX_LISTED_USERS + 20).split_off(MAX_LISTED_USERS);
     roster.on_event(version(3), MAX_LISTED_USERS, vec![], left);
     assert!(roster.wants_read(now));
-    let list = Online { count: MAX_LISTED_USERS, users: crowd(MAX_LISTED_USERS) };
+    let list = Online { count: MAX_LISTED_USERS, users: crowd(MAX_LISTED_USERS).into() };
     let read = |number| {
         let users = Some(crowd(MAX_LISTED_USERS));
         Some(RoomState { version: version(number), count: MAX_LISTED_USERS, users })

@@ -4,6 +4,7 @@ use roomcast_protocol::{Epoch, Position};
 use roomcast_store::log::Head;
 use roomcast_store::{Entry, Version};
 
+use super::super::effect::ReplayEnd;
 use super::super::roster::Write;
 use super::*;
 
@@ -66,6 +67,14 @@ fn show(effects: &[Effect<u32>]) -> Vec<String> {
         Effect::Close { writers } => format!("close {writers:?}"),
         Effect::WakeAt(_) => "wake".into(),
         Effect::ReadAfter { position, .. } => format!("read after {}", position.offset),
+        Effect::Replay { joined, .. } => {
+            let (offset, online) = (joined.position.offset, joined.online.count);
+            format!("replay after {offset} {:?} online {online}", offsets(&joined.messages))
+        }
+        Effect::ContinueReplay { position, .. } => format!("replay after {}", position.offset),
+        Effect::EndReplay { pending, messages, resync, .. } => {
+            format!("end replay {pending} {:?} {resync:?}", offsets(messages))
+        }
         other => format!("{other:?}"),
     };
     effects.iter().map(one).collect()
@@ -123,6 +132,37 @@ fn messages_read_for_a_join_are_extended_to_the_current_position() {
     let Effect::AddMember { joined, .. } = &effects[0] else { panic!("{effects:?}") };
     let offsets: Vec<u64> = joined.messages.iter().map(|message| message.offset).collect();
     assert_eq!((offsets, joined.recovered), ((11..=201).collect(), true));
+}
+
+#[test]
+fn a_client_that_missed_too_much_for_one_answer_is_sent_the_rest_first() {
+    let now = Instant::now();
+    let mut room = room();
+    room.enter(attempt(1, None), now);
+    room.opened(Some((opened(200, 73..=200), empty(), indexed())), None, now);
+    room.enter(attempt(2, Some(("e", 10))), now);
+    let read = LogRead::After(Replay::Part((11..=13).map(entry).collect()));
+    let effects = room.log_read(attempt(2, Some(("e", 10))), read, now);
+    assert_eq!(show(&effects)[0], "replay after 13 [11, 12, 13] online 1");
+    let replayed = |room: &mut TestRoom, offset| {
+        let position = Position { epoch: Epoch::new("e"), offset };
+        let effects = room.replayed(attempt(2, None), ReplayEnd::Reached(position), now);
+        show(&effects).remove(0)
+    };
+    assert_eq!(replayed(&mut room, 50), "replay after 50", "this node does not keep the next ones");
+    assert_eq!(replayed(&mut room, 150), "replay after 150", "it does, but they are many");
+    assert_eq!(replayed(&mut room, 202), "replay after 202", "it has not received the last ones yet");
+    room.on_bus_event(BusEvent::Message(entry(201)), now);
+    room.on_bus_event(BusEvent::Message(entry(202)), now);
+    assert_eq!(replayed(&mut room, 202), "end replay 2 [] None");
+    assert_eq!(replayed(&mut room, 200), "end replay 2 [201, 202] None");
+    for (end, expected) in
+        [(ReplayEnd::Lost, "end replay 2 [] Some(e)"), (ReplayEnd::Gone, "end replay 2 [] None")]
+    {
+        assert_eq!(show(&room.replayed(attempt(2, None), end, now))[0], expected);
+    }
+    room.leave(1, Departure::Left, now);
+    assert_eq!(room.state(), "live", "the other client is a member since it was answered");
 }
 
 #[test]

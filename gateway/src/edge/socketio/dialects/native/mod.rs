@@ -69,7 +69,7 @@ impl Dialect for Native {
 
 /// The acknowledgement of a join, and `online_users` in the same write.
 fn encode_joined(joined: &JoinedRoom) -> serde_json::Result<EncodedReply> {
-    let JoinedRoom { room, position, recovered, messages, online } = joined;
+    let JoinedRoom { room, position, recovered, messages, more, online } = joined;
     let snapshot = Snapshot { room: room.clone(), count: online.count, users: &online.users };
     let reply = ok(&Joined {
         room: room.clone(),
@@ -77,6 +77,7 @@ fn encode_joined(joined: &JoinedRoom) -> serde_json::Result<EncodedReply> {
         offset: position.offset,
         recovered: *recovered,
         messages: messages.iter().map(|message| &message.json).collect(),
+        more: *more,
         online: Online { count: online.count, users: &online.users },
     })?;
     Ok(EncodedReply { events: vec![(event::server::ONLINE_USERS, to_raw_value(&snapshot)?)], ..reply })
@@ -105,12 +106,13 @@ mod tests {
             position: Position { epoch: Epoch::new("e"), offset: 7 },
             recovered: true,
             messages: Vec::new(),
+            more: false,
             online: Online { count: 2, users: users.into() },
         };
         let EncodedReply { ack, events } = encode_joined(&joined).unwrap();
         assert_eq!(
             ack.get(),
-            r#"{"status":"ok","room":"r","epoch":"e","offset":7,"recovered":true,"messages":[],"online":{"count":2,"users":["ann","ben"]}}"#
+            r#"{"status":"ok","room":"r","epoch":"e","offset":7,"recovered":true,"messages":[],"more":false,"online":{"count":2,"users":["ann","ben"]}}"#
         );
         let events: Vec<_> = events.iter().map(|(name, payload)| (*name, payload.get())).collect();
         assert_eq!(events, [("online_users", r#"{"room":"r","count":2,"users":["ann","ben"]}"#)]);
