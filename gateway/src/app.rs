@@ -161,7 +161,7 @@ impl App {
             chat,
             registry: registry.clone(),
             peers: peers.clone(),
-            origins: Origins::new(config.allow_origin.clone()),
+            origins: Origins::new(config.origins),
             bounds: config.bounds,
             heartbeat: Heartbeat { interval: config.ping_interval, timeout: config.ping_timeout },
             lifecycle: lifecycle.clone(),

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
+use http::HeaderName;
 use roomcast_ops::config::{
-    InvalidValue, parse_bytes, parse_duration, parse_listen, parse_origin, url_with_scheme,
+    InvalidValue, Network, parse_bytes, parse_duration, parse_listen, parse_network, parse_origin,
+    url_with_scheme,
 };
 use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
@@ -14,7 +16,7 @@ use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_store::{DEFAULT_PREFIX, Retention, Settings, parse_prefix};
 
 use crate::edge::peer::{Peering, Secret};
-use crate::edge::socketio::Bounds;
+use crate::edge::socketio::{Bounds, OriginSettings};
 
 /// The edge of Roomcast: terminates Socket.IO, serves the web UI, exchanges room events through Redis.
 /// Without --redis it is a whole chat in one process.
@@ -49,6 +51,13 @@ pub struct Args {
     /// Another origin whose pages may connect: scheme://host[:port], or * for any (repeatable)
     #[arg(long, env = "ROOMCAST_ALLOW_ORIGIN", value_delimiter = ',', value_parser = parse_allowed_origin)]
     allow_origin: Vec<String>,
+    /// Request header that pages of other origins may send, besides authorization and content-type (repeatable)
+    #[arg(long, env = "ROOMCAST_ALLOW_HEADER", value_delimiter = ',', value_parser = parse_header)]
+    allow_header: Vec<HeaderName>,
+    /// Address or network of reverse proxies: what their requests say in X-Forwarded-Host and X-Forwarded-Proto is
+    /// believed, and their Host may lack the port, as 10.0.0.7, 10.0.0.0/8 or fd00::/8 (repeatable)
+    #[arg(long, env = "ROOMCAST_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
+    trusted_proxy: Vec<Network>,
     /// Rooms that are always listed (repeatable)
     #[arg(long, env = "ROOMCAST_ROOM", value_delimiter = ',', default_value = "general,help,random", value_parser = parse_room)]
     room: Vec<RoomName>,
@@ -119,8 +128,8 @@ pub struct Config {
     pub store: Settings,
     /// This node's name.
     pub node: String,
-    /// Origins that are allowed besides the gateway's own.
-    pub allow_origin: Vec<String>,
+    /// Which pages may connect.
+    pub(crate) origins: OriginSettings,
     /// Rooms that are always listed.
     pub rooms: Vec<RoomName>,
     /// Interval of the pings to a connection.
@@ -176,7 +185,11 @@ impl Args {
                 upgrade_wait: 2 * self.lease,
             },
             node: self.node.unwrap_or_else(|| format!("node-{:06x}", rand::random::<u32>() & 0x00ff_ffff)),
-            allow_origin: self.allow_origin,
+            origins: OriginSettings {
+                allowed: self.allow_origin,
+                headers: self.allow_header,
+                trusted_proxies: self.trusted_proxy,
+            },
             rooms: self.room,
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,
@@ -216,6 +229,12 @@ fn parse_room(name: &str) -> Result<RoomName, String> {
 
 fn parse_allowed_origin(text: &str) -> Result<String, InvalidValue> {
     if text == "*" { Ok(text.to_owned()) } else { parse_origin(text) }
+}
+
+/// `*` is no name: browsers take it literally in requests with credentials.
+fn parse_header(name: &str) -> Result<HeaderName, &'static str> {
+    let header = HeaderName::try_from(name.trim()).ok().filter(|header| header != "*");
+    header.ok_or("must be the name of a header, such as x-request-id")
 }
 
 fn peering(
@@ -315,6 +334,8 @@ mod tests {
             "--room",
             "general,",
             "--allow-origin=*,https://a.b/",
+            "--allow-header=x-id,*",
+            "--trusted-proxy=10.0.0.0/8,proxy",
             "--history-len=x",
             "--history-cap=0",
             "--client-buffer=1",
@@ -323,6 +344,7 @@ mod tests {
         let mut lines: Vec<&str> = text.lines().collect();
         lines.sort_unstable();
         let expected = [
+            "--allow-header (or ROOMCAST_ALLOW_HEADER): must be the name of a header",
             "--allow-origin (or ROOMCAST_ALLOW_ORIGIN): must end after the host",
             "--batch-window must be at most 100ms, not 1s",
             "--client-buffer must be at least ",
@@ -331,6 +353,7 @@ mod tests {
             "--prefix (or ROOMCAST_PREFIX): must be a name without braces and colons, not \"a:b\"",
             "--redis (or ROOMCAST_REDIS): must start with redis:// or redis-cluster://",
             "--room (or ROOMCAST_ROOM): ",
+            "--trusted-proxy (or ROOMCAST_TRUSTED_PROXY): must be an address or a network",
         ];
         assert_eq!(lines.len(), expected.len(), "{text}");
         for (line, begin) in lines.iter().zip(expected) {

@@ -1,11 +1,14 @@
-//! Settings: clap parses flags and environment with the parsers of `values`; `parse` reports every mistake instead of
-//! the first one; the `config` module of each binary then checks the relations between its settings with `Problems`.
+//! Settings: clap parses flags and environment with the parsers of `values` and `network`; `parse` reports every
+//! mistake instead of the first one; the `config` module of each binary then checks the relations between its settings
+//! with `Problems`.
 
 pub mod doc;
+mod network;
 mod parse;
 mod problems;
 mod values;
 
+pub use network::{Network, parse_network};
 pub use parse::{ParseError, parse_from};
 pub use problems::Problems;
 pub use values::{

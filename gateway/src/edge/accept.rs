@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -15,7 +16,7 @@ use roomcast_ops::Lifecycle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::{Layer as _, ServiceExt as _};
 
 use super::client_stream::ClientStream;
 use super::handshake_stream::HandshakeStream;
@@ -88,7 +89,8 @@ pub(super) async fn accept(
     }
 }
 
-/// Serves one connection until it ends, or until its deadline after `stop`.
+/// Serves one connection until it ends, or until its deadline after `stop`. Its requests have its address as an
+/// extension, `ConnectInfo`.
 pub(super) async fn serve_connection(
     stream: ClientStream,
     routes: Router,
@@ -96,6 +98,9 @@ pub(super) async fn serve_connection(
     stop: CancellationToken,
     lifecycle: &Lifecycle,
 ) {
+    // Without an address the client has already gone.
+    let Ok(address) = stream.stream().peer_addr() else { return };
+    let routes = Extension(ConnectInfo(address)).layer(routes);
     let mut builder = http1::Builder::new();
     let stream = HandshakeStream::new(stream, HEAD_TIMEOUT);
     let requests = stream.requests();

@@ -1,12 +1,14 @@
 //! Connects, events and disconnects of clients. Called by the edge, `hub/` and `app.rs`.
 
-use std::time::Duration;
+use std::fmt::Display;
+use std::time::{Duration, Instant};
 
 use prometheus::{Histogram, IntCounterVec, IntGauge};
 use roomcast_ops::metrics::{CounterSet, GaugeSet, SECONDS};
 use roomcast_ops::{Metrics, MetricsError};
 use roomcast_protocol::{Code, event};
 
+use super::log_limit::LogLimit;
 use super::numbers::gauge;
 
 /// The transport of a connection.
@@ -76,6 +78,8 @@ pub(crate) struct Connections {
     disconnects: CounterSet,
     cuts: CounterSet,
     refusals: CounterSet,
+    origin_refusals: CounterSet,
+    origin_log: LogLimit,
     received: CounterSet,
     forwarded: IntCounterVec,
     draining: IntGauge,
@@ -145,6 +149,13 @@ impl Connections {
                 "code",
                 &codes,
             )?,
+            origin_refusals: metrics.counter_set(
+                "roomcast_origin_refusals_total",
+                "Requests refused because of their Origin, by transport; the log has Origin and Host.",
+                "transport",
+                &[TransportKind::WebSocket.name(), TransportKind::Polling.name()],
+            )?,
+            origin_log: LogLimit::default(),
             received: metrics.counter_set(
                 "roomcast_events_received_total",
                 "Events received from clients, by name.",
@@ -192,6 +203,21 @@ impl Connections {
 
     pub(crate) fn refused(&self, code: Code) {
         self.refusals.inc(code.name());
+    }
+
+    /// A request was refused because of its `Origin`. `forwarded` is the host that a proxy named.
+    pub(crate) fn origin_refused(
+        &self,
+        transport: TransportKind,
+        origin: &str,
+        host: &str,
+        forwarded: Option<impl Display>,
+    ) {
+        self.origin_refusals.inc(transport.name());
+        if let Some(left_out) = self.origin_log.admit(Instant::now()) {
+            let forwarded_host = forwarded.map(tracing::field::display);
+            tracing::warn!(?origin, ?host, forwarded_host, left_out, "origin refused");
+        }
     }
 
     /// A client sent an event.

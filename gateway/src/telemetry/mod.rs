@@ -4,6 +4,7 @@
 
 mod cluster;
 mod connections;
+mod log_limit;
 mod numbers;
 mod rooms;
 mod wire;

@@ -14,7 +14,7 @@ const MAX_DURATION: Duration = Duration::from_secs(36_500 * 86_400);
 pub struct InvalidValue(Cow<'static, str>);
 
 impl InvalidValue {
-    const fn new(why: &'static str) -> Self {
+    pub(super) const fn new(why: &'static str) -> Self {
         Self(Cow::Borrowed(why))
     }
 }

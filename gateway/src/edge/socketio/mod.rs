@@ -24,6 +24,6 @@ pub(super) use body::{Bodies, drain};
 pub(super) use context::{ClientContext, RequestContext};
 pub(crate) use engine::{Bounds, Heartbeat};
 pub(super) use engine::{SessionConfig, Sessions};
-pub(crate) use origin::Origins;
+pub(crate) use origin::{OriginSettings, Origins};
 pub(super) use requests::{forwarded, socket_io};
 pub(super) use socket::ClientSockets;

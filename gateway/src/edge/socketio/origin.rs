@@ -1,70 +1,320 @@
-//! The origin check. CORS does not protect WebSockets, so it applies to long-polling and to upgrades alike. Pure.
-//! Called by `requests.rs`.
+//! Which pages may connect: the check of `Origin`, and the CORS headers of the answers. CORS does not protect
+//! WebSockets, so the check applies to long-polling and to upgrades alike. Called by `requests.rs`.
 
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, HeaderValue};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
-/// The origins that are allowed besides the gateway's own.
+use axum::extract::{ConnectInfo, Request};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use roomcast_ops::config::Network;
+
+use crate::telemetry::{Telemetry, TransportKind};
+
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Settings of the check.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OriginSettings {
+    /// Origins that are allowed besides the gateway's own: `scheme://host[:port]`, or `*` for any.
+    pub(crate) allowed: Vec<String>,
+    /// Headers that pages of those origins may send besides `authorization` and `content-type`.
+    pub(crate) headers: Vec<HeaderName>,
+    /// Proxies whose `X-Forwarded-Host` and `X-Forwarded-Proto` are believed.
+    pub(crate) trusted_proxies: Vec<Network>,
+}
+
+/// The check.
 #[derive(Debug, Clone)]
-pub(crate) struct Origins(Vec<String>);
+pub(crate) struct Origins {
+    allowed: Vec<String>,
+    trusted_proxies: Vec<Network>,
+    /// The value of `Access-Control-Allow-Headers`.
+    allow_headers: HeaderValue,
+}
 
-/// The result of checking a request's origin.
+/// What the answer to an accepted request says about the page's origin.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum OriginCheck {
-    /// No `Origin` header (not a browser), or the gateway's own origin.
+pub(super) enum Cors {
+    /// Nothing: there is no `Origin` (no browser), or it is the gateway's own.
     SameOrigin,
-    /// Another origin that is allowed; the response needs CORS headers.
-    Allowed(HeaderValue),
-    /// Another origin that is not allowed.
-    Denied,
+    /// This origin is allowed by its name, with credentials.
+    Named { origin: HeaderValue, headers: HeaderValue },
+    /// Any origin is allowed, without credentials: with them, any page could act for its visitors.
+    Any { headers: HeaderValue },
+}
+
+/// A request whose origin is not allowed, as the log shows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RefusedOrigin {
+    origin: String,
+    host: String,
+    forwarded: Option<ForwardedHost>,
+}
+
+/// The host that a proxy names in `X-Forwarded-Host`.
+#[derive(Debug, PartialEq, Eq)]
+struct ForwardedHost {
+    host: String,
+    proxy: Option<IpAddr>,
+    trusted: bool,
 }
 
 impl Origins {
-    /// `origins` are `scheme://host[:port]`, or `*` for any.
-    pub(crate) fn new(origins: Vec<String>) -> Self {
-        Self(origins)
+    pub(crate) fn new(settings: OriginSettings) -> Self {
+        let OriginSettings { allowed, headers, trusted_proxies } = settings;
+        let names = [AUTHORIZATION, CONTENT_TYPE].into_iter().chain(headers);
+        let names: Vec<_> = names.map(|name| name.as_str().to_owned()).collect();
+        // Names of headers are always a valid value.
+        let allow_headers = HeaderValue::try_from(names.join(", "))
+            .unwrap_or(HeaderValue::from_static("authorization, content-type"));
+        Self { allowed, trusted_proxies, allow_headers }
     }
 
-    pub(crate) fn check(&self, headers: &HeaderMap) -> OriginCheck {
-        let Some(origin) = headers.get(ORIGIN) else { return OriginCheck::SameOrigin };
-        let Ok(text) = origin.to_str() else { return OriginCheck::Denied };
-        // A proxy may have terminated TLS, so only host and port are compared, not the scheme.
-        let authority = text.split_once("://").map(|(_, authority)| authority);
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-        if authority.is_some_and(|authority| host.is_some_and(|host| host.eq_ignore_ascii_case(authority))) {
-            return OriginCheck::SameOrigin;
+    /// Checks a request.
+    ///
+    /// # Errors
+    /// Its origin is not allowed.
+    pub(super) fn check(&self, request: &Request) -> Result<Cors, RefusedOrigin> {
+        let headers = request.headers();
+        let Some(origin) = headers.get(ORIGIN) else { return Ok(Cors::SameOrigin) };
+        let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let trusted =
+            client.is_some_and(|client| self.trusted_proxies.iter().any(|network| network.contains(client)));
+        let text = origin.to_str().unwrap_or_default();
+        if is_own(text, headers, trusted) {
+            return Ok(Cors::SameOrigin);
         }
-        if self.0.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(text)) {
-            return OriginCheck::Allowed(origin.clone());
+        let headers_allowed = self.allow_headers.clone();
+        if self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(text)) {
+            return Ok(Cors::Named { origin: origin.clone(), headers: headers_allowed });
         }
-        OriginCheck::Denied
+        if self.allowed.iter().any(|allowed| allowed == "*") {
+            return Ok(Cors::Any { headers: headers_allowed });
+        }
+        let forwarded = first(headers, &X_FORWARDED_HOST).map(|host| ForwardedHost {
+            host: host.to_owned(),
+            proxy: client,
+            trusted,
+        });
+        let host = headers.get(HOST).map(shown).unwrap_or_default();
+        Err(RefusedOrigin { origin: shown(origin), host, forwarded })
+    }
+}
+
+/// Whether an origin is the gateway's own, as the request addresses it.
+fn is_own(origin: &str, headers: &HeaderMap, from_trusted_proxy: bool) -> bool {
+    let (default_port, origin) = match origin.split_once("://") {
+        Some(("http", authority)) => ("80", authority),
+        Some(("https", authority)) => ("443", authority),
+        _ => return false,
+    };
+    let (host, port) = split_port(origin);
+    let is_same = |(name, its_port): (&str, Option<&str>)| {
+        // A trusted proxy may pass the name alone, such as nginx with `Host $host`.
+        let port_is_left_out = from_trusted_proxy && its_port.is_none();
+        let same_port = port.unwrap_or(default_port) == its_port.unwrap_or(default_port);
+        !name.is_empty() && name.eq_ignore_ascii_case(host) && (same_port || port_is_left_out)
+    };
+    if from_trusted_proxy {
+        // Traefik calls the scheme of a WebSocket wss. The scheme is not compared otherwise: what the gateway receives
+        // is http, and a proxy may have terminated TLS.
+        let secure = first(headers, &X_FORWARDED_PROTO)
+            .is_some_and(|scheme| ["https", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)));
+        if secure && default_port != "443" {
+            return false;
+        }
+        if first(headers, &X_FORWARDED_HOST).is_some_and(|host| is_same(split_port(host))) {
+            return true;
+        }
+    }
+    headers.get(HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| is_same(split_port(host)))
+}
+
+/// The first value of a header that each proxy on the way may have appended to: what the outermost one received.
+fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()?.split(',').next().map(str::trim)
+}
+
+/// Splits `host[:port]`. In `[::1]:3000` only a colon after the bracket separates the port.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+/// The value as the log shows it.
+fn shown(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+impl Cors {
+    /// Adds the headers to an answer.
+    pub(super) fn add_to(self, answer: &mut HeaderMap) {
+        let headers = match self {
+            Self::SameOrigin => return,
+            Self::Named { origin, headers } => {
+                answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                answer.insert(VARY, HeaderValue::from_static("Origin"));
+                headers
+            }
+            Self::Any { headers } => {
+                answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+                headers
+            }
+        };
+        answer.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+        answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, headers);
+    }
+}
+
+impl RefusedOrigin {
+    /// Counts the refusal and logs it.
+    pub(super) fn report(&self, telemetry: &Telemetry, is_websocket: bool) {
+        let transport = if is_websocket { TransportKind::WebSocket } else { TransportKind::Polling };
+        telemetry.connections.origin_refused(transport, &self.origin, &self.host, self.forwarded.as_ref());
+    }
+}
+
+impl fmt::Display for ForwardedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trust = if self.trusted { "trusted" } else { "not trusted" };
+        match self.proxy {
+            Some(proxy) => write!(f, "{:?} by {proxy}, {trust}", self.host),
+            None => write!(f, "{:?}", self.host),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use roomcast_ops::config::parse_network;
+
     use super::*;
 
-    fn check(allowed: &[&str], origin: Option<&str>) -> OriginCheck {
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, HeaderValue::from_static("chat.example:8443"));
-        if let Some(origin) = origin {
-            headers.insert(ORIGIN, origin.parse().unwrap());
+    fn origins(allowed: &[&str], trusted: &[&str]) -> Origins {
+        Origins::new(OriginSettings {
+            allowed: allowed.iter().map(|&origin| origin.to_owned()).collect(),
+            headers: vec![HeaderName::from_static("x-request-id")],
+            trusted_proxies: trusted.iter().map(|network| parse_network(network).unwrap()).collect(),
+        })
+    }
+
+    /// A request of 10.0.0.7.
+    fn request(headers: &[(&str, &str)]) -> Request {
+        let mut request = Request::new(Body::empty());
+        for &(name, value) in headers {
+            request.headers_mut().append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
         }
-        Origins::new(allowed.iter().map(|&origin| origin.to_owned()).collect()).check(&headers)
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 0, 0, 7], 1))));
+        request
+    }
+
+    fn is_own(trusted: &[&str], headers: &[(&str, &str)]) -> bool {
+        origins(&[], trusted).check(&request(headers)) == Ok(Cors::SameOrigin)
     }
 
     #[test]
-    fn same_origin_and_no_origin_pass_and_others_must_be_listed() {
-        assert_eq!(check(&[], None), OriginCheck::SameOrigin);
-        assert_eq!(check(&[], Some("https://chat.example:8443")), OriginCheck::SameOrigin);
-        for other in
-            ["https://evil.example", "https://chat.example", "null", "https://chat.example:8443.evil"]
-        {
-            assert_eq!(check(&["https://good.example"], Some(other)), OriginCheck::Denied, "{other}");
+    fn the_own_origin_may_have_the_default_port_or_not() {
+        for (host, origin, own) in [
+            ("chat.example:8443", "https://chat.example:8443", true),
+            ("chat.example", "https://chat.example", true),
+            ("Chat.Example", "http://chat.example", true),
+            ("chat.example:443", "https://chat.example", true),
+            ("chat.example:80", "http://chat.example", true),
+            ("chat.example", "https://chat.example:443", true),
+            ("[::1]:3000", "http://[::1]:3000", true),
+            ("[::1]", "http://[::1]:80", true),
+            ("chat.example:80", "https://chat.example", false),
+            ("chat.example:443", "http://chat.example", false),
+            ("chat.example:8443", "https://chat.example", false),
+            ("chat.example", "https://chat.example:8443", false),
+            ("chat.example:8443", "https://chat.example:8443.evil", false),
+            ("chat.example", "https://evil.example", false),
+            ("chat.example", "chat.example", false),
+            ("chat.example", "null", false),
+            ("", "https://", false),
+            ("localhost", "capacitor://localhost", false),
+        ] {
+            assert_eq!(is_own(&[], &[("host", host), ("origin", origin)]), own, "{origin} at {host}");
         }
-        let good = "https://good.example";
-        assert_eq!(check(&[good], Some(good)), OriginCheck::Allowed(HeaderValue::from_static(good)));
-        assert_eq!(check(&["*"], Some("null")), OriginCheck::Allowed(HeaderValue::from_static("null")));
+        assert!(is_own(&[], &[("host", "chat.example")]), "no origin");
+        assert!(!is_own(&[], &[("origin", "https://chat.example")]), "no host");
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_how_the_page_addresses_the_gateway() {
+        let port_left_out = [("host", "chat.example"), ("origin", "https://chat.example:8443")];
+        let forwarded = [
+            ("host", "upstream:3000"),
+            ("x-forwarded-host", "chat.example:8443, inner.example"),
+            ("origin", "https://chat.example:8443"),
+        ];
+        for headers in [&port_left_out[..], &forwarded] {
+            assert!(is_own(&["10.0.0.0/8"], headers), "{headers:?}");
+            assert!(is_own(&["::1", "10.0.0.7"], headers), "{headers:?}");
+            assert!(!is_own(&["10.0.0.8"], headers), "{headers:?}");
+            assert!(!is_own(&[], headers), "{headers:?}");
+        }
+        let other = [("host", "chat.example"), ("origin", "https://evil.example:8443")];
+        assert!(!is_own(&["10.0.0.0/8"], &other));
+        let mut direct = request(&port_left_out);
+        direct.extensions_mut().clear();
+        assert!(origins(&[], &["0.0.0.0/0"]).check(&direct).is_err(), "a client without an address");
+    }
+
+    #[test]
+    fn a_plain_page_is_another_origin_than_one_behind_tls() {
+        for (scheme, origin, own) in [
+            ("https", "https://chat.example", true),
+            ("https", "http://chat.example", false),
+            ("wss", "http://chat.example", false),
+            // A second proxy behind the one that terminates TLS may say http.
+            ("http", "https://chat.example", true),
+            ("http", "http://chat.example", true),
+        ] {
+            let headers = [("host", "chat.example"), ("x-forwarded-proto", scheme), ("origin", origin)];
+            assert_eq!(is_own(&["10.0.0.7"], &headers), own, "{origin} by {scheme}");
+        }
+    }
+
+    #[test]
+    fn a_listed_origin_is_allowed_with_credentials_and_any_other_without() {
+        let answer = |allowed: &[&str], origin: &str| {
+            let headers = [("host", "chat.example"), ("origin", origin)];
+            let mut answer = HeaderMap::new();
+            origins(allowed, &[]).check(&request(&headers)).unwrap().add_to(&mut answer);
+            answer
+        };
+        let named = answer(&["*", "https://good.example"], "https://good.example");
+        assert_eq!(named[ACCESS_CONTROL_ALLOW_ORIGIN], "https://good.example");
+        assert_eq!(named[ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
+        assert_eq!(named[ACCESS_CONTROL_ALLOW_HEADERS], "authorization, content-type, x-request-id");
+        assert_eq!(named[VARY], "Origin");
+        let any = answer(&["*"], "null");
+        assert_eq!(any[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        assert_eq!(any[ACCESS_CONTROL_ALLOW_HEADERS], "authorization, content-type, x-request-id");
+        assert!(!any.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS));
+        assert!(answer(&["*"], "https://chat.example").is_empty(), "the own origin");
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_seen() {
+        let headers = [
+            ("host", "upstream:3000"),
+            ("x-forwarded-host", "chat.example"),
+            ("origin", "https://chat.example"),
+        ];
+        let refused = origins(&["https://good.example"], &[]).check(&request(&headers)).unwrap_err();
+        assert_eq!((&*refused.origin, &*refused.host), ("https://chat.example", "upstream:3000"));
+        let forwarded = refused.forwarded.unwrap().to_string();
+        assert_eq!(forwarded, "\"chat.example\" by 10.0.0.7, not trusted");
     }
 }

@@ -7,16 +7,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, VARY, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use roomcast_wire::engine::Version;
 
 use super::context::RequestContext;
 use super::engine::Session;
-use super::origin::OriginCheck;
 use super::query::Query;
 use super::{body, polling, upgrade};
 use crate::edge::error::HttpError;
@@ -119,16 +115,17 @@ pub(crate) async fn forwarded(State(requests): State<Arc<RequestContext>>, reque
 }
 
 pub(crate) async fn socket_io(State(requests): State<Arc<RequestContext>>, request: Request) -> Response {
-    let origin = match requests.origins.check(request.headers()) {
-        OriginCheck::Denied => {
+    let cors = match requests.origins.check(&request) {
+        Ok(cors) => cors,
+        Err(origin) => {
+            let is_websocket = Query::parse(request.uri()).transport() == Some(TransportKind::WebSocket);
+            origin.report(&requests.session.telemetry, is_websocket);
             body::drain(request.into_body()).await;
             let mut refused =
                 HttpError::new(StatusCode::FORBIDDEN, 4, "this origin is not allowed").into_response();
             refused.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             return refused;
         }
-        OriginCheck::SameOrigin => None,
-        OriginCheck::Allowed(origin) => Some(origin),
     };
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
@@ -147,12 +144,6 @@ pub(crate) async fn socket_io(State(requests): State<Arc<RequestContext>>, reque
     // An answer that a cache gave to another client would be another's session.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Some(origin) = origin {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
-        headers.insert(VARY, HeaderValue::from_static("Origin"));
-    }
+    cors.add_to(headers);
     response
 }
