@@ -3,7 +3,7 @@
 use std::path::Path;
 
 fn main() -> Result<(), String> {
-    for file in ["index.html", "app.js", "app.css"] {
+    for file in ["index.html", "app.js", "app.css", "socket.io/version"] {
         println!("cargo::rerun-if-changed=ui/dist/{file}");
         if !Path::new("ui/dist").join(file).exists() {
             return Err(format!("gateway/ui/dist/{file} is missing: run `make ui` first"));

@@ -21,7 +21,7 @@ pub enum Answer<T> {
 }
 
 /// The fields of `{status: "error"}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Failure {
     /// For programs.

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::code::Code;
+use crate::ack::Failure;
+use crate::code::{Code, Refusal};
 use crate::limits::Limits;
 use crate::name::{RoomName, UserName};
 use crate::position::Epoch;
@@ -22,6 +23,17 @@ pub struct Connected {
 pub struct ConnectError {
     /// The code of the refusal.
     pub message: Code,
+    /// The refusal in the form of an error acknowledgement: its `message` says what is wrong, such as which field is
+    /// missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub data: Option<Failure>,
+}
+
+impl From<Refusal> for ConnectError {
+    fn from(refusal: Refusal) -> Self {
+        Self { message: refusal.code, data: Some(refusal.into()) }
+    }
 }
 
 /// `welcome`, the first event of a connection.

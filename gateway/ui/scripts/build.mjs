@@ -1,7 +1,7 @@
-// `npm run build`: bundles src/main.ts and src/style/app.css and copies index.html, so that dist/
-// holds exactly the three files that a gateway embeds. The licences of bundled packages are appended to app.js.
+// `npm run build`: bundles src/main.ts and src/style/app.css and copies index.html and the official client, so that
+// dist/ holds exactly the files that a gateway embeds. The licences of bundled packages are appended to app.js.
 import { build } from 'esbuild';
-import { cp, mkdir, readFile, readdir, rm, appendFile, stat } from 'node:fs/promises';
+import { cp, mkdir, readFile, readdir, rm, appendFile, stat, writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 
 process.chdir(new URL('..', import.meta.url).pathname);
@@ -26,11 +26,25 @@ await build({
   target: ['chrome105', 'firefox121', 'safari16'],
 });
 await cp('index.html', 'dist/index.html');
+await copyClient();
 await appendFile('dist/app.js', await notices(metafile));
 
-for (const name of (await readdir('dist')).sort()) {
+for (const name of (await readdir('dist', { recursive: true })).sort()) {
+  if ((await stat(`dist/${name}`)).isDirectory()) continue;
   const bytes = await readFile(`dist/${name}`);
   console.log(`dist/${name}  ${(await stat(`dist/${name}`)).size} bytes, ${gzipSync(bytes).length} gzipped`);
+}
+
+/** The official client as it is published, with its version, which gateways serve as /socket.io/socket.io.js. */
+async function copyClient() {
+  const { version } = JSON.parse(await readFile('node_modules/socket.io-client/package.json', 'utf8'));
+  await mkdir('dist/socket.io');
+  for (const name of ['socket.io.js', 'socket.io.min.js', 'socket.io.esm.min.js']) {
+    for (const file of [name, `${name}.map`]) {
+      await cp(`node_modules/socket.io-client/dist/${file}`, `dist/socket.io/${file}`);
+    }
+  }
+  await writeFile('dist/socket.io/version', `${version}\n`);
 }
 
 /** The licence texts of every package that ended up in the bundle, as one comment. */

@@ -21,6 +21,9 @@ export type ConnectAuth = {
 export type ConnectError = {
   /** The code of the refusal. */
   message: Code;
+  /** The refusal in the form of an error acknowledgement: its `message` says what is wrong, such as which field is
+   * missing. */
+  data?: Failure;
 };
 
 /** The answer to the connect packet of a client that is accepted. */

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use roomcast_ops::trace::{self, Kind};
 use roomcast_protocol::Code;
+use roomcast_protocol::server::ConnectError;
 use roomcast_wire::engine::Version;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use super::context::ClientContext;
 use super::dialects::Namespace;
 use super::engine::{Ended, Session};
 use super::outbound::SocketOutbound;
-use super::packet::refusal;
+use super::packet::{decode_auth, refusal};
 use crate::chat::SignedIn;
 use crate::users::ClaimError;
 
@@ -43,13 +44,10 @@ pub(super) async fn connect(
             connections.connect_refused(refused.code, started.elapsed());
             // Before the answer: the client may try again at once.
             session.leave(&packet.id);
-            let code = refused.code.name();
             let error = match session.version() {
                 // Java's client of that time has no event for an object.
-                Version::V3 => json!(code),
-                Version::V4 => {
-                    json!({ "message": code, "data": { "code": code, "message": refused.message } })
-                }
+                Version::V3 => json!(refused.code),
+                Version::V4 => json!(ConnectError::from(refused)),
             };
             // A failed write ends the session elsewhere.
             session.send_connect_error(packet.namespace.path(), &error).unwrap_or_default();
@@ -76,12 +74,13 @@ async fn sign_in(
         return Err(ClaimError::RetryLater);
     }
     let auth = match session.version() {
-        Version::V3 => Ok(auth_from_queries(session.query(), &packet.query)),
-        Version::V4 if packet.auth.is_empty() => Ok(json!({})),
-        Version::V4 => serde_json::from_str(&packet.auth),
+        Version::V3 => auth_from_queries(session.query(), &packet.query),
+        Version::V4 if packet.auth.is_empty() => Value::Null,
+        Version::V4 => {
+            serde_json::from_str(&packet.auth).map_err(|error| ClaimError::Refused(refusal(&error)))?
+        }
     };
-    let auth = auth.and_then(serde_json::from_value);
-    let auth = auth.map_err(|error| ClaimError::Refused(refusal(&error)))?;
+    let auth = decode_auth(auth).map_err(ClaimError::Refused)?;
     let signed_in = context.chat.sign_in(auth, session.resume_secret()).await?;
     // Logged inside the request's span, so that the line has its `trace_id`.
     tracing::debug!(transport = session.transport().name(), socket = packet.id, "client signed in");

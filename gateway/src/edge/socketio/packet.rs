@@ -1,6 +1,7 @@
-//! An event of a client: its name, its first argument, and the id of its acknowledgement. Decoded by `session/`;
-//! dialects decode the payload.
+//! An event of a client: its name, its first argument, and the id of its acknowledgement; and the auth of a connect
+//! packet. Decoded by `engine/` and `connect.rs`; dialects decode the payload.
 
+use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::text::replace_lone_surrogates;
 use roomcast_protocol::{Code, Refusal};
 use serde::de::DeserializeOwned;
@@ -71,6 +72,18 @@ impl Payload {
             _ => self.decode(),
         }
     }
+}
+
+/// Decodes the auth of a connect packet. A client that sends none learns which field it lacks, too.
+pub(super) fn decode_auth(auth: serde_json::Value) -> Result<ConnectAuth, Refusal> {
+    let auth = if auth.is_null() { serde_json::Value::Object(serde_json::Map::default()) } else { auth };
+    if !auth.is_object() {
+        return Err(Refusal::new(Code::BadRequest, "auth: not an object"));
+    }
+    serde_json::from_value(auth).map_err(|error| {
+        let Refusal { code, message } = refusal(&error);
+        Refusal::new(code, format!("auth: {message}"))
+    })
 }
 
 /// Converts serde's error to a refusal. Deserializing a name fails with a text that begins with the refusal's code.
@@ -164,5 +177,24 @@ mod tests {
         assert!(payload(r#"{"room":"r","new":[1]}"#).decode::<Join>().is_ok(), "unknown fields are ignored");
         assert!(Payload::Absent.decode_or_default::<Rooms>().is_ok());
         assert!(payload("null").decode_or_default::<Rooms>().is_ok());
+    }
+
+    #[test]
+    fn a_client_without_a_name_learns_which_field_it_lacks() {
+        use serde_json::{Value, json};
+        let missing = "auth: missing field `username`";
+        for (auth, code, message) in [
+            (Value::Null, Code::BadRequest, missing),
+            (json!({}), Code::BadRequest, missing),
+            (json!({"headers": {"X-CSRF-TOKEN": "…"}}), Code::BadRequest, missing),
+            (json!(["Ann"]), Code::BadRequest, "auth: not an object"),
+            (json!("Ann"), Code::BadRequest, "auth: not an object"),
+            (json!({"username": 7}), Code::BadRequest, "auth: invalid type: integer `7`, expected a string"),
+            (json!({"username": ""}), Code::BadUsername, "auth: the name of a user is empty"),
+        ] {
+            let refusal = decode_auth(auth.clone()).unwrap_err();
+            assert_eq!((refusal.code, &*refusal.message), (code, message), "{auth}");
+        }
+        assert!(decode_auth(json!({"username": "Ann", "new": 1})).is_ok());
     }
 }
