@@ -33,17 +33,17 @@ export const upgradeUrl = (target, extra = '') =>
 /** The session id in an open packet. */
 export const sidOf = (open) => JSON.parse(open.slice(1)).sid;
 
-/** A WebSocket that answers the pings of Engine.IO 4; everything else is up to the test. */
+/** A WebSocket that answers the pings of Engine.IO 4, unless `pongs` is false; everything else is up to the test. */
 export class RawSocket {
   frames = [];
 
-  constructor(url, options = {}) {
+  constructor(url, { pongs = true, ...options } = {}) {
     this.ws = new WebSocket(url, options);
     this.closed = false;
     this.ws.on('message', (data, binary) => {
       const frame = binary ? data : data.toString('utf8');
       this.frames.push(frame);
-      if (frame === '2') this.ws.send('3');
+      if (frame === '2' && pongs) this.ws.send('3');
       this.onFrame?.(frame);
     });
     this.ws.on('close', (code) => {
