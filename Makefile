@@ -23,7 +23,7 @@ prometheus: ## Prometheus with our rules, beside a running `make cluster`, at ht
 	@exec tools/prometheus
 
 ## Testing
-.PHONY: test test-fast e2e observe bench bench-build
+.PHONY: test test-fast e2e observe clients proxies bench bench-build
 test: ## every test, with real processes; installs what it needs; says what each part took
 	@tools/test
 test-fast: ## unit tests of UI and crates, and the integration tests that need no Redis; needs cargo and npm alone
@@ -32,6 +32,10 @@ e2e: ## the end-to-end tests again, or some of them: make e2e FILES=order.test.m
 	@tools/e2e
 observe: ## dashboards and alerts again, with a real Prometheus over a real cluster
 	@tools/observe
+clients: ## the client table, docs/CLIENTS.md: every client of five languages against a real cluster; part of it: ONLY=Java
+	@tools/clients
+proxies: ## the proxy table: six reverse proxies in front of a real cluster; part of it: ONLY=nginx
+	@tools/proxies
 bench: ## what a delivery costs, up to an hour: ROUNDS=3 SECONDS_EACH=10 WORKLOADS=rooms10,hot PEERS=centrifuge PUBLISH=1
 	@tools/bench
 bench-build: # only the programs of the benchmark

@@ -1,34 +1,16 @@
 // The web UI in real Chromium: pages on different gateways, one of which is killed. Finds elements by their
-// data-testid only. ROOMCAST_SCREENSHOTS=1 also takes the pictures
-// of docs/img; ROOMCAST_CHROMIUM is the browser where it is not /usr/bin/chromium.
+// data-testid only. ROOMCAST_SCREENSHOTS=1 also takes the pictures of docs/img.
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
 
-import { cluster, connect, eventually, proxy, scope, step, story, unique } from './harness.mjs';
+import { launchBrowser } from './browser.mjs';
+import { cluster, connect, eventually, proxy, step, story, unique } from './harness.mjs';
 
-const BROWSER = process.env.ROOMCAST_CHROMIUM ?? '/usr/bin/chromium';
-const FLAGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 const DESKTOP = { viewport: { width: 1280, height: 800 } };
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
 
 const id = (name) => `[data-testid="${name}"]`;
-
-async function launch() {
-  const browser = await chromium.launch({ executablePath: BROWSER, args: FLAGS });
-  scope().defer(() => browser.close());
-  return browser;
-}
 
 /** A page and what a person does on it. One context is one browser: its pages are one user. */
 class Person {
@@ -128,7 +110,7 @@ story('two pages on two gateways are one chat, and stay so when a gateway dies',
     gateways: [a, b, c],
   } = await cluster({ gateways: 3, presence: 1, args: ['--grace', '2s'] });
   const address = await proxy([a, c]);
-  const browser = await launch();
+  const browser = await launchBrowser();
   const hers = await browser.newContext(DESKTOP);
   const ann = await Person.visit(hers, address.url);
   const bob = await Person.visit(await browser.newContext(DESKTOP), b.url);
@@ -262,7 +244,7 @@ story('a phone scrolls through a long history', { timeout: 60_000 }, async () =>
   await talker.join('general');
   for (let i = 1; i <= 130; i++) await talker.send('general', `line ${i}`);
 
-  const browser = await launch();
+  const browser = await launchBrowser();
   const ann = await (await Person.visit(await browser.newContext(PHONE), a.url)).enter(unique('ann'));
   await ann.sees('line 130');
   assert.ok((await ann.lines()).length < 130, 'a first page, not everything');
@@ -333,7 +315,7 @@ if (process.env.ROOMCAST_SCREENSHOTS === '1') {
       [tomasz, 'Nothing missing, nothing twice.'],
       [mira, 'That is the whole idea.'],
     ];
-    const browser = await launch();
+    const browser = await launchBrowser();
     const look = { deviceScaleFactor: 2, locale: 'en-GB' };
     const desktop = await Person.visit(await browser.newContext({ ...DESKTOP, ...look, colorScheme: 'light' }), a.url);
     await desktop.enter('grace');
