@@ -117,6 +117,24 @@ story('invalid requests are refused and the connection stays open', { timeout: 9
     await ann.ok('rooms', extra);
   });
 
+  await step('half a surrogate pair is replaced', async () => {
+    const ann = await connect(gateway, { auth: { username: 'half \ud83d' } });
+    assert.equal(ann.welcome.user, 'half \ufffd');
+    await ann.join(room);
+    const { offset } = await ann.ok('send_message', { room, text: 'nice 😀'.slice(0, 6) });
+    await ann.has(room, offset);
+    assert.equal(ann.room(room).texts.at(-1), 'nice \ufffd');
+  });
+
+  await step('names that look alike are one name', async () => {
+    const ann = await connect(gateway, { auth: { username: 're\u0301ne\u0301 \u200b' + 'x', resume: 'mine' } });
+    assert.equal(ann.welcome.user, 'r\u00e9n\u00e9 x');
+    const error = await refusedConnect(gateway, { auth: { username: 'r\u00e9n\u00e9\u2060 x', resume: 'other' } });
+    assert.equal(error.message, 'username_taken');
+    const joined = await ann.ok('join', { room: `${room}\u200d` });
+    assert.equal(joined.room, room);
+  });
+
   await step('a 257th room is refused, the other memberships remain', async () => {
     const ann = await connect(gateway);
     const rooms = Array.from({ length: 256 }, (_, n) => `${other}-${n}`);
@@ -136,6 +154,7 @@ story('invalid requests are refused and the connection stays open', { timeout: 9
       [{ username: 'ann', resume: 7 }, 'bad_request'],
       [{ username: '' }, 'bad_username'],
       [{ username: ' ann' }, 'bad_username'],
+      [{ username: '\u200b\u3164' }, 'bad_username'],
       [{ username: 'x'.repeat(65) }, 'bad_username'],
       [{ username: 'a\nb' }, 'bad_username'],
     ]) {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use roomcast_ops::trace::{self, Kind};
 use roomcast_protocol::Code;
 use roomcast_protocol::server::ConnectError;
+use roomcast_protocol::text::replace_lone_surrogates;
 use roomcast_wire::engine::Version;
 use serde_json::{Value, json};
 
@@ -77,7 +78,8 @@ async fn sign_in(
         Version::V3 => auth_from_queries(session.query(), &packet.query),
         Version::V4 if packet.auth.is_empty() => Value::Null,
         Version::V4 => {
-            serde_json::from_str(&packet.auth).map_err(|error| ClaimError::Refused(refusal(&error)))?
+            let auth = replace_lone_surrogates(&packet.auth);
+            serde_json::from_str(&auth).map_err(|error| ClaimError::Refused(refusal(&error)))?
         }
     };
     let auth = decode_auth(auth).map_err(ClaimError::Refused)?;
