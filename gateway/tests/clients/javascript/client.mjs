@@ -12,7 +12,7 @@ const print = (line) => console.log(JSON.stringify(line));
 const auth = { username: NAME, resume: RESUME };
 const socket = io(url, {
   ...(TRANSPORTS && { transports: TRANSPORTS.split(',') }),
-  ...(NAME && (AUTH_IN_QUERY ? { query: new URLSearchParams(auth).toString() } : { auth })),
+  ...(NAME && (AUTH_IN_QUERY ? { query: auth } : { auth })),
   ...(PARSER === 'msgpack' && { parser: require('socket.io-msgpack-parser') }),
   ...JSON.parse(OPTIONS ?? '{}'),
 });

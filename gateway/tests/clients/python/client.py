@@ -5,6 +5,8 @@ import asyncio
 import json
 import os
 import re
+import sys
+import threading
 
 import socketio
 
@@ -14,8 +16,14 @@ TRANSPORTS = os.environ.get("TRANSPORTS")
 CONNECT = {"auth": AUTH, "transports": TRANSPORTS.split(",") if TRANSPORTS else None}
 
 
+# Its threads print whole lines.
+OUTPUT = threading.Lock()
+
+
 def show(**line):
-    print(json.dumps(line), flush=True)
+    with OUTPUT:
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
 
 
 def payload(text, with_bytes):
