@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use roomcast_protocol::limits::fitting;
 use roomcast_protocol::{Epoch, Position, RoomName, message};
 use roomcast_store::log::Head;
 use roomcast_store::{Entry, Opened};
@@ -251,6 +252,13 @@ pub(crate) fn encode_entry(room: &RoomName, entry: Entry) -> Option<Message> {
             None
         }
     }
+}
+
+/// The newest of these messages, as many as fit into one answer.
+pub(super) fn newest_fitting(mut messages: Vec<Arc<Message>>) -> Vec<Arc<Message>> {
+    let fitting = fitting(messages.iter().rev().map(|message| message.json.get().len()));
+    messages.drain(..messages.len() - fitting);
+    messages
 }
 
 #[cfg(test)]

@@ -13,11 +13,10 @@ use roomcast_protocol::{RoomName, UserName};
 use roomcast_store::{BusEvent, Incarnation, Opened, Replay, RoomState};
 
 use super::effect::{Effect, JoinAttempt, JoinedRoom, LogRead};
-use super::follower::{Follower, Healed, Since};
+use super::follower::{Follower, Healed, Since, newest_fitting};
 use super::roster::{Roster, WriteOutcome};
 use crate::hub::{ConnectionId, Message, UserList};
 use crate::users::stay::{Departure, Stays};
-use replay::newest_fitting;
 
 /// How long a room stays subscribed after its last user left: the next join often follows soon.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);

@@ -99,10 +99,3 @@ impl<T> Room<T> {
         self.advance(now, vec![Effect::EndReplay { pending, messages, resync, online }])
     }
 }
-
-/// The newest of these messages, as many as fit into one answer.
-pub(super) fn newest_fitting(mut messages: Vec<Arc<Message>>) -> Vec<Arc<Message>> {
-    let fitting = fitting(messages.iter().rev().map(|message| message.json.get().len()));
-    messages.drain(..messages.len() - fitting);
-    messages
-}
