@@ -180,6 +180,15 @@ story('polls', { timeout: 60_000 }, async () => {
     assert.match((await poll(gateway, sid)).body, /43\/native,9\[\{"status":"ok"/);
   });
 
+  await step('a stop does not wait for an upgrade that is not completed', async () => {
+    const one = await open(gateway);
+    const socket = new RawSocket(upgradeUrl(gateway, `&sid=${one}`));
+    socket.ws.on('open', () => socket.send('2probe'));
+    await socket.frame(/^3probe$/);
+    await gateway.restart();
+    await socket.ended(1_000);
+  });
+
   await step('JSONP is refused with an answer that says so', async () => {
     const { status, body } = await request(pollingUrl(gateway, '&j=0'));
     assert.equal(status, 400);

@@ -96,7 +96,10 @@ async fn move_session(session: Arc<Session>, stream: UpgradedStream) {
         rest = expect(&stream, &mut decoder, session.version(), &Packet::Upgrade, rest).await?;
         Some(rest)
     };
-    let rest = tokio::time::timeout(UPGRADE_TIMEOUT, probing).await.ok().flatten();
+    let rest = tokio::select! {
+        rest = tokio::time::timeout(UPGRADE_TIMEOUT, probing) => rest.ok().flatten(),
+        () = session.pause().ended() => None,
+    };
     drop(probe);
     match rest {
         Some(rest) if session.move_to(stream) => websocket::serve(session, decoder, rest).await,

@@ -1,5 +1,5 @@
-//! Stops reading from a client whose events are handled more slowly than it sends them. Set by the event queues of a
-//! session's sockets; awaited by its transport.
+//! Stops reading from a client whose events are handled more slowly than it sends them, and tells transports of the end of
+//! their session. Set by the event queues of a session's sockets; awaited by its transport.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -30,12 +30,21 @@ impl Pause {
         self.changed.notify_waiters();
     }
 
+    /// Waits until the session has ended.
+    pub(crate) async fn ended(&self) {
+        self.until(|| self.ended.load(Ordering::Acquire)).await;
+    }
+
     /// Waits while any queue is too long.
     pub(crate) async fn resumed(&self) {
+        self.until(|| self.queues.load(Ordering::Acquire) == 0 || self.ended.load(Ordering::Acquire)).await;
+    }
+
+    async fn until(&self, condition: impl Fn() -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            if self.queues.load(Ordering::Acquire) == 0 || self.ended.load(Ordering::Acquire) {
+            if condition() {
                 return;
             }
             changed.await;
