@@ -3,7 +3,8 @@
 use std::path::Path;
 
 fn main() -> Result<(), String> {
-    for file in ["index.html", "app.js", "app.css", "socket.io/version"] {
+    println!("cargo::rerun-if-changed=ui/dist/classic");
+    for file in ["index.html", "app.js", "app.css", "socket.io/version", "classic/client-2.2.0.js"] {
         println!("cargo::rerun-if-changed=ui/dist/{file}");
         if !Path::new("ui/dist").join(file).exists() {
             return Err(format!("gateway/ui/dist/{file} is missing: run `make ui` first"));

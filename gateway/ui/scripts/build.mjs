@@ -1,5 +1,6 @@
-// `npm run build`: bundles src/main.ts and src/style/app.css and copies index.html and the official client, so that
-// dist/ holds exactly the files that a gateway embeds. The licences of bundled packages are appended to app.js.
+// `npm run build`: bundles src/main.ts and src/style/app.css and copies index.html, the official client, and the pages of the classic
+// chats, each of which uses the Socket.IO client that its original used, so that dist/ holds exactly the files that a gateway
+// embeds. The licences of bundled packages are appended to app.js, and those of the clients to them.
 import { build } from 'esbuild';
 import { cp, mkdir, readFile, readdir, rm, appendFile, stat, writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
@@ -27,6 +28,15 @@ await build({
 });
 await cp('index.html', 'dist/index.html');
 await copyClient();
+await cp('classic', 'dist/classic', { recursive: true });
+const clients = { '2.2.0': 'socket.io.slim.js', '3.0.5': 'socket.io.min.js', '3.1.1': 'socket.io.min.js', '4.8.4': 'socket.io.min.js' };
+for (const [version, file] of Object.entries(clients)) {
+  const folder = `node_modules/socket.io-client${version === '4.8.4' ? '' : `-${version}`}`;
+  const code = (await readFile(`${folder}/dist/${file}`, 'utf8')).replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n');
+  const licence = await readFile(`${folder}/LICENSE`, 'utf8');
+  await writeFile(`dist/classic/client-${version}.js`, `${code}\n/*!\nsocket.io-client ${version}\n\n${licence.trim()}\n*/\n`);
+}
+// Last: where it is missing, the build failed.
 await appendFile('dist/app.js', await notices(metafile));
 
 for (const name of (await readdir('dist', { recursive: true })).sort()) {

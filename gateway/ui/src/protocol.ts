@@ -142,6 +142,8 @@ export type Message = {
   kind: Kind;
   /** Who sent it. */
   user: UserName;
+  /** False if nothing proves the name: a front end of a classic chat took it without a secret. Else absent. */
+  verified?: boolean;
   /** The text, for `kind: "text"`. */
   text?: string;
 };
