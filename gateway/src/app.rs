@@ -83,6 +83,9 @@ impl App {
             None => None,
         };
         let (metrics, telemetry, readiness) = telemetry::register()?;
+        if config.log_chat {
+            telemetry.chat_log.enable();
+        }
         let registered = readiness.latch("lease");
         let admin = Admin::bind(config.admin, readiness.clone(), metrics.clone(), log)
             .context(format!("listen on {} for operators", config.admin))?;
@@ -164,6 +167,7 @@ impl App {
             origins: Origins::new(config.origins),
             bounds: config.bounds,
             heartbeat: Heartbeat { interval: config.ping_interval, timeout: config.ping_timeout },
+            dialect: config.dialect,
             lifecycle: lifecycle.clone(),
             drained: drained.clone(),
         });

@@ -16,7 +16,7 @@ use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_store::{DEFAULT_PREFIX, Retention, Settings, parse_prefix};
 
 use crate::edge::peer::{Peering, Secret};
-use crate::edge::socketio::{Bounds, OriginSettings};
+use crate::edge::socketio::{Bounds, DialectName, OriginSettings};
 
 /// The edge of Roomcast: terminates Socket.IO, serves the web UI, exchanges room events through Redis.
 /// Without --redis it is a whole chat in one process.
@@ -58,6 +58,9 @@ pub struct Args {
     /// believed, and their Host may lack the port, as 10.0.0.7, 10.0.0.0/8 or fd00::/8 (repeatable)
     #[arg(long, env = "ROOMCAST_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
     trusted_proxy: Vec<Network>,
+    /// Which chat's events the namespace `/` speaks; each also has a namespace of its name
+    #[arg(long, env = "ROOMCAST_DIALECT", value_enum, default_value_t = DialectName::Native)]
+    dialect: DialectName,
     /// Rooms that are always listed (repeatable)
     #[arg(long, env = "ROOMCAST_ROOM", value_delimiter = ',', default_value = "general,help,random", value_parser = parse_room)]
     room: Vec<RoomName>,
@@ -106,6 +109,9 @@ pub struct Args {
     /// What is logged, such as info,roomcast_gateway=debug
     #[arg(long, env = "ROOMCAST_LOG", default_value = "info,fred=warn")]
     log: String,
+    /// Log what users do: connects, joins, messages (never their text) and leaves, with the names of users and rooms
+    #[arg(long, env = "ROOMCAST_LOG_CHAT")]
+    log_chat: bool,
     /// How a log line looks
     #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     log_format: LogFormat,
@@ -130,6 +136,10 @@ pub struct Config {
     pub node: String,
     /// Which pages may connect.
     pub(crate) origins: OriginSettings,
+    /// Whether what users do is logged.
+    pub log_chat: bool,
+    /// The dialect of the namespace `/`.
+    pub(crate) dialect: DialectName,
     /// Rooms that are always listed.
     pub rooms: Vec<RoomName>,
     /// Interval of the pings to a connection.
@@ -190,6 +200,8 @@ impl Args {
                 headers: self.allow_header,
                 trusted_proxies: self.trusted_proxy,
             },
+            log_chat: self.log_chat,
+            dialect: self.dialect,
             rooms: self.room,
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,

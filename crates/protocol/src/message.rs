@@ -100,6 +100,8 @@ pub struct Body {
     pub id: String,
     /// Who sent it.
     pub user: UserName,
+    /// Whether the name is proved; the object has `verified` only if it is not.
+    pub verified: bool,
     /// Its content.
     pub content: Content,
 }
@@ -139,6 +141,9 @@ impl Serialize for Body {
         map.serialize_entry("id", &self.id)?;
         map.serialize_entry("kind", self.content.kind())?;
         map.serialize_entry("user", &self.user)?;
+        if !self.verified {
+            map.serialize_entry("verified", &false)?;
+        }
         self.content.serialize_members(&mut map)?;
         map.end()
     }
@@ -152,15 +157,22 @@ impl<'de> Deserialize<'de> for Body {
             id: String,
             kind: String,
             user: UserName,
+            #[serde(default = "verified")]
+            verified: bool,
             #[serde(flatten)]
             others: Map<String, Value>,
         }
-        let Members { v, id, kind, user, others } = Members::deserialize(deserializer)?;
+        let Members { v, id, kind, user, verified, others } = Members::deserialize(deserializer)?;
         if v != BODY_VERSION {
             return Err(de::Error::custom(format_args!("a body of version {v}")));
         }
-        Ok(Self { id, user, content: Content::from_members(kind, others)? })
+        Ok(Self { id, user, verified, content: Content::from_members(kind, others)? })
     }
+}
+
+/// A name is proved unless a message says otherwise.
+fn verified() -> bool {
+    true
 }
 
 /// `message`, as clients receive it.
@@ -183,6 +195,10 @@ pub struct Message {
     pub kind: Kind,
     /// Who sent it.
     pub user: UserName,
+    /// False if nothing proves the name: a front end of a classic chat took it without a secret. Else absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub verified: Option<bool>,
     /// The text, for `kind: "text"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
@@ -223,7 +239,7 @@ mod tests {
 
     fn text(id: &str, text: &str) -> Body {
         let user = UserName::parse("Ann").unwrap();
-        Body { id: id.into(), user, content: Content::Text { text: text.into() } }
+        Body { id: id.into(), user, verified: true, content: Content::Text { text: text.into() } }
     }
 
     fn composed(body: &str) -> Result<String, serde_json::Error> {
@@ -241,6 +257,7 @@ mod tests {
             id: "a-1".into(),
             kind: Kind::Text,
             user: UserName::parse("Ann").unwrap(),
+            verified: None,
             text: Some("<b>\"hi\"</b>\n\u{1f980}".into()),
         };
         let body = text(&message.id, message.text.as_deref().unwrap()).encode().unwrap();
@@ -264,6 +281,16 @@ mod tests {
                 .unwrap(),
             text("b", "in any order")
         );
+    }
+
+    #[test]
+    fn a_name_that_is_not_proved_is_marked() {
+        let body = Body { verified: false, ..text("a", "hi") };
+        let json = body.encode().unwrap();
+        assert_eq!(json, r#"{"v":1,"id":"a","kind":"text","user":"Ann","verified":false,"text":"hi"}"#);
+        assert_eq!(Body::parse(&json).unwrap(), body);
+        let message: Message = serde_json::from_str(&composed(&json).unwrap()).unwrap();
+        assert_eq!(message.verified, Some(false));
     }
 
     #[test]

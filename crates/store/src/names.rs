@@ -21,7 +21,7 @@ use crate::nodes::Incarnation;
 pub struct Secret {
     /// Half of a SHA-256. Bytes, to save memory: every connection keeps one or two.
     hash: [u8; 16],
-    chosen: bool,
+    proved: bool,
 }
 
 impl PartialEq for Secret {
@@ -33,14 +33,14 @@ impl PartialEq for Secret {
 impl Eq for Secret {}
 
 impl Secret {
-    /// A secret that the client chose.
-    pub fn chosen(secret: &str) -> Self {
-        Self { hash: Self::hash(secret), chosen: true }
+    /// A secret that its owner has, whoever made it: it proves the name.
+    pub fn proved(secret: &str) -> Self {
+        Self { hash: Self::hash(secret), proved: true }
     }
 
-    /// A secret that the server generated: the client may not have stored it.
-    pub fn given(secret: &str) -> Self {
-        Self { hash: Self::hash(secret), chosen: false }
+    /// A secret that nobody has: the name is open, and nobody's once its connection is gone.
+    pub fn open(secret: &str) -> Self {
+        Self { hash: Self::hash(secret), proved: false }
     }
 
     fn hash(secret: &str) -> [u8; 16] {
@@ -53,14 +53,14 @@ impl Secret {
         format!("{:032x}", u128::from_be_bytes(self.hash))
     }
 
-    pub(crate) fn is_chosen(&self) -> bool {
-        self.chosen
+    pub(crate) fn is_proved(&self) -> bool {
+        self.proved
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret(chosen: {})", self.chosen)
+        write!(f, "Secret(proved: {})", self.proved)
     }
 }
 
@@ -106,8 +106,8 @@ pub trait Names: Send + Sync {
         hold: Hold,
     ) -> Result<Claim>;
 
-    /// The user's last connection on this node dropped and may return. Where the secret was not chosen by the client,
-    /// another owner may claim the name from now on.
+    /// The user's last connection on this node dropped and may return. An open name may be claimed by another owner
+    /// from now on.
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()>;
 
     /// The user is gone from this node. Does nothing where the name has another owner by now, also one on this node.

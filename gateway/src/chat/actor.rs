@@ -1,4 +1,5 @@
-//! The actor of a command. Created by the edge for a user who has signed in; every command checks its permissions here.
+//! The actor of a command. Created by the edge for a connection that has signed in, or that has no name yet; every
+//! command checks its permissions here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,30 +17,57 @@ pub(crate) struct Rights {
 
 /// A user, their rights, and the device that they act from. All permission checks are methods of this type.
 pub(crate) struct Actor {
-    user: UserName,
+    /// None for a device without a name: it may receive the events of rooms and take a name, nothing else.
+    user: Option<UserName>,
+    /// Whether the name is proved by a secret. An open name is one that a classic front end took without any.
+    verified: bool,
     rights: Rights,
     /// The connection that receives the events of joined rooms; none for an actor that only sends commands.
     device: Option<Arc<Connection>>,
 }
 
 impl Actor {
+    /// A user whose name is proved.
     pub(crate) fn new(user: UserName, rights: Rights, device: Option<Arc<Connection>>) -> Self {
-        Self { user, rights, device }
+        Self { user: Some(user), verified: true, rights, device }
     }
 
-    pub(crate) fn user(&self) -> &UserName {
-        &self.user
+    /// A user whose name is open.
+    pub(crate) fn open(user: UserName, device: Arc<Connection>) -> Self {
+        Self { user: Some(user), verified: false, rights: Rights::default(), device: Some(device) }
+    }
+
+    /// A device without a name.
+    pub(crate) fn unnamed(device: Arc<Connection>) -> Self {
+        Self { user: None, verified: false, rights: Rights::default(), device: Some(device) }
+    }
+
+    pub(crate) fn user(&self) -> Option<&UserName> {
+        self.user.as_ref()
+    }
+
+    pub(crate) fn verified(&self) -> bool {
+        self.verified
     }
 
     pub(crate) fn device(&self) -> Option<&Arc<Connection>> {
         self.device.as_ref()
     }
 
+    /// The user, who must have a name.
+    ///
+    /// # Errors
+    /// The device has taken no name.
+    pub(super) fn named(&self) -> Result<&UserName, Refusal> {
+        self.user().ok_or_else(|| Refusal::new(Code::NotJoined, "join a room with a name first"))
+    }
+
     /// Checks that the actor may send to a room, read it, or list its users.
     ///
     /// # Errors
-    /// The device has not joined the room, and the actor's rights do not cover other rooms.
+    /// The device has taken no name or has not joined the room, and the actor's rights do not cover other rooms.
     pub(super) fn check_access(&self, room: &RoomName) -> Result<(), Refusal> {
+        self.named()?;
         if self.rights.any_room { Ok(()) } else { self.joined_device(room).map(drop) }
     }
 

@@ -13,6 +13,7 @@ mod reply;
 mod rooms;
 mod send_message;
 mod sign_in;
+mod take_name;
 mod typing;
 
 use std::sync::Arc;
@@ -63,6 +64,11 @@ impl Chat {
         R: FnOnce(Result<Reply, Refusal>) + Send + 'static,
     {
         let Request { command, urgent, respond } = request;
+        if let (Err(refusal), false) =
+            (actor.named(), matches!(command, Command::Join(_) | Command::Leave(_)))
+        {
+            return respond(Err(refusal));
+        }
         // All futures but the most frequent one are boxed, to keep the caller's future small.
         let reply = match command {
             Command::SendMessage(message) => self.send_message(actor, message, urgent).await.map(Reply::Sent),

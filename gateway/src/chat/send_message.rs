@@ -30,7 +30,8 @@ impl Chat {
             return Err(refusal);
         }
         trace::note("roomcast.room", || room.to_string());
-        let body = Body { id, user: actor.user().clone(), content: Content::Text { text } };
+        let (user, verified) = (actor.named()?.clone(), actor.verified());
+        let body = Body { id, user, verified, content: Content::Text { text } };
         let request = PublishRequest { room: &room, body: &body, urgent };
         let Published { position, ts, duplicate } = self.publish(request).await?;
         if !duplicate {
@@ -39,11 +40,12 @@ impl Chat {
         Ok(Sent { id: body.id, room, epoch: position.epoch, offset: position.offset, ts })
     }
 
-    /// Whether the actor's device is the return of one that dropped, and the user is still in the room by its grace.
+    /// Whether the actor's device is the return of one that dropped, and the user is still in the room by its grace. The
+    /// name must be proved: an open one is nobody's once its connection is gone.
     /// Official clients send what they buffered while offline before the application can join again. The store decides,
     /// because the former connection may have been another gateway's, which may not have noticed its end yet.
     async fn returns_to(&self, actor: &Actor, room: &RoomName) -> Result<bool, StoreError> {
-        let user = actor.user();
+        let Some(user) = actor.user().filter(|_| actor.verified()) else { return Ok(false) };
         Ok(actor.connected_within(self.grace)
             && self.store.presence.is_present(room, user).await?
             && !self.store.names.was_taken_over(user).await?)

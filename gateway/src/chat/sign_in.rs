@@ -36,11 +36,11 @@ impl Chat {
         let (secret, resume) = match resume {
             Some(resume) => {
                 check_resume(&resume).map_err(ClaimError::Refused)?;
-                (Secret::chosen(&resume), None)
+                (Secret::proved(&resume), None)
             }
             None => {
                 let resume = made.get_or_init(random_hex);
-                (Secret::given(resume), Some(resume.clone()))
+                (Secret::proved(resume), Some(resume.clone()))
             }
         };
         let name = self.users.claim(&username, secret).await?;

@@ -103,7 +103,7 @@ impl Node {
         let (connection, _) = self.registry.add(name.user().clone(), Box::new(device));
         connection.send_own(&welcome);
         let device = Some(Arc::clone(&connection));
-        let actor = Actor::new(connection.user().clone(), Rights::default(), device);
+        let actor = Actor::new(name.user().clone(), Rights::default(), device);
         Ok((Person { connection, actor, received }, name))
     }
 
@@ -198,7 +198,7 @@ impl Outbound for Device {
                 format!("welcome {} {}", welcome.user, welcome.resume.as_deref().unwrap_or_default())
             }
             Event::Message(message) => format!("message {}", message.offset),
-            Event::Presence(presence) => format!("presence {}", presence.count),
+            Event::Presence { change, .. } => format!("presence {}", change.count),
             Event::OnlineUsers(snapshot) => format!("online {}", snapshot.count),
             Event::Typing(typing) => format!("typing {}", typing.user),
             Event::Resync(_) => "resync".into(),
@@ -365,6 +365,81 @@ async fn an_actor_without_a_device_may_do_what_its_rights_allow() {
     assert_eq!(node.join(&person(true), "r", None).await.err().unwrap().code, Code::BadRequest);
     let leave = Command::Leave(Leave { room: room("r") });
     assert_eq!(node.code(&person(true), leave).await, Code::NotJoined);
+}
+
+impl Node {
+    /// A device without a name.
+    fn unnamed(&self) -> Person {
+        let received = Arc::<Received>::default();
+        let device = Device { received: Arc::clone(&received) };
+        let (connection, _) = self.registry.add(None, Box::new(device));
+        let actor = Actor::unnamed(Arc::clone(&connection));
+        Person { connection, actor, received }
+    }
+
+    /// Takes an open name for a device.
+    async fn take(&self, person: &mut Person, name: &str) -> Result<NameHold, Refusal> {
+        let hold = self.chat.take_name(&user(name)).await?;
+        self.registry.rename(&person.connection, user(name));
+        person.actor = Actor::open(user(name), Arc::clone(&person.connection));
+        Ok(hold)
+    }
+}
+
+#[tokio::test]
+async fn a_device_without_a_name_receives_and_does_nothing_else() {
+    let node = Node::start().await;
+    let (ann, mut guest) = (node.person("ann").await, node.unnamed());
+    node.join(&ann, "r", None).await.unwrap();
+    assert_eq!(node.join(&guest, "r", None).await.unwrap().online.count, 1, "it is in no list");
+    let r = || room("r");
+    for command in [
+        Command::SendMessage(SendMessage { room: r(), text: "hi".into(), id: None }),
+        Command::Typing(Typing { room: r(), typing: true }),
+        Command::History(History { room: r(), before: None, limit: None }),
+        Command::OnlineUsers(OnlineUsers { room: r(), cursor: None, limit: None }),
+        Command::Rooms(ListRooms::default()),
+    ] {
+        assert_eq!(node.code(&guest, command).await, Code::NotJoined);
+    }
+    node.send(&ann, "one", None).await.unwrap();
+    guest.received.ends_with(&["message 1"]).await;
+
+    let _name = node.take(&mut guest, "gil").await.unwrap();
+    assert_eq!(node.join(&guest, "r", None).await.unwrap().online.count, 2, "now it is present");
+    ann.received.ends_with(&["presence 2"]).await;
+    node.send(&guest, "two", None).await.unwrap();
+    guest.received.ends_with(&["message 2"]).await;
+    node.chat.leave_all(&guest.connection, Departure::Left).await;
+    ann.received.ends_with(&["presence 1"]).await;
+}
+
+#[tokio::test]
+async fn an_open_name_is_free_once_its_connection_is_gone() {
+    let node = Node::start().await;
+    let (mut first, mut second) = (node.unnamed(), node.unnamed());
+    let name = node.take(&mut first, "gil").await.unwrap();
+    assert_eq!(
+        node.take(&mut second, "gil").await.err().map(|refusal| refusal.code),
+        Some(Code::UsernameTaken)
+    );
+    assert!(matches!(node.sign_in("gil", "secret").await, Err(ClaimError::Refused(_))));
+    name.release(Departure::Dropped).await;
+    let _name = node.take(&mut second, "gil").await.unwrap();
+    assert_eq!(node.registry.of_user(&user("gil")).len(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_is_found_by_its_present_name_only() {
+    let node = Node::start().await;
+    let mut person = node.unnamed();
+    let _one = node.take(&mut person, "gil").await.unwrap();
+    let _two = node.take(&mut person, "gus").await.unwrap();
+    assert!(node.registry.of_user(&user("gil")).is_empty());
+    assert_eq!(node.registry.of_user(&user("gus")).len(), 1);
+    node.registry.remove(&person.connection);
+    node.registry.rename(&person.connection, user("guy"));
+    assert!(node.registry.of_user(&user("guy")).is_empty(), "it is gone");
 }
 
 #[tokio::test]

@@ -9,8 +9,9 @@ impl Chat {
     pub(super) async fn typing(&self, actor: &Actor, typing: Typing) -> Result<(), Refusal> {
         let Typing { room, typing } = typing;
         actor.check_access(&room)?;
-        if self.store.bus.publish_ephemeral(&room, actor.user(), typing).await.is_err() {
-            self.rooms.typing_here(&room, actor.user().clone(), typing).await;
+        let user = actor.named()?;
+        if self.store.bus.publish_ephemeral(&room, user, typing).await.is_err() {
+            self.rooms.typing_here(&room, user.clone(), typing).await;
         }
         Ok(())
     }

@@ -25,8 +25,8 @@ use crate::chat::Chat;
 use crate::hub::Registry;
 use peer::Peers;
 use socketio::{
-    Bodies, Bounds, ClientContext, ClientSockets, Heartbeat, Origins, RequestContext, SessionConfig,
-    Sessions, drain, forwarded, socket_io,
+    Bodies, Bounds, ClientContext, ClientSockets, DialectName, Heartbeat, Origins, RequestContext,
+    SessionConfig, Sessions, drain, forwarded, socket_io,
 };
 
 /// Dependencies and settings of the edge.
@@ -39,6 +39,8 @@ pub(crate) struct EdgeConfig {
     /// Limits of what a slow reader may queue.
     pub(crate) bounds: Bounds,
     pub(crate) heartbeat: Heartbeat,
+    /// The dialect of the namespace `/`.
+    pub(crate) dialect: DialectName,
     pub(crate) lifecycle: Lifecycle,
     /// Cancelled once all clients are closed; then sessions without a client are closed, too.
     pub(crate) drained: CancellationToken,
@@ -52,13 +54,16 @@ pub(crate) struct Routes {
 
 /// Builds the routes of the public and the peer listener, and starts the timer of their sessions.
 pub(crate) fn routes(config: EdgeConfig) -> Routes {
-    let EdgeConfig { chat, registry, peers, origins, bounds, heartbeat, lifecycle, drained } = config;
+    let EdgeConfig { chat, registry, peers, origins, bounds, heartbeat, dialect, lifecycle, drained } =
+        config;
     let sessions = Sessions::default();
     lifecycle.spawn_until_hard("sessions", sessions.clone().keep(drained));
-    let plain = http::routes().with_state(chat.clone()).layer(middleware::from_fn(read_body_first));
+    let plain = http::routes(dialect.classic_name().as_deref())
+        .with_state(chat.clone())
+        .layer(middleware::from_fn(read_body_first));
     let tag = peers.as_ref().map(Peers::tag);
     let telemetry = chat.telemetry.clone();
-    let clients = ClientContext { chat, registry, lifecycle: lifecycle.clone() };
+    let clients = ClientContext { chat, registry, root: dialect, lifecycle: lifecycle.clone() };
     let session = Arc::new(SessionConfig {
         heartbeat,
         bounds,
@@ -74,9 +79,18 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
         .with_state(Arc::clone(&requests))
         .merge(plain)
         .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found);
+        .fallback(page_not_found);
     let peer = Router::new().route("/socket.io/", any(forwarded)).with_state(requests).fallback(not_found);
     Routes { public, peer }
+}
+
+/// Answers an address of the public listener that does not exist: with a page where one is asked for, as browsers do.
+async fn page_not_found(request: Request) -> Response {
+    if http::asks_for_a_page(request.headers()) {
+        drain(request.into_body()).await;
+        return http::not_found();
+    }
+    not_found(request).await
 }
 
 async fn not_found(request: Request) -> Response {

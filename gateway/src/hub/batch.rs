@@ -93,9 +93,9 @@ impl Batch {
         self.volatile
     }
 
-    /// Whether it is sent to a user's connections.
-    pub(crate) fn is_for(&self, user: &UserName) -> bool {
-        self.except.as_ref().is_none_or(|except| except != user)
+    /// Whether it is sent to the connections of a user; none is a connection without a name.
+    pub(crate) fn is_for(&self, user: impl FnOnce() -> Option<UserName>) -> bool {
+        self.except.as_ref().is_none_or(|except| user().as_ref() != Some(except))
     }
 
     /// Its packets in a dialect.

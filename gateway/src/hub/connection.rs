@@ -1,4 +1,4 @@
-//! One connection: its user, its transport and its memberships. Each membership is one [`Membership`], shared with the
+//! One connection: its user (if it has taken a name), its transport and its memberships. Each membership is one [`Membership`], shared with the
 //! room's list of members. Created and kept by `registry.rs`.
 
 use std::collections::HashMap;
@@ -63,7 +63,8 @@ pub(crate) struct OutboundStatus {
 /// A connection.
 pub(crate) struct Connection {
     id: ConnectionId,
-    user: UserName,
+    /// None until it takes a name. Changed only while it is in no room, except from none.
+    user: Mutex<Option<UserName>>,
     outbound: Box<dyn Outbound>,
     memberships: Mutex<HashMap<RoomName, Arc<Membership>>>,
     telemetry: Telemetry,
@@ -74,11 +75,11 @@ pub(crate) struct Connection {
 impl Connection {
     pub(super) fn new(
         id: ConnectionId,
-        user: UserName,
+        user: Option<UserName>,
         outbound: Box<dyn Outbound>,
         telemetry: Telemetry,
     ) -> Arc<Self> {
-        let (memberships, closed) = (Mutex::default(), AtomicBool::new(false));
+        let (user, memberships, closed) = (Mutex::new(user), Mutex::default(), AtomicBool::new(false));
         Arc::new(Self { id, user, outbound, memberships, telemetry, connected_at: Instant::now(), closed })
     }
 
@@ -86,8 +87,14 @@ impl Connection {
         self.id
     }
 
-    pub(crate) fn user(&self) -> &UserName {
-        &self.user
+    /// Its user; none if it has no name.
+    pub(crate) fn user(&self) -> Option<UserName> {
+        self.user.lock().clone()
+    }
+
+    /// Gives it a name; returns the former one.
+    pub(super) fn set_user(&self, user: UserName) -> Option<UserName> {
+        self.user.lock().replace(user)
     }
 
     pub(crate) fn connected_at(&self) -> Instant {

@@ -17,8 +17,8 @@ pub(crate) enum Event {
     Welcome(Box<Welcome>),
     /// A message of a room.
     Message(Arc<Message>),
-    /// Users that joined and left a room.
-    Presence(Presence),
+    /// Users that joined and left a room, and all its users after that (empty in large rooms).
+    Presence { change: Presence, users: UserList },
     /// The users of a room; replaces what the client knew.
     OnlineUsers(Snapshot<UserList>),
     /// A user started or stopped typing.
@@ -35,7 +35,7 @@ impl Event {
         match self {
             Self::Welcome(_) => "welcome",
             Self::Message(_) => "message",
-            Self::Presence(_) => "presence",
+            Self::Presence { .. } => "presence",
             Self::OnlineUsers(_) => "online_users",
             Self::Typing(_) => "typing",
             Self::Resync(_) => "resync",

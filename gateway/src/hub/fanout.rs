@@ -112,7 +112,7 @@ fn report(telemetry: &Telemetry, batch: &Batch, totals: &FanoutTotals, started: 
 /// Sends to one member. Counts into `totals`, so that metrics are updated once per fan-out.
 fn send(batch: &Batch, member: &Membership, totals: &mut FanoutTotals) {
     let connection = member.connection();
-    if batch.is_for(connection.user())
+    if batch.is_for(|| connection.user())
         && let Some(written) = connection.send(batch)
     {
         totals.members += 1;

@@ -34,18 +34,21 @@ impl Registry {
         Self(Arc::new(Inner { next: AtomicU64::new(0), index: Mutex::default(), telemetry }))
     }
 
-    /// Adds a connection of a user; also returns the transport kind under which it is counted.
+    /// Adds a connection of a user, or one without a name; also returns the transport kind under which it is counted.
     pub(crate) fn add(
         &self,
-        user: UserName,
+        user: impl Into<Option<UserName>>,
         outbound: Box<dyn Outbound>,
     ) -> (Arc<Connection>, TransportKind) {
+        let user = user.into();
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let kind = outbound.status().kind;
         let connection = Connection::new(id, user.clone(), outbound, self.0.telemetry.clone());
         let mut index = self.0.index.lock();
         index.by_id.insert(id, Arc::clone(&connection));
-        index.by_user.entry(user).or_default().push(id);
+        if let Some(user) = user {
+            index.by_user.entry(user).or_default().push(id);
+        }
         if kind == TransportKind::Polling {
             index.polling.insert(id);
         }
@@ -55,16 +58,26 @@ impl Registry {
     /// Removes a connection; returns the transport kind under which it was counted.
     pub(crate) fn remove(&self, connection: &Connection) -> TransportKind {
         connection.ended();
-        let (id, user) = (connection.id(), connection.user());
+        let id = connection.id();
         let mut index = self.0.index.lock();
         index.by_id.remove(&id);
-        if let Some(ids) = index.by_user.get_mut(user) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                index.by_user.remove(user);
-            }
+        if let Some(user) = connection.user() {
+            index.remove_user(&user, id);
         }
         if index.polling.remove(&id) { TransportKind::Polling } else { TransportKind::WebSocket }
+    }
+
+    /// Gives a connection a name in place of the former one, of whose rooms it must not be a member any more.
+    pub(crate) fn rename(&self, connection: &Connection, user: UserName) {
+        let id = connection.id();
+        let mut index = self.0.index.lock();
+        if let Some(former) = connection.set_user(user.clone()) {
+            index.remove_user(&former, id);
+        }
+        // Not if it was removed meanwhile: nothing would remove this entry.
+        if index.by_id.contains_key(&id) {
+            index.by_user.entry(user).or_default().push(id);
+        }
     }
 
     /// A snapshot of all connections.
@@ -93,6 +106,17 @@ impl Registry {
     pub(crate) fn upgraded(&self, connection: &Connection) {
         if self.0.index.lock().polling.remove(&connection.id()) {
             self.0.telemetry.connections.upgraded();
+        }
+    }
+}
+
+impl Index {
+    fn remove_user(&mut self, user: &UserName, id: ConnectionId) {
+        if let Some(ids) = self.by_user.get_mut(user) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_user.remove(user);
+            }
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::hub::{ConnectionId, Message, UserList};
 #[derive(Debug)]
 pub(crate) struct JoinAttempt<T> {
     pub(crate) id: ConnectionId,
-    pub(crate) user: UserName,
+    /// None for a connection without a name, which receives the room's events and is not in its presence.
+    pub(crate) user: Option<UserName>,
     pub(crate) since: Option<Position>,
     pub(crate) limit: usize,
     /// What the caller needs to answer it.

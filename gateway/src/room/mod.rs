@@ -109,7 +109,7 @@ impl Rooms {
     pub(crate) async fn join(&self, request: JoinRequest) -> bool {
         let JoinRequest { room, connection, since, limit, respond } = request;
         let (done, joined) = oneshot::channel();
-        let (id, user) = (connection.id(), connection.user().clone());
+        let (id, user) = (connection.id(), connection.user());
         let pending = PendingJoin { connection, respond: Some(respond), done, trace: trace::here() };
         let attempt = JoinAttempt { id, user, since, limit, pending };
         self.send(&room, Command::Join { room: room.clone(), attempt }).await;

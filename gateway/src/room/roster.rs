@@ -145,6 +145,11 @@ impl Roster {
         self.view.list_for_member(&self.stays)
     }
 
+    /// Who is online, as the last update says.
+    pub(crate) fn listed(&mut self) -> UserList {
+        self.view.listed(&self.stays)
+    }
+
     /// The presence update that is due to every member now, if any.
     pub(crate) fn next_update(&mut self, now: Instant) -> Option<PresenceUpdate> {
         self.view.next_update(&self.stays, now)

@@ -54,7 +54,8 @@ pub(crate) struct Room<T> {
     name: RoomName,
     timing: RoomTiming,
     phase: Phase<T>,
-    members: HashMap<ConnectionId, UserName>,
+    /// Their users; none for a connection without a name.
+    members: HashMap<ConnectionId, Option<UserName>>,
     woken_at: Option<Instant>,
 }
 
@@ -103,6 +104,14 @@ impl<T> Room<T> {
         }
     }
 
+    /// Who is online now, as the last presence update says; empty where there are too many to list.
+    pub(crate) fn listed(&mut self) -> UserList {
+        match &mut self.phase {
+            Phase::Open(live) => live.roster.listed(),
+            _ => UserList::default(),
+        }
+    }
+
     /// A client joins. The answer is an effect: of this call, or of a later one where the store must be read first.
     pub(crate) fn enter(&mut self, attempt: JoinAttempt<T>, now: Instant) -> Effects<T> {
         let mut effects = Vec::new();
@@ -128,7 +137,7 @@ impl<T> Room<T> {
         let mut effects = Vec::new();
         if let Some(user) = self.members.remove(&id) {
             effects.push(Effect::RemoveMember(id));
-            if let Phase::Open(live) = &mut self.phase {
+            if let (Phase::Open(live), Some(user)) = (&mut self.phase, user) {
                 live.roster.depart(&user, how, now);
             }
         }
@@ -352,7 +361,9 @@ impl<T> Room<T> {
     ) {
         let Phase::Open(live) = &mut self.phase else { return };
         let JoinAttempt { id, user, pending, .. } = attempt;
-        if self.members.insert(id, user.clone()).is_none() {
+        // A member without a name that has taken one joins again, and only then is present.
+        let before = self.members.insert(id, user.clone()).flatten();
+        if let (None, Some(user)) = (before, user) {
             live.roster.arrive(&user);
         }
         let joined = JoinedRoom {

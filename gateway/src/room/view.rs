@@ -249,6 +249,11 @@ impl View {
         self.list(stays)
     }
 
+    /// A list that goes with an update to every member.
+    pub(super) fn listed(&mut self, stays: &Stays) -> UserList {
+        self.list(stays).users
+    }
+
     fn count(&self, stays: &Stays) -> usize {
         if self.users.is_some() { self.shown } else { self.count.max(stays.len()) }
     }

@@ -22,7 +22,7 @@ use super::roster::PresenceUpdate;
 use super::state::Room;
 use super::store_tasks::RoomDeps;
 use super::timers::{Timer, Timers};
-use crate::hub::{Batch, Event, Fanout, Full, Members};
+use crate::hub::{Batch, Event, Fanout, Full, Members, UserList};
 
 /// How soon a batch is sent again after the fan-out's queue was full.
 const FANOUT_RETRY: Duration = Duration::from_millis(1);
@@ -227,7 +227,11 @@ impl Worker {
                     self.flush(room);
                     let PendingJoin { connection, done, .. } = pending;
                     let resync = resync.map(|epoch| Event::Resync(Resync { room: room.clone(), epoch }));
-                    let present = presence_event(room, PresenceUpdate::Snapshot(online));
+                    let present = Event::OnlineUsers(Snapshot {
+                        room: room.clone(),
+                        count: online.count,
+                        users: online.users,
+                    });
                     let events = messages.into_iter().map(Event::Message).chain(resync).chain([present]);
                     events.for_each(|event| connection.send_own(&event));
                     self.change_members(room, |members| members.add(room, &connection));
@@ -244,7 +248,10 @@ impl Worker {
                     self.deps.telemetry.rooms.resync();
                     self.push(room, Event::Resync(Resync { room: room.clone(), epoch }));
                 }
-                Effect::SendPresence(update) => self.push(room, presence_event(room, update)),
+                Effect::SendPresence(update) => {
+                    let users = self.rooms.get_mut(room).map(|entry| entry.room.listed()).unwrap_or_default();
+                    self.push(room, presence_event(room, update, users));
+                }
                 Effect::Typing { user, typing } => {
                     let update = TypingChanged { room: room.clone(), user: user.clone(), typing };
                     if let Some(entry) = self.rooms.get(room) {
@@ -338,11 +345,12 @@ impl Worker {
     }
 }
 
-fn presence_event(room: &RoomName, update: PresenceUpdate) -> Event {
+/// `users` are the room's users after the update.
+fn presence_event(room: &RoomName, update: PresenceUpdate, users: UserList) -> Event {
     let room = room.clone();
     match update {
         PresenceUpdate::Differences { joined, left, count } => {
-            Event::Presence(Presence { room, joined, left, count })
+            Event::Presence { change: Presence { room, joined, left, count }, users }
         }
         PresenceUpdate::Snapshot(Online { count, users }) => {
             Event::OnlineUsers(Snapshot { room, count, users })

@@ -1,7 +1,8 @@
 //! Metrics and log lines of the gateway: one function per event, which counts it and, if operators need it, logs it.
 //! Names and labels of metrics are defined in this folder only: clients in `connections.rs`, rooms and messages in
-//! `rooms.rs`, bytes in `wire.rs`, Redis and the bus in `cluster.rs`. docs/METRICS.md is generated from them.
+//! `rooms.rs`, bytes in `wire.rs`, Redis and the bus in `cluster.rs`; what users do is logged in `chat_log.rs`. docs/METRICS.md is generated from them.
 
+mod chat_log;
 mod cluster;
 mod connections;
 mod log_limit;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use roomcast_ops::{Metrics, MetricsError, Readiness};
 
+pub(crate) use chat_log::Deed;
 pub(crate) use connections::{Forward, Forwarded, TransportKind};
 pub(crate) use rooms::{FanoutTotals, HealOutcome};
 pub(crate) use wire::Written;
@@ -44,6 +46,7 @@ pub(crate) struct Groups {
     pub(crate) connections: connections::Connections,
     pub(crate) rooms: rooms::Rooms,
     pub(crate) wire: wire::Wire,
+    pub(crate) chat_log: chat_log::ChatLog,
     /// Also the store's observer.
     pub(crate) cluster: Arc<cluster::Cluster>,
 }
@@ -62,6 +65,7 @@ impl Telemetry {
             connections: connections::Connections::new(metrics)?,
             rooms: rooms::Rooms::new(metrics)?,
             wire: wire::Wire::new(metrics)?,
+            chat_log: chat_log::ChatLog::default(),
             cluster: Arc::new(cluster::Cluster::new(metrics)?),
         })))
     }

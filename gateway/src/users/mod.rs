@@ -84,6 +84,21 @@ impl Users {
 
     /// Claims a name for one more connection of the owner of the secret.
     pub(crate) async fn claim(&self, user: &UserName, secret: Secret) -> Result<NameHold, ClaimError> {
+        self.claim_from(user, secret, Trust::Lease).await
+    }
+
+    /// Claims a name for one connection that proves nothing, under a secret of its own. If another node has the name, its
+    /// next renewal is awaited: nothing else tells the owner, who reconnects after that node crashed, from another user.
+    pub(crate) async fn claim_open(&self, user: &UserName, secret: Secret) -> Result<NameHold, ClaimError> {
+        self.claim_from(user, secret, Trust::Renewal(None)).await
+    }
+
+    async fn claim_from(
+        &self,
+        user: &UserName,
+        secret: Secret,
+        mut trust: Trust,
+    ) -> Result<NameHold, ClaimError> {
         let deadline = Instant::now() + CLAIM_TIMEOUT + self.0.node.lease();
         let mut dead: Vec<Incarnation> = Vec::new();
         loop {
@@ -92,7 +107,14 @@ impl Users {
                     return Ok(NameHold { users: self.clone(), user: user.clone(), stay, released: false });
                 }
                 Ok(Attempt::Taken(holders)) => match self.holder_state(&holders).await {
-                    Ok(HolderState::Alive) => {
+                    Ok(HolderState::Alive(left))
+                        if !self.holds(&holders)
+                            && !trust.is_satisfied(left)
+                            && Instant::now() < deadline =>
+                    {
+                        tokio::time::sleep(HOLDER_RETRY).await;
+                    }
+                    Ok(HolderState::Alive(_)) => {
                         let why = format!("{user} is online; choose another name");
                         return Err(ClaimError::Refused(Refusal::new(Code::UsernameTaken, why)));
                     }
@@ -112,6 +134,11 @@ impl Users {
                 }
             }
         }
+    }
+
+    /// Whether this node, which certainly runs, is among the holders of a name.
+    fn holds(&self, holders: &[Incarnation]) -> bool {
+        self.0.node.current().is_some_and(|own| holders.contains(&own))
     }
 
     async fn lock(&self, user: &UserName) -> tokio::sync::MutexGuard<'_, ()> {
@@ -182,7 +209,7 @@ impl Users {
         Ok(match longest {
             Duration::ZERO => HolderState::Dead,
             left if left < self.0.node.lease() / 2 => HolderState::Uncertain,
-            _ => HolderState::Alive,
+            left => HolderState::Alive(left),
         })
     }
 
@@ -281,8 +308,26 @@ impl Drop for WakeOnDrop<'_> {
     }
 }
 
+/// What shows that the holder of a name is alive.
+enum Trust {
+    /// Its lease is fresh.
+    Lease,
+    /// It renews its lease while the claim waits: the time left when it was last read.
+    Renewal(Option<Duration>),
+}
+
+impl Trust {
+    fn is_satisfied(&mut self, left: Duration) -> bool {
+        match self {
+            Self::Lease => true,
+            Self::Renewal(before) => before.replace(left).is_some_and(|before| left > before),
+        }
+    }
+}
+
 enum HolderState {
-    Alive,
+    /// The longest time left of their leases.
+    Alive(Duration),
     Uncertain,
     Dead,
 }
@@ -321,5 +366,21 @@ impl Drop for NameHold {
             self.depart(Departure::Dropped);
             self.users.0.changed.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_renewal_shows_that_the_holder_of_an_open_name_is_alive() {
+        let seconds = Duration::from_secs;
+        assert!(Trust::Lease.is_satisfied(seconds(14)));
+        let mut trust = Trust::Renewal(None);
+        for left in [14, 13, 13, 12] {
+            assert!(!trust.is_satisfied(seconds(left)), "{left} s left");
+        }
+        assert!(trust.is_satisfied(seconds(15)));
     }
 }

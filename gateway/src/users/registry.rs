@@ -148,7 +148,7 @@ impl Registry {
                         owner.id
                     }
                     None => {
-                        // The former owner was in grace, chose no secret, and lost the name.
+                        // The former owner was in grace and lost the name, which was open.
                         self.stays.remove(user);
                         self.next_id += 1;
                         entry.owner = Some(Owner { id: self.next_id, secret: secret.clone(), stored });

@@ -217,7 +217,7 @@ impl Cluster {
 }
 
 pub(crate) fn secret_of(user: &UserName) -> Secret {
-    Secret::chosen(&format!("secret of {user}"))
+    Secret::proved(&format!("secret of {user}"))
 }
 
 /// An HTTP answer.

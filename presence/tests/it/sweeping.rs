@@ -58,7 +58,7 @@ async fn users_of_a_dead_node_leave_and_others_stay() {
         cluster.store.names.holders(&ann).await.unwrap().is_empty().then_some(())
     })
     .await;
-    let stranger = Secret::chosen("another");
+    let stranger = Secret::proved("another");
     assert_eq!(cluster.store.names.claim(&ann, &stranger, &living, &[]).await.unwrap(), Claim::Granted);
     assert!(!cluster.store.nodes.renew(&dead, LONG).await.unwrap(), "a sealed node stays dead");
 
@@ -137,7 +137,7 @@ async fn a_replica_that_starts_late_sweeps_sealed_nodes() {
         "ready means that nodes which were dead at the start are swept"
     );
     forgotten(&cluster).await;
-    let stranger = Secret::chosen("another");
+    let stranger = Secret::proved("another");
     let living = cluster.node("living", LONG).await;
     assert_eq!(cluster.store.names.claim(&ann, &stranger, &living, &[]).await.unwrap(), Claim::Granted);
     assert_ne!(stranger, secret_of(&ann));

@@ -1,6 +1,6 @@
 -- Claims a name for the owner of a secret.
 -- KEYS  1 name
--- ARGV  1 secret's hash  2 chosen by the client: 0 or 1  3 incarnation
+-- ARGV  1 secret's hash  2 proved: 1, or open: 0  3 incarnation
 --       4 'arrive' (a new connection) | 'live' | 'grace' (the node's hold is written again)
 --       then incarnations whose lease has run out
 -- Returns the incarnations that hold it for another owner; none where it is granted
@@ -25,13 +25,13 @@ if owner_hash == hash then
   return {}
 end
 if owner_hash then
-  local chosen = redis.call('HGET', name, 'c') == '1'
+  local proved = redis.call('HGET', name, 'c') == '1'
   local holders = {}
   local fields = redis.call('HGETALL', name)
   for i = 1, #fields, 2 do
     local holder = string.match(fields[i], '^i:(.*)$')
-    -- An owner in grace whose client did not choose the secret may not have it any more: the name is free.
-    if holder and (fields[i + 1] == 'live' or chosen) then
+    -- An open name is nobody's once its connection is gone: in grace it is free.
+    if holder and (fields[i + 1] == 'live' or proved) then
       holders[#holders + 1] = holder
     end
   end

@@ -94,14 +94,14 @@ async fn claim(link: &Link, keys: &Keys, requests: &[ClaimRequest]) -> Result<Ve
 
     let mut calls = Pipeline::with_capacity(requests.len());
     for request in requests {
-        let (hash, chosen): (_, &[u8]) =
-            (request.secret.to_hex(), if request.secret.is_chosen() { b"1" } else { b"0" });
+        let (hash, proved): (_, &[u8]) =
+            (request.secret.to_hex(), if request.secret.is_proved() { b"1" } else { b"0" });
         let kind: &[u8] = match request.kind {
             Kind::Arrive => b"arrive",
             Kind::Repeat(Hold::Live) => b"live",
             Kind::Repeat(Hold::Grace) => b"grace",
         };
-        let mut args = vec![hash.as_bytes(), chosen, node.as_str().as_bytes(), kind];
+        let mut args = vec![hash.as_bytes(), proved, node.as_str().as_bytes(), kind];
         args.extend(request.dead.iter().map(|node| node.as_str().as_bytes()));
         calls.add_command(script::NAME_CLAIM.call(&[keys.name(&request.user)], &args));
     }

@@ -23,7 +23,7 @@ struct Owners {
 
 struct Owner {
     hash: [u8; 16],
-    chosen: bool,
+    proved: bool,
     taken_over: bool,
     holders: BTreeMap<Incarnation, Hold>,
 }
@@ -38,13 +38,13 @@ impl Owners {
         dead: &[Incarnation],
     ) -> Claim {
         self.of_node.entry(node.clone()).or_default().insert(user.clone());
-        let (hash, chosen) = (secret.hash, secret.is_chosen());
-        let new_owner = || Owner { hash, chosen, taken_over: false, holders: BTreeMap::new() };
+        let (hash, proved) = (secret.hash, secret.is_proved());
+        let new_owner = || Owner { hash, proved, taken_over: false, holders: BTreeMap::new() };
         let owner = self.names.entry(user.clone()).or_insert_with(new_owner);
         owner.holders.retain(|holder, _| !dead.contains(holder));
         if owner.hash != secret.hash {
-            // An owner in grace whose client did not choose the secret may not have it any more: the name is free.
-            let counts = |hold: Hold| hold == Hold::Live || owner.chosen;
+            // An open name is nobody's once its connection is gone: in grace it is free.
+            let counts = |hold: Hold| hold == Hold::Live || owner.proved;
             let holders = owner.holders.iter().filter(|(_, hold)| counts(**hold));
             let holders: Vec<_> = holders.map(|(node, _)| node.clone()).collect();
             if !holders.is_empty() {

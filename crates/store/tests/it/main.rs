@@ -76,7 +76,7 @@ contract! {
     names:
         a_name_belongs_to_its_secret
         users_are_counted_once
-        a_name_in_grace_is_protected_only_by_a_chosen_secret
+        a_name_in_grace_is_protected_unless_it_is_open
         holds_of_dead_incarnations_are_removed
         a_former_owner_cannot_release_the_name
         a_name_that_was_taken_over_is_known_as_such_until_it_is_free

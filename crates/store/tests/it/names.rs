@@ -27,7 +27,7 @@ fn in_order(nodes: &[&Incarnation]) -> Vec<Incarnation> {
 
 pub(crate) async fn a_name_belongs_to_its_secret(subject: Subject) {
     let (node, [a, b, c]) = (subject.node().await, nodes());
-    let (ann, mine, other) = (user("Ann"), Secret::chosen("mine"), Secret::chosen("other"));
+    let (ann, mine, other) = (user("Ann"), Secret::proved("mine"), Secret::proved("other"));
     let claim = async |secret, by| node.names.claim(&ann, secret, by, &[]).await.unwrap();
     assert_eq!(claim(&mine, &a).await, Claim::Granted);
     assert_eq!(claim(&mine, &b).await, Claim::Granted, "the same secret elsewhere");
@@ -46,11 +46,11 @@ pub(crate) async fn a_name_belongs_to_its_secret(subject: Subject) {
     assert_eq!(node.names.claim(&user("ann"), &mine, &a, &[]).await.unwrap(), Claim::Granted, "another name");
 }
 
-pub(crate) async fn a_name_in_grace_is_protected_only_by_a_chosen_secret(subject: Subject) {
+pub(crate) async fn a_name_in_grace_is_protected_unless_it_is_open(subject: Subject) {
     let (node, [a, b]) = (subject.node().await, nodes());
-    let other = Secret::chosen("other");
+    let other = Secret::proved("other");
     for (name, secret, guarded) in
-        [("Ann", Secret::chosen("mine"), true), ("Bob", Secret::given("made up"), false)]
+        [("Ann", Secret::proved("mine"), true), ("Bob", Secret::open("made up"), false)]
     {
         let name = user(name);
         node.names.claim(&name, &secret, &a, &[]).await.unwrap();
@@ -80,16 +80,16 @@ pub(crate) async fn a_name_in_grace_is_protected_only_by_a_chosen_secret(subject
         }
     }
     // Live on one node and in grace on another: the name is taken.
-    let (name, given) = (user("Cyd"), Secret::given("made up"));
-    node.names.claim(&name, &given, &a, &[]).await.unwrap();
-    node.names.claim(&name, &given, &b, &[]).await.unwrap();
-    node.names.grace(&name, &given, &a).await.unwrap();
+    let (name, open) = (user("Cyd"), Secret::open("made up"));
+    node.names.claim(&name, &open, &a, &[]).await.unwrap();
+    node.names.claim(&name, &open, &b, &[]).await.unwrap();
+    node.names.grace(&name, &open, &a).await.unwrap();
     assert_eq!(taken_by(node.names.claim(&name, &other, &a, &[]).await.unwrap()), in_order(&[&b]));
 }
 
 pub(crate) async fn holds_of_dead_incarnations_are_removed(subject: Subject) {
     let (node, [a, b, c]) = (subject.node().await, nodes());
-    let (ann, mine, other) = (user("Ann"), Secret::chosen("mine"), Secret::chosen("other"));
+    let (ann, mine, other) = (user("Ann"), Secret::proved("mine"), Secret::proved("other"));
     node.names.claim(&ann, &mine, &a, &[]).await.unwrap();
     node.names.claim(&ann, &mine, &b, &[]).await.unwrap();
     let dead = std::slice::from_ref(&a);
@@ -103,7 +103,7 @@ pub(crate) async fn holds_of_dead_incarnations_are_removed(subject: Subject) {
 
 pub(crate) async fn a_former_owner_cannot_release_the_name(subject: Subject) {
     let (node, [a, b]) = (subject.node().await, nodes());
-    let (ann, former, owner) = (user("Ann"), Secret::given("former"), Secret::chosen("owner"));
+    let (ann, former, owner) = (user("Ann"), Secret::open("former"), Secret::proved("owner"));
     node.names.claim(&ann, &former, &a, &[]).await.unwrap();
     node.names.grace(&ann, &former, &a).await.unwrap();
     assert_eq!(node.names.claim(&ann, &owner, &a, &[]).await.unwrap(), Claim::Granted);
@@ -141,7 +141,7 @@ pub(crate) async fn a_name_that_was_taken_over_is_known_as_such_until_it_is_free
 
 pub(crate) async fn users_are_counted_once(subject: Subject) {
     let (node, [a, b, c]) = (subject.node().await, nodes());
-    let (mine, other) = (Secret::chosen("mine"), Secret::chosen("other"));
+    let (mine, other) = (Secret::proved("mine"), Secret::proved("other"));
     let online = async |nodes: &[&Incarnation]| {
         let nodes: Vec<_> = nodes.iter().map(|node| (*node).clone()).collect();
         node.names.online(&nodes).await.unwrap()
@@ -171,7 +171,7 @@ pub(crate) async fn users_are_counted_once(subject: Subject) {
 
 pub(crate) async fn concurrent_claims_are_answered_each(subject: Subject) {
     let (node, [a, b]) = (subject.node().await, nodes());
-    let (mine, other) = (Secret::chosen("mine"), Secret::chosen("other"));
+    let (mine, other) = (Secret::proved("mine"), Secret::proved("other"));
     let users: Vec<_> = (0..200).map(|n| user(&format!("u{n}"))).collect();
     node.names.claim(&users[7], &other, &b, &[]).await.unwrap();
     let all = users.iter().map(|user| node.names.claim(user, &mine, &a, &[]));
@@ -192,7 +192,7 @@ pub(crate) async fn concurrent_claims_are_answered_each(subject: Subject) {
 
 pub(crate) async fn a_connection_on_another_node_ends_one_grace(subject: Subject) {
     let (node, [a, b, c]) = (subject.node().await, nodes());
-    let (ann, mine) = (user("Ann"), Secret::chosen("mine"));
+    let (ann, mine) = (user("Ann"), Secret::proved("mine"));
     let holders = async || {
         let mut holders = node.names.holders(&ann).await.unwrap();
         holders.sort();
@@ -210,6 +210,6 @@ pub(crate) async fn a_connection_on_another_node_ends_one_grace(subject: Subject
     node.names.reclaim(&ann, &mine, &a, Hold::Grace).await.unwrap();
     node.names.claim(&ann, &mine, &c, &[]).await.unwrap();
     assert_eq!(holders().await.len(), 2, "one connection, one grace");
-    let other = Secret::chosen("other");
+    let other = Secret::proved("other");
     assert!(!taken_by(node.names.reclaim(&ann, &other, &a, Hold::Live).await.unwrap()).is_empty());
 }

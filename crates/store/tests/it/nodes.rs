@@ -68,7 +68,7 @@ pub(crate) async fn a_lease_is_renewed_until_it_runs_out(subject: Subject) {
 
 pub(crate) async fn a_sweep_removes_facts_and_names_of_dead_nodes(subject: Subject) {
     let (node, rooms) = (subject.node().await, ["one", "two", "three"].map(room));
-    let (living, secret) = (Incarnation::random(), Secret::chosen("mine"));
+    let (living, secret) = (Incarnation::random(), Secret::proved("mine"));
     let [dead] = dead(&node).await;
     for room in &rooms {
         node.bus.subscribe(room).await.unwrap();
@@ -94,7 +94,7 @@ pub(crate) async fn a_sweep_removes_facts_and_names_of_dead_nodes(subject: Subje
     .await;
     assert_eq!(node.names.holders(&user("Bob")).await.unwrap(), std::slice::from_ref(&living));
     assert!(node.names.holders(&user("Ann")).await.unwrap().is_empty());
-    let claim = node.names.claim(&user("Ann"), &Secret::chosen("other"), &living, &[]).await.unwrap();
+    let claim = node.names.claim(&user("Ann"), &Secret::proved("other"), &living, &[]).await.unwrap();
     assert_eq!(claim, Claim::Granted);
 
     assert_eq!(node.store.sweep(&dead).await.unwrap(), Swept { rooms: 3, facts: 0, names: 0 });
@@ -151,7 +151,7 @@ pub(crate) async fn a_late_write_is_removed_by_the_second_sweep(subject: Subject
     assert_eq!(node.store.sweep(&dead).await.unwrap().facts, 1);
     // Sent before the node was sealed.
     node.presence.write(&room, &dead, 6, &here(&["Bob"])).await.unwrap();
-    node.names.claim(&user("Bob"), &Secret::chosen("mine"), &dead, &[]).await.unwrap();
+    node.names.claim(&user("Bob"), &Secret::proved("mine"), &dead, &[]).await.unwrap();
     let swept = node.store.sweep(&dead).await.unwrap();
     assert_eq!(swept, Swept { rooms: 1, facts: 1, names: 1 });
     assert!(who(&node, &room).await.is_empty());

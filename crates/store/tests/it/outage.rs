@@ -52,7 +52,7 @@ async fn after_a_wipe_a_new_epoch_begins_and_leases_are_lost() {
 async fn while_the_server_is_out_of_memory_nodes_renew_and_users_leave() {
     let server = Server::start(&[]).await;
     let (node, room) = (connected(&Subject::at(&server.url())).await, room("full"));
-    let (by, dead, secret) = (Incarnation::random(), Incarnation::random(), Secret::chosen("mine"));
+    let (by, dead, secret) = (Incarnation::random(), Incarnation::random(), Secret::proved("mine"));
     let (info, lease) = (
         NodeInfo { name: "n".into(), version: "1".into(), peer: None, body_version: 1 },
         Duration::from_millis(1_500),
@@ -105,7 +105,7 @@ async fn rooms_without_a_message_leave_no_key() {
 async fn unused_keys_expire() {
     let server = Server::start(&[]).await;
     let (node, room) = (Subject::at(&server.url()).node().await, room("left"));
-    let (dead, secret) = (Incarnation::random(), Secret::given("made up"));
+    let (dead, secret) = (Incarnation::random(), Secret::open("made up"));
     let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None, body_version: 1 };
     node.nodes.register(&dead, &info, Duration::from_millis(1)).await.unwrap();
     node.publish_many(&room, "a", 70).await;
@@ -440,7 +440,7 @@ async fn the_memory_store_is_always_up() {
 async fn a_failed_claim_does_not_fail_others_of_its_batch() {
     let server = Server::start(&[]).await;
     let (node, [a, b]) = (Subject::at(&server.url()).node().await, [(); 2].map(|()| Incarnation::random()));
-    let (mine, other) = (Secret::chosen("mine"), Secret::chosen("other"));
+    let (mine, other) = (Secret::proved("mine"), Secret::proved("other"));
     let taken = user("taken");
     node.names.claim(&taken, &other, &b, &[]).await.unwrap();
     // Only a refused claim needs this command.

@@ -164,7 +164,12 @@ impl Heard {
 }
 
 pub(crate) fn body(id: &str, from: &str) -> Body {
-    Body { id: id.into(), user: user(from), content: Content::Text { text: "чат \"\u{1f980}\"".into() } }
+    Body {
+        id: id.into(),
+        user: user(from),
+        verified: true,
+        content: Content::Text { text: "чат \"\u{1f980}\"".into() },
+    }
 }
 
 pub(crate) fn room(name: &str) -> RoomName {

@@ -1,5 +1,5 @@
-//! The web UI, embedded in the binary: three files, served with a restrictive content security policy. Called by
-//! `mod.rs`.
+//! The web UI and the pages of the classic chats, embedded in the binary and served with a restrictive content
+//! security policy. Called by `mod.rs` and `pages.rs`.
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
@@ -11,19 +11,65 @@ use http::header::{
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; \
                       object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
+/// A file, and its type.
+#[derive(Clone, Copy)]
+pub(super) struct Asset {
+    content_type: &'static str,
+    body: &'static str,
+}
+
 macro_rules! asset {
-    ($path:literal, $file:literal, $type:literal) => {
-        ($path, $type, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/ui/dist/", $file)))
+    ($file:expr, $type:literal) => {
+        Asset {
+            content_type: concat!("text/", $type, "; charset=utf-8"),
+            body: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/ui/dist/", $file)),
+        }
     };
 }
 
-const ASSETS: [(&str, &str, &str); 3] = [
-    asset!("/", "index.html", "text/html; charset=utf-8"),
-    asset!("/app.js", "app.js", "text/javascript; charset=utf-8"),
-    asset!("/app.css", "app.css", "text/css; charset=utf-8"),
+/// The page, the script and the style of one classic chat.
+macro_rules! page {
+    ($name:literal) => {
+        [
+            (concat!("/classic/", $name), asset!(concat!("classic/", $name, "/index.html"), "html")),
+            (
+                concat!("/classic/", $name, "/page.js"),
+                asset!(concat!("classic/", $name, "/page.js"), "javascript"),
+            ),
+            (
+                concat!("/classic/", $name, "/page.css"),
+                asset!(concat!("classic/", $name, "/page.css"), "css"),
+            ),
+        ]
+    };
+}
+
+/// The web UI.
+pub(super) const UI: Asset = asset!("index.html", "html");
+/// The page of a chat room of `flask-chat-app`.
+pub(super) const FLASK_CHAT_APP_ROOM: Asset = asset!("classic/flask-chat-app/chat.html", "html");
+/// The page for addresses that do not exist.
+pub(super) const NOT_FOUND: Asset = asset!("classic/404.html", "html");
+
+/// Files of the web UI, and clients that pages use.
+const FILES: [(&str, Asset); 6] = [
+    ("/app.js", asset!("app.js", "javascript")),
+    ("/app.css", asset!("app.css", "css")),
+    ("/classic/client-2.2.0.js", asset!("classic/client-2.2.0.js", "javascript")),
+    ("/classic/client-3.0.5.js", asset!("classic/client-3.0.5.js", "javascript")),
+    ("/classic/client-3.1.1.js", asset!("classic/client-3.1.1.js", "javascript")),
+    ("/classic/client-4.8.4.js", asset!("classic/client-4.8.4.js", "javascript")),
 ];
 
-fn respond(content_type: &'static str, body: &'static str) -> Response {
+const PAGES: [[(&str, Asset); 3]; 5] =
+    [page!("flocker"), page!("abidev"), page!("flask-chat-app"), page!("ribbit"), page!("private-rooms")];
+
+/// The page at an address.
+pub(super) fn page(path: &str) -> Option<Asset> {
+    PAGES.iter().flatten().find(|(at, _)| *at == path).map(|(_, asset)| *asset)
+}
+
+pub(super) fn respond(Asset { content_type, body }: Asset) -> Response {
     let headers = [
         (CONTENT_TYPE, content_type),
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -36,7 +82,8 @@ fn respond(content_type: &'static str, body: &'static str) -> Response {
 }
 
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    ASSETS.into_iter().fold(Router::new(), |router, (path, content_type, body)| {
-        router.route(path, get(move || std::future::ready(respond(content_type, body))))
+    let files = FILES.iter().chain(PAGES.iter().flatten());
+    files.fold(Router::new(), |router, (path, asset)| {
+        router.route(path, get(move || std::future::ready(respond(*asset))))
     })
 }

@@ -13,6 +13,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
 use roomcast_ops::{Admin, error_response};
+use roomcast_protocol::UserName;
 use roomcast_store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -149,7 +150,9 @@ async fn room_page(debug: &Debug, page_request: Page) -> Result<(Vec<Figures>, O
 #[derive(Debug, Serialize)]
 struct ConnectionRow<'a> {
     id: u64,
-    user: &'a str,
+    /// Absent while it has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<UserName>,
     transport: &'static str,
     namespace: &'a str,
     connected_ms: u64,
@@ -175,7 +178,7 @@ async fn connections(State(debug): State<Debug>, query: PageQueryResult) -> Resu
         let connected = now.saturating_duration_since(connection.connected_at());
         let row = ConnectionRow {
             id: connection.id(),
-            user: connection.user().as_str(),
+            user: connection.user(),
             transport: status.kind.name(),
             namespace: status.namespace,
             connected_ms: u64::try_from(connected.as_millis()).unwrap_or(u64::MAX),

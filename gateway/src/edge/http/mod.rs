@@ -1,15 +1,19 @@
-//! Plain HTTP: the web UI (`assets.rs`) and the JavaScript client (`client_bundle.rs`) on the public listener, and debug
-//! pages on the admin listener (`debug.rs`). Mounted by `edge/mod.rs` and `app.rs`.
+//! Plain HTTP: the web UI and the pages of the classic chats (`pages.rs`, `assets.rs`) and the JavaScript client
+//! (`client_bundle.rs`) on the public listener, and debug pages on the admin listener (`debug.rs`). Mounted by
+//! `edge/mod.rs` and `app.rs`.
 
 mod assets;
 mod client_bundle;
 pub(crate) mod debug;
+mod pages;
 
 use axum::Router;
 
 use crate::chat::Chat;
+pub(crate) use pages::{asks_for_a_page, not_found};
 
 /// Routes of the public listener besides Socket.IO. Their state is the chat, to which handlers pass commands.
-pub(crate) fn routes() -> Router<Chat> {
-    assets::routes().merge(client_bundle::routes())
+/// `root` is the name of the classic chat whose page `/` is, if any.
+pub(crate) fn routes(root: Option<&str>) -> Router<Chat> {
+    assets::routes().merge(client_bundle::routes()).merge(pages::routes(root))
 }

@@ -1,54 +1,161 @@
 //! A client that is connected to a namespace: handles its events, answers each, and handles its disconnect. Created by
-//! `connect.rs`; called by `socket.rs`, one event after the other; calls `chat/`.
+//! `connect.rs`; called by `socket.rs`, one event after the other; calls `chat/`, and `identity.rs` for its name.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
 use roomcast_ops::trace;
-use roomcast_protocol::{Code, Refusal};
+use roomcast_protocol::{Code, Refusal, RoomName};
+use tokio::sync::oneshot;
 
 use super::context::ClientContext;
+use super::dialect::{Decoded, Standing, Step};
+use super::identity::Identity;
 use super::outbound::SocketOutbound;
 use super::packet::Packet;
-use crate::chat::{Actor, Reply, Request, Rights};
-use crate::hub::Connection;
+use crate::chat::{Actor, Command, Reply, Request};
+use crate::hub::{Connection, SendError};
 use crate::room::Departure;
+use crate::telemetry::{Deed, Written};
 use crate::users::NameHold;
 
 pub(super) struct Client {
     context: Arc<ClientContext>,
     connection: Arc<Connection>,
-    actor: Actor,
+    identity: Identity,
     outbound: SocketOutbound,
-    /// Its claim on the user's name, until it disconnects.
-    name: Mutex<Option<NameHold>>,
+    /// The socket's id, where what users do is logged.
+    logged_as: Option<Box<str>>,
     registered: AtomicBool,
 }
 
 impl Client {
+    /// `name` is none for a connection that has no name yet; `id` is the socket's.
     pub(super) fn new(
         context: &Arc<ClientContext>,
         connection: Arc<Connection>,
         outbound: SocketOutbound,
-        name: NameHold,
+        name: Option<NameHold>,
+        id: &str,
     ) -> Arc<Self> {
-        let device = Some(Arc::clone(&connection));
-        let actor = Actor::new(connection.user().clone(), Rights::default(), device);
-        let (context, name) = (Arc::clone(context), Mutex::new(Some(name)));
-        Arc::new(Self { context, connection, actor, outbound, name, registered: AtomicBool::new(true) })
+        let identity = Identity::new(&connection, name);
+        let logged_as = context.chat.telemetry.chat_log.is_enabled().then(|| id.into());
+        let (context, registered) = (Arc::clone(context), AtomicBool::new(true));
+        let client = Self { context, connection, identity, outbound, logged_as, registered };
+        client.log(Deed::Connected, None);
+        Arc::new(client)
+    }
+
+    /// Executes what the dialect's connections do before their first event.
+    pub(super) async fn begin(self: &Arc<Self>) {
+        let Some(command) = self.outbound.dialect().on_connect() else { return };
+        if self.execute_part(&self.identity.actor(), command).await.is_err() {
+            // Its events would be refused for a reason that its user cannot know: it connects again.
+            self.connection.close("connect_failed");
+        }
     }
 
     /// Handles one event and answers it. `urgent` says that more are waiting.
     pub(super) async fn handle(self: &Arc<Self>, packet: Packet, urgent: bool) {
         let Packet { event, payload, ack_id } = packet;
-        match self.outbound.namespace().dialect().decode(&event, &payload) {
-            Ok(command) => {
+        match self.outbound.dialect().decode(&|| self.standing(), &event, &payload) {
+            Ok(Decoded::Command(command)) => {
                 let client = Arc::clone(self);
                 let respond = move |reply| client.respond(ack_id, reply);
-                self.context.chat.execute(&self.actor, Request { command, urgent, respond }).await;
+                let actor = self.identity.actor();
+                self.context.chat.execute(&actor, Request { command, urgent, respond }).await;
             }
+            Ok(Decoded::Steps(steps)) => Box::pin(self.execute_steps(steps, urgent, ack_id)).await,
             Err(refusal) => self.respond(ack_id, Err(refusal)),
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let actor = self.identity.actor();
+        let (user, verified) = (actor.user().cloned(), actor.verified());
+        Standing { user, verified, rooms: self.connection.rooms() }
+    }
+
+    /// Executes steps one after the other up to the first that is refused. The last one, or the one that was refused,
+    /// answers the event.
+    async fn execute_steps(self: &Arc<Self>, steps: Vec<Step>, urgent: bool, ack_id: Option<u64>) {
+        let (chat, registry) = (&self.context.chat, &self.context.registry);
+        let mut steps = steps.into_iter().peekable();
+        while let Some(step) = steps.next() {
+            let leaves = !matches!(step, Step::Execute(Command::SendMessage(_) | Command::Join(_)));
+            let done = match step {
+                Step::TakeName(user) => {
+                    let log_leaves = || self.log_leaves();
+                    self.identity.take(chat, registry, (&self.connection, user), log_leaves).await
+                }
+                Step::TakeGuestName => self.identity.take_guest_name(chat, registry, &self.connection).await,
+                Step::Execute(command) if steps.peek().is_some() => {
+                    self.execute_part(&self.identity.actor(), command).await
+                }
+                Step::Execute(command) => {
+                    let (command, own) = self.note_own_message(command);
+                    let client = Arc::clone(self);
+                    let respond = move |reply: Result<Reply, Refusal>| {
+                        if reply.is_err() {
+                            client.forget_own_message(own);
+                        }
+                        client.respond(ack_id, reply);
+                    };
+                    let actor = self.identity.actor();
+                    return chat.execute(&actor, Request { command, urgent, respond }).await;
+                }
+            };
+            if let Some(own) = self.outbound.own_messages().filter(|_| leaves) {
+                // What was not delivered by now will not be.
+                own.clear();
+            }
+            if let Err(refusal) = done {
+                return self.respond(ack_id, Err(refusal));
+            }
+        }
+        self.respond(ack_id, Ok(Reply::Done));
+    }
+
+    /// Executes a command whose reply is not the answer to an event; only the reply's own events are sent.
+    async fn execute_part(self: &Arc<Self>, actor: &Actor, command: Command) -> Result<(), Refusal> {
+        let (sender, done) = oneshot::channel();
+        let client = Arc::clone(self);
+        let respond = move |reply: Result<Reply, Refusal>| {
+            // An error means that the client's task was ended.
+            sender.send(reply.map(|reply| client.send_reply(reply))).unwrap_or_default();
+        };
+        self.context.chat.execute(actor, Request { command, urgent: true, respond }).await;
+        done.await.unwrap_or_else(|_| Err(Refusal::new(Code::Draining, "the server is stopping")))
+    }
+
+    /// Sends the events of a reply.
+    fn send_reply(&self, reply: Reply) {
+        self.log_reply(&reply);
+        match self.outbound.dialect().encode_reply(Ok(reply)) {
+            Ok(encoded) => self.sent(self.outbound.send_events(&encoded.events)),
+            Err(error) => tracing::error!(%error, "failed to encode a reply"),
+        }
+    }
+
+    fn sent(&self, sent: Result<Written, SendError>) {
+        if let Some(written) = self.connection.on_sent(sent) {
+            self.context.chat.telemetry.wire.written(&written);
+        }
+    }
+
+    /// Where the dialect's front ends show their own messages: makes sure that this one is not sent back. Returns its id.
+    fn note_own_message(&self, mut command: Command) -> (Command, Option<String>) {
+        let (Some(own), Command::SendMessage(message)) = (self.outbound.own_messages(), &mut command) else {
+            return (command, None);
+        };
+        let id = message.id.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>())).clone();
+        own.note(id.clone());
+        (command, Some(id))
+    }
+
+    fn forget_own_message(&self, id: Option<String>) {
+        if let (Some(own), Some(id)) = (self.outbound.own_messages(), id) {
+            own.forget(&id);
         }
     }
 
@@ -59,17 +166,38 @@ impl Client {
 
     /// Answers an event, whether or not the client asked for an acknowledgement: some replies carry events, too.
     fn respond(&self, ack_id: Option<u64>, reply: Result<Reply, Refusal>) {
-        let telemetry = &self.context.chat.telemetry;
-        if let Err(refusal) = &reply {
-            telemetry.connections.refused(refusal.code);
-            trace::fail(refusal.code.name());
+        match &reply {
+            Ok(reply) => self.log_reply(reply),
+            Err(refusal) => {
+                self.context.chat.telemetry.connections.refused(refusal.code);
+                trace::fail(refusal.code.name());
+            }
         }
-        let encoded = match self.outbound.namespace().dialect().encode_reply(reply) {
-            Ok(encoded) => encoded,
-            Err(error) => return tracing::error!(%error, "failed to encode a reply"),
-        };
-        if let Some(written) = self.connection.on_sent(self.outbound.answer(ack_id, &encoded)) {
-            telemetry.wire.written(&written);
+        match self.outbound.dialect().encode_reply(reply) {
+            Ok(encoded) => self.sent(self.outbound.answer(ack_id, &encoded)),
+            Err(error) => tracing::error!(%error, "failed to encode a reply"),
+        }
+    }
+
+    fn log(&self, deed: Deed, room: Option<&RoomName>) {
+        if let Some(id) = &self.logged_as {
+            let user = self.connection.user();
+            self.context.chat.telemetry.chat_log.log(deed, user.as_ref(), room, id);
+        }
+    }
+
+    fn log_reply(&self, reply: &Reply) {
+        match reply {
+            Reply::Joined(joined) => self.log(Deed::Joined, Some(&joined.room)),
+            Reply::Left(left) => self.log(Deed::Left, Some(&left.room)),
+            Reply::Sent(sent) => self.log(Deed::Sent, Some(&sent.room)),
+            Reply::History(_) | Reply::Rooms(_) | Reply::OnlineUsers(_) | Reply::Done => {}
+        }
+    }
+
+    fn log_leaves(&self) {
+        if self.logged_as.is_some() {
+            self.connection.rooms().iter().for_each(|room| self.log(Deed::Left, Some(room)));
         }
     }
 
@@ -88,10 +216,9 @@ impl Client {
 
     /// Leaves all rooms and releases the name, after the last event was handled.
     pub(super) async fn end(&self, how: Departure) {
+        self.log_leaves();
+        self.log(Deed::Disconnected, None);
         self.context.chat.leave_all(&self.connection, how).await;
-        let name = self.name.lock().take();
-        if let Some(name) = name {
-            name.release(how).await;
-        }
+        self.identity.release(how).await;
     }
 }

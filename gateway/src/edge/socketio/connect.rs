@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::context::ClientContext;
+use super::dialect::Dialect;
 use super::dialects::Namespace;
 use super::engine::{Ended, Session};
 use super::outbound::SocketOutbound;
-use super::packet::{decode_auth, refusal};
+use super::packet::refusal;
 use crate::chat::SignedIn;
-use crate::users::ClaimError;
+use crate::users::{ClaimError, NameHold};
 
 /// A client's request to enter a namespace.
 pub(super) struct ConnectPacket {
@@ -39,8 +40,9 @@ pub(super) async fn connect(
 ) -> Option<Arc<Client>> {
     let started = Instant::now();
     let connections = &context.chat.telemetry.connections;
-    match trace::request("connect", Kind::Server, sign_in(context, session, &packet)).await {
-        Ok(signed_in) => Some(welcome(context, session, &packet, signed_in, started)),
+    let dialect = packet.namespace.dialect(context.root);
+    match trace::request("connect", Kind::Server, sign_in(context, session, dialect, &packet)).await {
+        Ok(signed_in) => Some(welcome(context, session, (&packet, dialect), signed_in, started)),
         Err(ClaimError::Refused(refused)) => {
             connections.connect_refused(refused.code, started.elapsed());
             // Before the answer: the client may try again at once.
@@ -69,8 +71,9 @@ pub(super) async fn connect(
 async fn sign_in(
     context: &ClientContext,
     session: &Session,
+    dialect: &dyn Dialect,
     packet: &ConnectPacket,
-) -> Result<SignedIn, ClaimError> {
+) -> Result<Option<SignedIn>, ClaimError> {
     if context.lifecycle.soft().is_cancelled() {
         return Err(ClaimError::RetryLater);
     }
@@ -82,11 +85,11 @@ async fn sign_in(
             serde_json::from_str(&auth).map_err(|error| ClaimError::Refused(refusal(&error)))?
         }
     };
-    let auth = decode_auth(auth).map_err(ClaimError::Refused)?;
+    let Some(auth) = dialect.sign_in(auth).map_err(ClaimError::Refused)? else { return Ok(None) };
     let signed_in = context.chat.sign_in(auth, session.resume_secret()).await?;
     // Logged inside the request's span, so that the line has its `trace_id`.
     tracing::debug!(transport = session.transport().name(), socket = packet.id, "client signed in");
-    Ok(signed_in)
+    Ok(Some(signed_in))
 }
 
 /// The auth of Engine.IO 3 clients, whose connect packet carries none: the queries of their handshake and of the
@@ -97,30 +100,33 @@ fn auth_from_queries(handshake: &str, namespace: &str) -> Value {
     pairs.map(|(key, value)| (key.into_owned(), Value::from(value.into_owned()))).collect()
 }
 
-/// Answers the packet, registers the connection and sends `welcome`.
+/// Answers the packet, registers the connection and sends `welcome`, if the client signed in with a name.
 fn welcome(
     context: &Arc<ClientContext>,
     session: &Arc<Session>,
-    packet: &ConnectPacket,
-    signed_in: SignedIn,
+    (packet, dialect): (&ConnectPacket, &'static dyn Dialect),
+    signed_in: Option<SignedIn>,
     started: Instant,
 ) -> Arc<Client> {
-    let SignedIn { name, welcome } = signed_in;
+    let (name, welcome) = signed_in.map(|SignedIn { name, welcome }| (name, welcome)).unzip();
     let answer = match session.version() {
         Version::V3 => String::new(),
         Version::V4 => json!({ "sid": packet.id }).to_string(),
     };
     // A failed write ends the session elsewhere.
     session.send_packet(&["40", packet.namespace.prefix(), &answer]).unwrap_or_default();
-    let outbound = SocketOutbound::new(packet.namespace, Arc::clone(session));
-    let (connection, kind) = context.registry.add(name.user().clone(), Box::new(outbound.clone()));
-    if name.is_lost() {
+    let outbound = SocketOutbound::new(packet.namespace, dialect, Arc::clone(session));
+    let user = name.as_ref().map(|name| name.user().clone());
+    let (connection, kind) = context.registry.add(user, Box::new(outbound.clone()));
+    if name.as_ref().is_some_and(NameHold::is_lost) {
         // Before the connection could be found by its user's name, somebody else took that name.
         connection.close("name_lost");
     }
-    connection.send_own(&welcome);
+    if let Some(welcome) = welcome {
+        connection.send_own(&welcome);
+    }
     context.chat.telemetry.connections.connected(kind, started.elapsed());
-    Client::new(context, connection, outbound, name)
+    Client::new(context, connection, outbound, name, &packet.id)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use roomcast_ops::Lifecycle;
 
 use super::body::Bodies;
+use super::dialects::DialectName;
 use super::engine::{SessionConfig, Sessions};
 use super::origin::Origins;
 use crate::chat::Chat;
@@ -16,6 +17,8 @@ use crate::hub::Registry;
 pub(crate) struct ClientContext {
     pub(crate) chat: Chat,
     pub(crate) registry: Registry,
+    /// The dialect of the namespace `/`.
+    pub(crate) root: DialectName,
     pub(crate) lifecycle: Lifecycle,
 }
 

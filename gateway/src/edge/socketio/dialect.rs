@@ -1,7 +1,8 @@
 //! A dialect translates Socket.IO events to commands, and replies and events of `chat/` and the hub to Socket.IO
 //! events. Each is one folder of `dialects/`, listed in the table of `dialects/mod.rs`.
 
-use roomcast_protocol::Refusal;
+use roomcast_protocol::client::ConnectAuth;
+use roomcast_protocol::{Refusal, RoomName, UserName};
 use serde_json::value::RawValue;
 
 use super::packet::Payload;
@@ -16,16 +17,68 @@ pub(super) struct EncodedReply {
     pub(super) events: Vec<Packet>,
 }
 
+/// What a dialect needs to know of the connection whose event it decodes.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// None while the connection has no name.
+    pub(super) user: Option<UserName>,
+    /// Whether the name is proved; then the connection keeps it.
+    pub(super) verified: bool,
+    /// The rooms that the connection has joined.
+    pub(super) rooms: Vec<RoomName>,
+}
+
+/// A part of what an event asks for. Where one fails, those after it are left out.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Takes an open name. If the connection had another one, its rooms are left first.
+    TakeName(UserName),
+    /// Takes an open name that the server makes up.
+    TakeGuestName,
+    Execute(Command),
+}
+
+/// What an event asks for.
+#[derive(Debug)]
+pub(super) enum Decoded {
+    Command(Command),
+    /// Several parts, in this order. The event is acknowledged with the reply to the last one.
+    Steps(Vec<Step>),
+}
+
 /// A dialect. It only translates; permissions are checked in `chat/`.
 pub(super) trait Dialect: Send + Sync {
     /// Its name, which no other dialect has: what is encoded for one of its clients is sent to all of them.
     fn name(&self) -> &'static str;
 
-    /// Decodes a client's event into a command.
+    /// The name and the secret in the auth of a connect packet. None where the client sends no name then: it connects
+    /// without one, and takes one later.
+    ///
+    /// # Errors
+    /// The name or the secret is missing or invalid.
+    fn sign_in(&self, auth: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal>;
+
+    /// What a connection does by itself before its first event.
+    fn on_connect(&self) -> Option<Command> {
+        None
+    }
+
+    /// Whether its clients show their own messages by themselves, so that a connection's messages are not sent back to
+    /// it.
+    fn omits_own_messages(&self) -> bool {
+        false
+    }
+
+    /// Decodes a client's event.
     ///
     /// # Errors
     /// The dialect has no such event, or its payload is invalid.
-    fn decode(&self, event: &str, payload: &Payload) -> Result<Command, Refusal>;
+    fn decode(
+        &self,
+        standing: &dyn Fn() -> Standing,
+        event: &str,
+        payload: &Payload,
+    ) -> Result<Decoded, Refusal>;
 
     /// Encodes the reply to a command, or the refusal of a command or of an event that could not be decoded.
     ///

@@ -13,9 +13,9 @@ pub(super) fn batch_packets<'a>(batch: &'a Batch, dialect: &dyn Dialect) -> &'a 
     batch.packets(dialect.name(), || packets(batch.events(), dialect))
 }
 
-/// The frames of a batch.
-pub(super) fn batch_frames<'a>(batch: &'a Batch, namespace: &Namespace) -> &'a Frames {
-    batch.frames(namespace.path(), || frames(batch_packets(batch, namespace.dialect()), namespace))
+/// The frames of a batch. The dialect must be that of the namespace.
+pub(super) fn batch_frames<'a>(batch: &'a Batch, namespace: &Namespace, dialect: &dyn Dialect) -> &'a Frames {
+    batch.frames(namespace.path(), || frames(batch_packets(batch, dialect), namespace))
 }
 
 /// Encodes events as packets. An event that cannot be encoded is logged and left out.
@@ -31,10 +31,13 @@ pub(super) fn packets(events: &[Event], dialect: &dyn Dialect) -> Vec<Packet> {
 }
 
 /// Encodes packets as complete WebSocket frames.
-pub(super) fn frames(packets: &[Packet], namespace: &Namespace) -> Frames {
-    let mut out = BytesMut::new();
-    packets.iter().for_each(|(name, payload)| frame::put_event(&mut out, namespace, name, payload));
-    Frames { bytes: out.freeze(), count: packets.len() }
+pub(super) fn frames<'a>(packets: impl IntoIterator<Item = &'a Packet>, namespace: &Namespace) -> Frames {
+    let (mut out, mut count) = (BytesMut::new(), 0);
+    for (name, payload) in packets {
+        frame::put_event(&mut out, namespace, name, payload);
+        count += 1;
+    }
+    Frames { bytes: out.freeze(), count }
 }
 
 #[cfg(test)]
@@ -42,13 +45,15 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use roomcast_protocol::Refusal;
+    use roomcast_protocol::client::ConnectAuth;
     use roomcast_protocol::server::Restarting;
     use serde_json::value::RawValue;
 
-    use super::super::dialect::EncodedReply;
+    use super::super::dialect::{Decoded, EncodedReply, Standing};
+    use super::super::dialects::DialectName;
     use super::super::packet::Payload;
     use super::*;
-    use crate::chat::{Command, Reply};
+    use crate::chat::Reply;
 
     /// Counts what it encodes.
     struct Counting {
@@ -67,7 +72,11 @@ mod tests {
             self.name
         }
 
-        fn decode(&self, _: &str, _: &Payload) -> Result<Command, Refusal> {
+        fn sign_in(&self, _: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal> {
+            unreachable!("nobody signs in")
+        }
+
+        fn decode(&self, _: &dyn Fn() -> Standing, _: &str, _: &Payload) -> Result<Decoded, Refusal> {
             unreachable!("nothing is decoded")
         }
 
@@ -87,25 +96,30 @@ mod tests {
         }
     }
 
+    fn dialect_of(namespace: &Namespace) -> &'static dyn Dialect {
+        namespace.dialect(DialectName::default())
+    }
+
     #[test]
     fn a_batch_is_encoded_once_for_each_dialect_present() {
         static DIALECTS: [Counting; 3] = [Counting::new("a"), Counting::new("b"), Counting::new("c")];
         let namespaces = [
-            Namespace::new("/", "", &DIALECTS[0]),
+            Namespace::new("/0", "/0,", &DIALECTS[0]),
             Namespace::new("/a", "/a,", &DIALECTS[0]),
             Namespace::new("/b", "/b,", &DIALECTS[1]),
         ];
         let mut batch = Batch::default();
         (0..2).for_each(|n| batch.push(Event::Restarting(Restarting { reconnect_in_ms: n })));
         for namespace in namespaces.iter().cycle().take(30) {
-            batch_frames(&batch, namespace);
-            batch_packets(&batch, namespace.dialect());
+            batch_frames(&batch, namespace, dialect_of(namespace));
+            batch_packets(&batch, dialect_of(namespace));
         }
         let encoded = DIALECTS.iter().map(|dialect| dialect.encoded.load(Ordering::Relaxed));
         assert_eq!(encoded.collect::<Vec<_>>(), [2, 2, 0], "both events, once");
 
-        let frames = namespaces.iter().map(|namespace| batch_frames(&batch, namespace));
-        let expected = ["42[\"a\",null]", "42/a,[\"a\",null]", "42/b,[\"b\",null]"];
+        let frames =
+            namespaces.iter().map(|namespace| batch_frames(&batch, namespace, dialect_of(namespace)));
+        let expected = ["42/0,[\"a\",null]", "42/a,[\"a\",null]", "42/b,[\"b\",null]"];
         for (frames, expected) in frames.zip(expected) {
             assert_eq!(frames.count, 4);
             assert_eq!(frames.bytes.get(2..2 + expected.len()), Some(expected.as_bytes()));
@@ -121,7 +135,7 @@ mod tests {
             let path: &'static str = format!("/{n}").leak();
             let namespace = Namespace::new(path, path, &DIALECT);
             let prefix = format!("42/{n}[");
-            let frames = batch_frames(&batch, &namespace);
+            let frames = batch_frames(&batch, &namespace, &DIALECT);
             assert!(frames.bytes.windows(prefix.len()).any(|bytes| bytes == prefix.as_bytes()), "{path}");
         }
         assert_eq!(DIALECT.encoded.load(Ordering::Relaxed), 1);

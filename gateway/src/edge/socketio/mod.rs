@@ -11,8 +11,10 @@ mod dialects;
 mod encode;
 mod engine;
 mod event_queue;
+mod identity;
 mod origin;
 mod outbound;
+mod own_messages;
 mod packet;
 mod polling;
 mod query;
@@ -22,6 +24,7 @@ mod upgrade;
 
 pub(super) use body::{Bodies, drain};
 pub(super) use context::{ClientContext, RequestContext};
+pub(crate) use dialects::DialectName;
 pub(crate) use engine::{Bounds, Heartbeat};
 pub(super) use engine::{SessionConfig, Sessions};
 pub(crate) use origin::{OriginSettings, Origins};

@@ -5,27 +5,41 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::dialect::EncodedReply;
+use super::dialect::{Dialect, EncodedReply};
 use super::dialects::Namespace;
 use super::encode;
 use super::engine::{Ended, Kind, Session, frame};
-use crate::hub::{Batch, Event, Frames, Outbound, OutboundStatus, SendError};
+use super::own_messages::OwnMessages;
+use crate::hub::{Batch, Event, Frames, Outbound, OutboundStatus, Packet, SendError};
 use crate::telemetry::Written;
 
 /// A handle; clones send to the same client.
 #[derive(Clone)]
 pub(super) struct SocketOutbound {
     namespace: &'static Namespace,
+    dialect: &'static dyn Dialect,
     session: Arc<Session>,
+    /// Messages that are not sent back to this client; none where its dialect wants them back.
+    own_messages: Option<Arc<OwnMessages>>,
 }
 
 impl SocketOutbound {
-    pub(super) fn new(namespace: &'static Namespace, session: Arc<Session>) -> Self {
-        Self { namespace, session }
+    pub(super) fn new(
+        namespace: &'static Namespace,
+        dialect: &'static dyn Dialect,
+        session: Arc<Session>,
+    ) -> Self {
+        let own_messages = dialect.omits_own_messages().then(Arc::default);
+        Self { namespace, dialect, session, own_messages }
     }
 
-    pub(super) fn namespace(&self) -> &'static Namespace {
-        self.namespace
+    pub(super) fn dialect(&self) -> &'static dyn Dialect {
+        self.dialect
+    }
+
+    /// The messages that are not sent back to this client; none where its dialect wants them back.
+    pub(super) fn own_messages(&self) -> Option<&OwnMessages> {
+        self.own_messages.as_deref()
     }
 
     /// Answers an event with the acknowledgement, if the client asked for one, and the events after it, in one write.
@@ -40,25 +54,38 @@ impl SocketOutbound {
         for (event, payload) in &reply.events {
             frame::put_event(&mut out, self.namespace, event, payload);
         }
-        if out.is_empty() {
-            return Ok(Written::default());
-        }
         let count = usize::from(ack_id.is_some()) + reply.events.len();
-        self.session.outbox().send(&out.freeze(), count, Kind::Own)
+        self.send_frames(&Frames { bytes: out.freeze(), count }, Kind::Own)
+    }
+
+    /// Sends the events of a reply that is not the last one of its request, so that it has no acknowledgement.
+    ///
+    /// # Errors
+    /// The session is closed, or its queue is full.
+    pub(super) fn send_events(&self, events: &[Packet]) -> Result<Written, SendError> {
+        self.send_frames(&encode::frames(events, self.namespace), Kind::Own)
+    }
+
+    fn send_frames(&self, Frames { bytes, count }: &Frames, kind: Kind) -> Result<Written, SendError> {
+        if *count == 0 { Ok(Written::default()) } else { self.session.outbox().send(bytes, *count, kind) }
     }
 }
 
 impl Outbound for SocketOutbound {
     fn send(&self, batch: &Batch) -> Result<Written, SendError> {
-        let Frames { bytes, count } = encode::batch_frames(batch, self.namespace);
         let kind = if batch.is_volatile() { Kind::Volatile } else { Kind::Broadcast };
-        self.session.outbox().send(bytes, *count, kind)
+        let own = self.own_messages().filter(|own| own.are_awaited());
+        if let Some(own) = own
+            && let Some(others) = own.leave_out(encode::batch_packets(batch, self.dialect))
+        {
+            return self.send_frames(&encode::frames(others, self.namespace), kind);
+        }
+        self.send_frames(encode::batch_frames(batch, self.namespace, self.dialect), kind)
     }
 
     fn send_own(&self, event: &Event) -> Result<Written, SendError> {
-        let packets = encode::packets(std::slice::from_ref(event), self.namespace.dialect());
-        let Frames { bytes, count } = encode::frames(&packets, self.namespace);
-        self.session.outbox().send(&bytes, count, Kind::Own)
+        let packets = encode::packets(std::slice::from_ref(event), self.dialect);
+        self.send_frames(&encode::frames(&packets, self.namespace), Kind::Own)
     }
 
     fn close(&self) {

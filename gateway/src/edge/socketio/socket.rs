@@ -135,6 +135,7 @@ impl ClientSocket {
     async fn enter(&self, packet: ConnectPacket) {
         let Some(client) = connect::connect(&self.context, &self.session, packet).await else { return };
         let client = self.client.get_or_init(|| client);
+        client.begin().await;
         if self.session.transport() == TransportKind::WebSocket {
             // In case the session moved meanwhile.
             client.upgraded();

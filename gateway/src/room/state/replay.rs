@@ -63,8 +63,9 @@ impl<T> Room<T> {
         effects: &mut Effects<T>,
     ) {
         let Phase::Open(live) = &mut self.phase else { return };
-        if self.members.insert(attempt.id, attempt.user.clone()).is_none() {
-            live.roster.arrive(&attempt.user);
+        let before = self.members.insert(attempt.id, attempt.user.clone()).flatten();
+        if let (None, Some(user)) = (before, &attempt.user) {
+            live.roster.arrive(user);
         }
         let joined = JoinedRoom {
             room: self.name.clone(),

@@ -14,7 +14,7 @@ fn node(word: &str) -> Incarnation {
 }
 
 fn mine() -> Secret {
-    Secret::given("mine")
+    Secret::open("mine")
 }
 
 /// A registry with one connection of ann, which the store has recorded.
@@ -45,7 +45,7 @@ fn sync(registry: &mut Registry, node: &Incarnation, outcome: Outcome) -> Option
 fn a_second_tab_needs_no_call_and_the_last_one_releases_the_name() {
     let (mut registry, stay, now) = registry();
     assert_eq!(registry.arrive_here(&ann(), &mine(), &node("a")), Some(stay));
-    assert_eq!(registry.arrive_here(&ann(), &Secret::given("other"), &node("a")), None);
+    assert_eq!(registry.arrive_here(&ann(), &Secret::open("other"), &node("a")), None);
     registry.depart(&ann(), stay, Departure::Left, now);
     assert_eq!(registry.due(&ann(), &node("a")), None);
     registry.depart(&ann(), stay, Departure::Left, now);
@@ -57,7 +57,7 @@ fn a_second_tab_needs_no_call_and_the_last_one_releases_the_name() {
 #[test]
 fn a_secret_that_the_server_generated_and_the_client_sends_back_is_the_same() {
     let (mut registry, stay, _) = registry();
-    let sent_back = Secret::chosen("mine");
+    let sent_back = Secret::proved("mine");
     assert_eq!(registry.arrive_here(&ann(), &sent_back, &node("a")), Some(stay));
     let claimed = claim(&mut registry, &sent_back, &Ok(Claim::Granted));
     assert_eq!((claimed.stay, claimed.lost), (Some(stay), false));
@@ -141,7 +141,7 @@ fn a_claim_whose_answer_was_lost_is_released() {
 #[test]
 fn a_rival_whose_answer_was_lost_is_released_and_the_owner_claimed_again() {
     let (mut registry, stay, now) = registry();
-    let rival = Secret::chosen("rival");
+    let rival = Secret::proved("rival");
     registry.depart(&ann(), stay, Departure::Dropped, now);
     sync(&mut registry, &node("a"), Outcome::Done);
     claim(&mut registry, &rival, &unknown());
@@ -159,7 +159,7 @@ fn a_rival_whose_answer_was_lost_is_released_and_the_owner_claimed_again() {
 #[test]
 fn a_connected_owner_loses_the_name_when_a_rival_is_granted_it() {
     let (mut registry, stay, _) = registry();
-    let granted = claim(&mut registry, &Secret::chosen("rival"), &Ok(Claim::Granted));
+    let granted = claim(&mut registry, &Secret::proved("rival"), &Ok(Claim::Granted));
     assert!(granted.lost && !registry.is_current(&ann(), stay));
     assert_eq!(registry.stays.connections(&ann()), 1);
 }
@@ -169,7 +169,7 @@ fn a_claim_is_an_arrival_unless_it_is_the_return_of_a_connection_that_dropped_he
     let (mut registry, stay, now) = registry();
     registry.depart(&ann(), stay, Departure::Dropped, now);
     assert_eq!(registry.begin_claim(&ann(), &mine(), &node("a")), ClaimKind::Return);
-    assert_eq!(registry.begin_claim(&ann(), &Secret::chosen("rival"), &node("a")), ClaimKind::Arrival);
+    assert_eq!(registry.begin_claim(&ann(), &Secret::proved("rival"), &node("a")), ClaimKind::Arrival);
     let bob = UserName::parse("bob").unwrap();
     assert_eq!(registry.begin_claim(&bob, &mine(), &node("a")), ClaimKind::Arrival);
 }

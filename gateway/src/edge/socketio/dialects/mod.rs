@@ -1,16 +1,72 @@
 //! The table of namespaces that clients connect to, each with its dialect. It is read by `session/`, where clients enter
 //! them, and by the encoder (`encode.rs`). A new dialect is a folder beside this file and a line of this table.
 
+mod abidev;
+mod classic;
+mod flask_chat_app;
+mod flocker;
 mod native;
+mod private_rooms;
+mod ribbit;
 
+use clap::ValueEnum as _;
 use roomcast_protocol::event::NATIVE_NAMESPACE;
 
 use super::dialect::Dialect;
+use abidev::Abidev;
+use flask_chat_app::FlaskChatApp;
+use flocker::Flocker;
 use native::Native;
+use private_rooms::PrivateRooms;
+use ribbit::Ribbit;
 
-/// All namespaces.
-pub(super) static NAMESPACES: [Namespace; 2] =
-    [Namespace::new("/", "", &Native), Namespace::new(NATIVE_NAMESPACE, "/native,", &Native)];
+/// All namespaces. The dialect of the first one is a setting.
+pub(super) static NAMESPACES: [Namespace; 7] = [
+    Namespace::new("/", "", &Native),
+    Namespace::new(NATIVE_NAMESPACE, "/native,", &Native),
+    Namespace::new("/flocker", "/flocker,", &Flocker),
+    Namespace::new("/abidev", "/abidev,", &Abidev),
+    Namespace::new("/flask-chat-app", "/flask-chat-app,", &FlaskChatApp),
+    Namespace::new("/ribbit", "/ribbit,", &Ribbit),
+    Namespace::new("/private-rooms", "/private-rooms,", &PrivateRooms),
+];
+
+/// The dialects, by the names of their namespaces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DialectName {
+    /// Roomcast's own
+    #[default]
+    Native,
+    /// join, send_message, message, online_users
+    Flocker,
+    /// message broadcast, message receive
+    Abidev,
+    /// join_room, send_message, receive_message and announcements
+    FlaskChatApp,
+    /// chat and new_message with a threadId
+    Ribbit,
+    /// chat with an event or a type
+    PrivateRooms,
+}
+
+impl DialectName {
+    /// Its name; none for the native one.
+    pub(crate) fn classic_name(self) -> Option<String> {
+        let name = self.to_possible_value().map(|value| value.get_name().to_owned());
+        name.filter(|_| self != Self::Native)
+    }
+
+    fn dialect(self) -> &'static dyn Dialect {
+        match self {
+            Self::Native => &Native,
+            Self::Flocker => &Flocker,
+            Self::Abidev => &Abidev,
+            Self::FlaskChatApp => &FlaskChatApp,
+            Self::Ribbit => &Ribbit,
+            Self::PrivateRooms => &PrivateRooms,
+        }
+    }
+}
 
 /// A namespace.
 pub(crate) struct Namespace {
@@ -53,8 +109,9 @@ impl Namespace {
         self.prefix
     }
 
-    pub(super) fn dialect(&self) -> &'static dyn Dialect {
-        self.dialect
+    /// Its dialect, if that of `/` is `root`.
+    pub(super) fn dialect(&self, root: DialectName) -> &'static dyn Dialect {
+        if self.path == "/" { root.dialect() } else { self.dialect }
     }
 }
 
@@ -64,6 +121,12 @@ mod tests {
 
     #[test]
     fn the_table_is_consistent() {
+        for name in DialectName::value_variants() {
+            let value = name.to_possible_value().unwrap();
+            let namespace = Namespace::of_path(&format!("/{}", value.get_name())).unwrap();
+            assert_eq!(namespace.dialect(DialectName::Native).name(), value.get_name());
+            assert_eq!(NAMESPACES[0].dialect(*name).name(), value.get_name());
+        }
         for namespace in &NAMESPACES {
             let prefix = if namespace.path == "/" { "" } else { &format!("{},", namespace.path) };
             assert_eq!(namespace.prefix, prefix);

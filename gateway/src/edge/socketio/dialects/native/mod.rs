@@ -2,13 +2,14 @@
 //! `{status, …}`. Listed in the table of `dialects/mod.rs`.
 
 use roomcast_protocol::ack::{Answer, Done, Joined, Online};
+use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::server::Snapshot;
 use roomcast_protocol::{Code, Refusal, event};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::super::dialect::{Dialect, EncodedReply};
-use super::super::packet::Payload;
+use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing};
+use super::super::packet::{Payload, decode_auth};
 use crate::chat::{Command, Reply};
 use crate::hub::Event;
 use crate::room::JoinedRoom;
@@ -20,8 +21,17 @@ impl Dialect for Native {
         "native"
     }
 
-    fn decode(&self, event: &str, payload: &Payload) -> Result<Command, Refusal> {
-        match event {
+    fn sign_in(&self, auth: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal> {
+        decode_auth(auth).map(Some)
+    }
+
+    fn decode(
+        &self,
+        _standing: &dyn Fn() -> Standing,
+        event: &str,
+        payload: &Payload,
+    ) -> Result<Decoded, Refusal> {
+        let command = match event {
             event::client::JOIN => payload.decode().map(Command::Join),
             event::client::LEAVE => payload.decode().map(Command::Leave),
             event::client::SEND_MESSAGE => payload.decode().map(Command::SendMessage),
@@ -33,7 +43,8 @@ impl Dialect for Native {
                 let name: String = unknown.chars().take(64).collect();
                 Err(Refusal::new(Code::UnknownEvent, format!("there is no event {name:?}")))
             }
-        }
+        };
+        command.map(Decoded::Command)
     }
 
     fn encode_reply(&self, reply: Result<Reply, Refusal>) -> serde_json::Result<EncodedReply> {
@@ -57,7 +68,7 @@ impl Dialect for Native {
         match event {
             Event::Message(message) => emit(event::server::MESSAGE, &message.json),
             Event::Welcome(payload) => emit(event::server::WELCOME, &to_raw_value(payload)?),
-            Event::Presence(payload) => emit(event::server::PRESENCE, &to_raw_value(payload)?),
+            Event::Presence { change, .. } => emit(event::server::PRESENCE, &to_raw_value(change)?),
             Event::OnlineUsers(payload) => emit(event::server::ONLINE_USERS, &to_raw_value(payload)?),
             Event::Typing(payload) => emit(event::server::TYPING, &to_raw_value(payload)?),
             Event::Resync(payload) => emit(event::server::RESYNC, &to_raw_value(payload)?),

@@ -1,0 +1,386 @@
+//! What the dialects of the classic chats have in common: reading fields that had several names, entering a room, and
+//! texts. Their front ends put names and rooms into each payload, send no acknowledgement ids, and show errors only
+//! as one of their own events. Pure. Called by the folders beside this file.
+
+use roomcast_protocol::ack::{Answer, Done};
+use roomcast_protocol::client::{ConnectAuth, Join, Leave, SendMessage};
+use roomcast_protocol::{Code, Refusal, RoomName, UserName};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+
+use super::super::dialect::{Decoded, Standing, Step};
+use super::super::packet::{Payload, decode_auth};
+use crate::chat::{Command, Reply};
+use crate::hub::Message;
+
+/// The sender of messages of the server itself. No user of a classic chat can have that name.
+pub(super) const SYSTEM: &str = "System";
+
+/// The room that users of a chat without rooms share.
+pub(super) const SHARED_ROOM: &str = "general";
+
+/// What members are told where messages were lost.
+pub(super) const LOST: &str = "Some messages were lost and cannot be shown.";
+
+/// The payload of a classic event.
+pub(super) struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// # Errors
+    /// The payload is not an object.
+    pub(super) fn of(payload: &Payload) -> Result<Self, Refusal> {
+        payload.decode().map(Self)
+    }
+
+    /// Of an object that was decoded already.
+    pub(super) fn new(object: Map<String, Value>) -> Self {
+        Self(object)
+    }
+
+    /// The first of these fields that is present and not null: a string, or a number as its digits.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub(super) fn text(&self, names: &[&str]) -> Result<Option<String>, Refusal> {
+        let present = names.iter().find_map(|name| Some((name, self.0.get(*name).filter(|v| !v.is_null())?)));
+        match present {
+            None => Ok(None),
+            Some((_, Value::String(text))) => Ok(Some(text.clone())),
+            Some((_, Value::Number(number))) => Ok(Some(number.to_string())),
+            Some((name, _)) => Err(Refusal::new(Code::BadRequest, format!("{name} is not a string"))),
+        }
+    }
+
+    /// Like [`Fields::text`], for fields of which one must be present.
+    pub(super) fn required(&self, names: &[&str]) -> Result<String, Refusal> {
+        let name = names.first().copied().unwrap_or_default();
+        self.text(names)?.ok_or_else(|| Refusal::new(Code::BadRequest, format!("{name} is missing")))
+    }
+
+    /// The name of a user.
+    pub(super) fn user(&self, names: &[&str]) -> Result<UserName, Refusal> {
+        user(&self.required(names)?)
+    }
+
+    /// The name of a room.
+    pub(super) fn room(&self, names: &[&str]) -> Result<RoomName, Refusal> {
+        RoomName::parse(self.required(names)?.trim())
+    }
+}
+
+/// Parses the name of a user of a classic chat, whose front ends send white space around it as it was typed.
+pub(super) fn user(name: &str) -> Result<UserName, Refusal> {
+    let name = name.trim();
+    if name.eq_ignore_ascii_case(SYSTEM) {
+        return Err(Refusal::new(Code::BadUsername, "this name is reserved"));
+    }
+    UserName::parse(name)
+}
+
+/// The auth of a classic client: none, or a name that is proved from the start, for those who extend their front end.
+pub(super) fn sign_in(auth: Value) -> Result<Option<ConnectAuth>, Refusal> {
+    // Null, or an object of other members (the query of an Engine.IO 3 client), is no auth.
+    if auth.get("username").is_some() { decode_auth(auth).map(Some) } else { Ok(None) }
+}
+
+/// The steps by which a connection enters a room under a name, and leaves the rooms that it was in.
+///
+/// # Errors
+/// The connection's name is proved, and is another one.
+pub(super) fn enter(
+    standing: &Standing,
+    user: UserName,
+    room: RoomName,
+    history: usize,
+) -> Result<Vec<Step>, Refusal> {
+    let mut steps = Vec::new();
+    match &standing.user {
+        Some(own) if *own == user => {
+            let former = standing.rooms.iter().filter(|former| **former != room);
+            steps.extend(former.map(|former| leave(former.clone())));
+        }
+        Some(own) if standing.verified => {
+            return Err(Refusal::new(Code::BadUsername, format!("you are signed in as {own}")));
+        }
+        // Taking another name leaves the rooms.
+        _ => steps.push(Step::TakeName(user)),
+    }
+    steps.push(Step::Execute(Command::Join(Join { room, since: None, limit: Some(history) })));
+    Ok(steps)
+}
+
+pub(super) fn leave(room: RoomName) -> Step {
+    Step::Execute(Command::Leave(Leave { room }))
+}
+
+pub(super) fn send(room: RoomName, text: String) -> Step {
+    Step::Execute(Command::SendMessage(SendMessage { room, text, id: None }))
+}
+
+/// One step.
+pub(super) fn single(step: Step) -> Decoded {
+    Decoded::Steps(vec![step])
+}
+
+pub(super) fn unknown_event(event: &str) -> Refusal {
+    let name: String = event.chars().take(64).collect();
+    Refusal::new(Code::UnknownEvent, format!("there is no event {name:?}"))
+}
+
+/// The acknowledgement, for clients that ask for one: the originals did not.
+pub(super) fn ack(reply: &Result<Reply, Refusal>) -> serde_json::Result<Box<RawValue>> {
+    match reply {
+        Ok(Reply::Sent(sent)) => to_raw_value(&Answer::Ok(sent)),
+        Ok(_) => to_raw_value(&Answer::Ok(Done {})),
+        Err(refusal) => to_raw_value(&Answer::<()>::Error(refusal.clone().into())),
+    }
+}
+
+/// A text message, for an encoder.
+#[derive(Deserialize)]
+pub(super) struct Text {
+    pub(super) room: RoomName,
+    pub(super) user: UserName,
+    pub(super) text: String,
+    #[serde(flatten)]
+    pub(super) stamp: Stamp,
+}
+
+/// What every dialect adds to the fields of its original's messages.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Stamp {
+    id: String,
+    offset: u64,
+    /// When it was stored, in milliseconds since 1970.
+    ts: u64,
+}
+
+/// A message's parts; none if it is not a text: classic front ends can show nothing else.
+pub(super) fn text(message: &Message) -> serde_json::Result<Option<Text>> {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    let Kind { kind } = serde_json::from_str(message.json.get())?;
+    if kind == "text" { serde_json::from_str(message.json.get()).map(Some) } else { Ok(None) }
+}
+
+/// Escapes text for a page that inserts it as HTML, with the references that Jinja uses: these pages compare names with
+/// those that Jinja wrote into them.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&#34;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    //! What the tests of the dialects share.
+
+    use std::sync::Arc;
+
+    use roomcast_protocol::ack::Online;
+    use roomcast_protocol::message::compose;
+    use roomcast_protocol::server::Presence;
+    use roomcast_protocol::{Body, Content, Epoch, Position};
+    use serde_json::json;
+
+    use super::super::super::dialect::{Dialect, EncodedReply};
+    use super::*;
+    use crate::hub::Event;
+    use crate::room::JoinedRoom;
+
+    pub(in super::super) fn room(name: &str) -> RoomName {
+        RoomName::parse(name).unwrap()
+    }
+
+    pub(in super::super) fn name(name: &str) -> UserName {
+        UserName::parse(name).unwrap()
+    }
+
+    /// A connection with an open name in these rooms.
+    pub(in super::super) fn open(user: &str, rooms: &[&str]) -> Standing {
+        let rooms = rooms.iter().map(|name| room(name)).collect();
+        Standing { user: Some(name(user)), verified: false, rooms }
+    }
+
+    /// Decodes an event; shows the steps in short.
+    pub(in super::super) fn steps(
+        dialect: &dyn Dialect,
+        standing: Standing,
+        event: &str,
+        payload: &Value,
+    ) -> Result<Vec<String>, Refusal> {
+        let Standing { user, verified, rooms } = standing;
+        let standing = || Standing { user: user.clone(), verified, rooms: rooms.clone() };
+        let payload = Payload::Json(to_raw_value(payload).unwrap());
+        let decoded = dialect.decode(&standing, event, &payload)?;
+        let Decoded::Steps(steps) = decoded else { panic!("{decoded:?}") };
+        Ok(steps.iter().map(show).collect())
+    }
+
+    /// The code of the refusal of an event.
+    pub(in super::super) fn code(
+        dialect: &dyn Dialect,
+        standing: Standing,
+        event: &str,
+        payload: &Value,
+    ) -> Code {
+        steps(dialect, standing, event, payload).unwrap_err().code
+    }
+
+    fn show(step: &Step) -> String {
+        match step {
+            Step::TakeName(user) => format!("name {user}"),
+            Step::TakeGuestName => "name guest".into(),
+            Step::Execute(Command::Join(Join { room, limit, .. })) => {
+                format!("join {room} {}", limit.unwrap_or(999))
+            }
+            Step::Execute(Command::Leave(Leave { room })) => format!("leave {room}"),
+            Step::Execute(Command::SendMessage(SendMessage { room, text, .. })) => {
+                format!("send {room} {text}")
+            }
+            Step::Execute(Command::OnlineUsers(online)) => format!("users {}", online.room),
+            Step::Execute(other) => format!("{other:?}"),
+        }
+    }
+
+    pub(in super::super) fn message(room_name: &str, user: &str, text: &str) -> Arc<Message> {
+        let content = Content::Text { text: text.into() };
+        let body = Body { id: "m-1".into(), user: name(user), verified: true, content };
+        stored(room_name, &body.encode().unwrap())
+    }
+
+    pub(in super::super) fn stored(room_name: &str, body: &str) -> Arc<Message> {
+        let json = compose(&room(room_name), &Epoch::new("e"), 7, 9, body).unwrap();
+        Arc::new(Message { offset: 7, ts: 9, json, trace: None })
+    }
+
+    /// The packets of an event.
+    pub(in super::super) fn encoded(dialect: &dyn Dialect, event: &Event) -> Vec<(String, Value)> {
+        let mut packets = Vec::new();
+        let mut emit = |event: &'static str, payload: &RawValue| {
+            packets.push((event.to_owned(), serde_json::from_str(payload.get()).unwrap()));
+        };
+        dialect.encode_event(event, &mut emit).unwrap();
+        packets
+    }
+
+    /// The events of a reply.
+    pub(in super::super) fn replied(
+        dialect: &dyn Dialect,
+        reply: Result<Reply, Refusal>,
+    ) -> Vec<(String, Value)> {
+        let EncodedReply { events, .. } = dialect.encode_reply(reply).unwrap();
+        let decode = |(event, payload): (&str, Box<RawValue>)| {
+            (event.to_owned(), serde_json::from_str(payload.get()).unwrap())
+        };
+        events.into_iter().map(decode).collect()
+    }
+
+    pub(in super::super) fn presence(
+        room_name: &str,
+        joined: &[&str],
+        left: &[&str],
+        users: &[&str],
+    ) -> Event {
+        let names = |names: &[&str]| names.iter().map(|user| name(user)).collect::<Vec<_>>();
+        let (joined, left, users) = (names(joined), names(left), names(users));
+        Event::Presence {
+            change: Presence { room: room(room_name), joined, left, count: users.len() },
+            users: users.into(),
+        }
+    }
+
+    pub(in super::super) fn joined(room_name: &str, users: &[&str], messages: Vec<Arc<Message>>) -> Reply {
+        let users: Vec<_> = users.iter().map(|user| name(user)).collect();
+        Reply::Joined(JoinedRoom {
+            room: room(room_name),
+            position: Position { epoch: Epoch::new("e"), offset: 7 },
+            more: false,
+            recovered: false,
+            messages,
+            online: Online { count: users.len(), users: users.into() },
+        })
+    }
+
+    /// A message's fields besides those of the original.
+    pub(in super::super) fn stamped(mut fields: Value) -> Value {
+        for (name, value) in [("id", json!("m-1")), ("offset", json!(7)), ("ts", json!(9))] {
+            fields[name] = value;
+        }
+        fields
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::testing::*;
+    use super::*;
+
+    fn fields(value: Value) -> Fields {
+        let Value::Object(object) = value else { panic!("{value}") };
+        Fields::new(object)
+    }
+
+    #[test]
+    fn fields_are_found_under_every_spelling() {
+        let both = fields(json!({ "data": null, "message": "hi", "room": 7, "bad": {} }));
+        assert_eq!(both.text(&["data", "message"]).unwrap().unwrap(), "hi");
+        assert_eq!(both.room(&["room"]).unwrap(), room("7"));
+        assert_eq!(both.text(&["absent"]).unwrap(), None);
+        assert_eq!(both.required(&["absent"]).unwrap_err().message, "absent is missing");
+        assert_eq!(both.text(&["bad"]).unwrap_err().message, "bad is not a string");
+    }
+
+    #[test]
+    fn names_are_trimmed_and_the_servers_is_reserved() {
+        assert_eq!(user(" ann ").unwrap(), name("ann"));
+        for bad in ["", "system", " System", "@ann"] {
+            assert_eq!(user(bad).unwrap_err().code, Code::BadUsername, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_proved_name_cannot_be_changed() {
+        let proved = || Standing { verified: true, ..open("ann", &["a"]) };
+        assert_eq!(enter(&proved(), name("ann"), room("b"), 0).unwrap().len(), 2);
+        assert_eq!(enter(&proved(), name("bob"), room("b"), 0).unwrap_err().code, Code::BadUsername);
+    }
+
+    #[test]
+    fn auth_without_a_name_is_none() {
+        for none in [json!(null), json!({}), json!({ "EIO": "3" }), json!(7)] {
+            assert!(sign_in(none).unwrap().is_none());
+        }
+        assert!(sign_in(json!({ "username": "ann", "resume": "x" })).unwrap().is_some());
+        assert!(sign_in(json!({ "username": "" })).is_err());
+    }
+
+    #[test]
+    fn everything_that_html_reads_is_escaped() {
+        assert_eq!(
+            escape("<a href=\"x\" title='y'>&</a>"),
+            "&lt;a href=&#34;x&#34; title=&#39;y&#39;&gt;&amp;&lt;/a&gt;"
+        );
+    }
+
+    #[test]
+    fn other_kinds_of_messages_are_not_texts() {
+        let poll = stored("r", r#"{"v":1,"id":"a","kind":"poll","user":"Ann","options":[]}"#);
+        assert!(text(&poll).unwrap().is_none());
+        assert_eq!(text(&message("r", "ann", "hi")).unwrap().unwrap().text, "hi");
+    }
+}
