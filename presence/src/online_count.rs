@@ -58,7 +58,7 @@ mod tests {
             store.nodes.register(node, &info, Duration::from_secs(lease)).await.unwrap();
             for user in ["Ann", node.as_str()] {
                 let user = UserName::parse(user).unwrap();
-                store.names.claim(&user, &Secret::chosen("s"), node, &[]).await.unwrap();
+                store.names.claim(&user, &Secret::proved("s"), node, &[]).await.unwrap();
             }
         }
         let metrics = Metrics::new("1").unwrap();

@@ -76,7 +76,11 @@ export class Client {
 
   #event(event, payload) {
     this.events.push({ event, payload });
-    if (event === 'welcome') this.welcome = payload;
+    if (event === 'welcome') {
+      this.welcome = payload;
+      // Kept for reconnects, as clients should: without it the name in grace would be refused.
+      if (payload.resume) this.socket.auth.resume = payload.resume;
+    }
     if (event === 'message') this.room(payload.room).message(payload);
     if (event === 'presence') this.room(payload.room).presence(payload);
     if (event === 'online_users') this.room(payload.room).snapshot(payload);

@@ -15,6 +15,7 @@
 // processes panicked or ended by itself; logs are printed only then.
 export { Client, assertRefusal, connect, refusedConnect } from './client.mjs';
 export { balancer, cluster, proxy } from './cluster.mjs';
+export { Front, chats } from './front.mjs';
 export { PythonClient } from './python.mjs';
 export { RawSocket, pollingUrl, rawSocket, rawUser, request, sidOf, upgradeUrl } from './raw.mjs';
 export { redisServer } from './redis.mjs';

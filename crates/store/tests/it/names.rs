@@ -119,7 +119,7 @@ pub(crate) async fn a_former_owner_cannot_release_the_name(subject: Subject) {
 
 pub(crate) async fn a_name_that_was_taken_over_is_known_as_such_until_it_is_free(subject: Subject) {
     let (node, [a, b]) = (subject.node().await, nodes());
-    let (ann, former, owner) = (user("Ann"), Secret::given("former"), Secret::chosen("owner"));
+    let (ann, former, owner) = (user("Ann"), Secret::open("former"), Secret::proved("owner"));
     let taken_over = async || node.names.was_taken_over(&ann).await.unwrap();
     node.names.claim(&ann, &former, &a, &[]).await.unwrap();
     node.names.grace(&ann, &former, &a).await.unwrap();
