@@ -326,7 +326,7 @@ story('addresses', { timeout: 60_000 }, async () => {
       assert.deepEqual([missing.status, /no such page/.test(missing.body)], [404, true], path);
       assert.equal((await get(path, {})).status, 404);
     }
-    assert.equal(JSON.parse((await get('/nowhere', {})).body).error.code, 'not_found');
+    assert.equal(JSON.parse((await get('/nowhere', {})).body).code, 'not_found');
     for (const incomplete of ['/chat', '/chat?username=ann', '/chat?username=&room=r', '/chat?username=ann&room=%20']) {
       const { status, headers } = await get(incomplete);
       assert.deepEqual([status, headers.location], [303, '/'], incomplete);
