@@ -58,11 +58,16 @@ const GRACE: Duration = Duration::from_secs(15);
 
 impl Node {
     async fn start() -> Self {
-        Self::start_on(&Memory::new(&Settings::default()), GRACE).await
+        Self::start_on(&Memory::new(&Settings::default()), GRACE, Duration::ZERO).await
+    }
+
+    /// Messages of a busy room wait for this time.
+    async fn start_with(batch_window: Duration) -> Self {
+        Self::start_on(&Memory::new(&Settings::default()), GRACE, batch_window).await
     }
 
     /// One of several nodes on the same memory.
-    async fn start_on(memory: &Memory, grace: Duration) -> Self {
+    async fn start_on(memory: &Memory, grace: Duration, batch_window: Duration) -> Self {
         let telemetry = Telemetry::new(&Metrics::new("test").unwrap()).unwrap();
         let (rooms, queues) = Rooms::new(2);
         let store = memory.node(Arc::new(rooms.clone()));
@@ -74,7 +79,7 @@ impl Node {
         status.changed().await.unwrap();
         let timing = RoomTiming { grace, touch: Duration::from_secs(600) };
         let deps =
-            RoomDeps::new(store.clone(), node.clone(), telemetry.clone(), lifecycle, timing, Duration::ZERO);
+            RoomDeps::new(store.clone(), node.clone(), telemetry.clone(), lifecycle, timing, batch_window);
         rooms.start(queues, &deps);
         let lost = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&lost);
@@ -412,6 +417,20 @@ async fn a_device_without_a_name_receives_and_does_nothing_else() {
     guest.received.ends_with(&["message 2"]).await;
     node.chat.leave_all(&guest.connection, Departure::Left).await;
     ann.received.ends_with(&["presence 1"]).await;
+}
+
+#[tokio::test]
+async fn a_member_that_joins_again_misses_nothing() {
+    let node = Node::start_with(Duration::from_secs(3_600)).await;
+    let (ann, mut guest) = (node.person("ann").await, node.unnamed());
+    node.join(&ann, "r", None).await.unwrap();
+    let again = || Command::Join(Join { room: room("r"), since: None, limit: Some(0) });
+    node.execute(&guest, again()).await.unwrap();
+    // Ann's own join was sent just now, so this waits for the next batch.
+    node.send(&ann, "hi", None).await.unwrap();
+    let _name = node.take(&mut guest, "gil").await.unwrap();
+    node.execute(&guest, again()).await.unwrap();
+    assert!(guest.received.events.lock().contains(&"message 1".to_owned()), "before the answer");
 }
 
 #[tokio::test]

@@ -199,9 +199,12 @@ impl Worker {
             match effect {
                 Effect::AddMember { mut pending, joined } => {
                     let connection = Arc::clone(&pending.connection);
-                    // The answer includes what is pending, so it must not be sent to this client after the answer;
-                    // also not where the connection was a member already.
-                    self.change_members(room, |members| members.remove(connection.id()));
+                    // An answer with messages includes what is pending, so that must not be sent to this client after the
+                    // answer; also not where the connection was a member already. One that asked for no messages gets
+                    // what is pending if it was a member, or would never get it.
+                    if joined.recovered || !joined.messages.is_empty() {
+                        self.change_members(room, |members| members.remove(connection.id()));
+                    }
                     // A command is accepted only while the fan-out's queue has a place, and needs no other before this.
                     self.flush(room);
                     debug_assert!(self.rooms.get(room).is_none_or(|entry| entry.pending.is_empty()));

@@ -60,7 +60,9 @@ async fn what_does_not_fit_into_the_answer_to_a_join_follows_as_events() {
 #[tokio::test]
 async fn a_client_that_catches_up_too_slowly_for_the_log_gets_resync() {
     let retention = Retention { len: 100, age: Duration::ZERO, cap: 100, ..Retention::default() };
-    let node = Node::start_on(&Memory::new(&Settings { retention, ..Settings::default() }), GRACE).await;
+    let node =
+        Node::start_on(&Memory::new(&Settings { retention, ..Settings::default() }), GRACE, Duration::ZERO)
+            .await;
     let (ann, ben, position) = missed(&node, 90).await;
     ann.received.full.store(true, Ordering::Relaxed);
     let meanwhile = async {

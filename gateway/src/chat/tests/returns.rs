@@ -7,7 +7,10 @@ use super::*;
 #[tokio::test]
 async fn a_user_who_returns_within_the_grace_may_send_before_joining_again() {
     let memory = Memory::new(&Settings::default());
-    let nodes = [Node::start_on(&memory, GRACE).await, Node::start_on(&memory, GRACE).await];
+    let nodes = [
+        Node::start_on(&memory, GRACE, Duration::ZERO).await,
+        Node::start_on(&memory, GRACE, Duration::ZERO).await,
+    ];
     let ben = nodes[0].person("ben").await;
     nodes[0].join(&ben, "r", None).await.unwrap();
     let ann = nodes[0].sign_in("ann", "secret").await.unwrap();
@@ -33,7 +36,7 @@ async fn a_user_who_returns_within_the_grace_may_send_before_joining_again() {
 #[tokio::test]
 async fn a_user_who_left_or_whose_grace_ended_must_join_again() {
     let memory = Memory::new(&Settings::default());
-    let node = Node::start_on(&memory, Duration::from_millis(50)).await;
+    let node = Node::start_on(&memory, Duration::from_millis(50), Duration::ZERO).await;
     for how in [Departure::Left, Departure::Dropped] {
         let ann = node.sign_in("ann", "secret").await.unwrap();
         node.join(&ann.0, "r", None).await.unwrap();
@@ -55,15 +58,16 @@ async fn a_user_who_left_or_whose_grace_ended_must_join_again() {
 }
 
 #[tokio::test]
-async fn who_took_over_the_name_of_a_user_in_grace_has_none_of_their_rooms() {
+async fn who_took_over_an_open_name_has_none_of_its_rooms() {
     let node = Node::start().await;
-    let auth = |resume| ConnectAuth { username: user("ann"), resume };
-    let former = node.authenticate(auth(None)).await.unwrap();
-    node.join(&former.0, "r", None).await.unwrap();
+    let mut former = node.unnamed();
+    let name = node.take(&mut former, "ann").await.unwrap();
+    node.join(&former, "r", None).await.unwrap();
     node.is_present("ann", true).await;
-    node.disconnect(former, Departure::Dropped).await;
+    node.disconnect((former, name), Departure::Dropped).await;
     for _ in 0..2 {
-        let next = node.authenticate(auth(Some("mine".into()))).await.unwrap();
+        let auth = ConnectAuth { username: user("ann"), resume: Some("mine".into()) };
+        let next = node.authenticate(auth).await.unwrap();
         assert_eq!(node.send(&next.0, "hi", None).await.unwrap_err().code, Code::NotJoined);
         node.disconnect(next, Departure::Dropped).await;
     }
