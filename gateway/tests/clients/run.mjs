@@ -16,13 +16,16 @@ import { CLIENTS, REFUSED, TRANSPORTS } from './table.mjs';
 const BATCH = 8;
 const LONG = 40_000;
 
+const labelOf = ({ name, version, variant, namespace }, transport) =>
+  [name, version, variant, namespace, transport].filter(Boolean).join(' ');
+
 /** A running client and what became of each check: true, or why not. */
 class Run {
   results = {};
 
   constructor(client, transport, address) {
     Object.assign(this, { client, transport, room: unique('clients'), name: unique('client') });
-    this.label = [client.name, client.version, client.variant, client.namespace, transport].filter(Boolean).join(' ');
+    this.label = labelOf(client, transport);
     const [command, args] = client.command;
     const env = {
       URL: address.url + (client.namespace ?? ''),
@@ -192,8 +195,8 @@ const start = (client) => (transport) => new Run(client, transport, client.upgra
 const plans = (clients) =>
   clients.filter(installed).flatMap((client) =>
     (client.transports ?? Object.keys(TRANSPORTS))
-      .map((transport) => ({ client, transport, label: `${client.name} ${client.version} ${client.variant ?? ''} ${client.namespace ?? ''} ${transport}` }))
-      .filter(({ label }) => label.includes(only)),
+      .filter((transport) => labelOf(client, transport).includes(only))
+      .map((transport) => ({ client, transport })),
   );
 const runs = [];
 const waiting = plans(CLIENTS);
@@ -208,7 +211,8 @@ await Promise.all(refused.map(refusal));
 if (installed({ part: 'artillery' }) && 'artillery'.includes(only)) runs.push(await artillery(balanced, observers['gw-a']));
 
 printTable([...runs, ...refused], failures);
-const failed = [...runs, ...refused].some(({ results }) => Object.values(results).some((result) => result !== true));
+if (runs.length + refused.length === 0) console.error(`no client is called ${only}`);
+const failed = runs.length + refused.length === 0 || [...runs, ...refused].some(({ results }) => Object.values(results).some((result) => result !== true));
 if (!only) await writePage({ runs, refused, failures });
 await scope().close();
 process.exit(failed || Object.keys(failures).length > 0 ? 1 : 0);

@@ -222,6 +222,7 @@ for (const { name, version, cells, broken } of tests) {
   }
 }
 for (const name of missing) console.log(`\n${name}\n  MISSING: it could not be installed`);
-const failed = tests.some(({ broken, cells }) => broken || Object.values(cells).some(({ ok }) => !ok));
+if (tests.length + missing.length === 0) console.error(`no proxy is called ${only}`);
+const failed = tests.length + missing.length === 0 || tests.some(({ broken, cells }) => broken || Object.values(cells).some(({ ok }) => !ok));
 await scope().close();
 process.exit(failed || missing.length > 0 ? 1 : 0);
