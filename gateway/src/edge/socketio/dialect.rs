@@ -5,7 +5,7 @@ use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::{Refusal, RoomName, UserName};
 use serde_json::value::RawValue;
 
-use super::packet::Payload;
+use super::packet::{Payload, decode_optional_auth};
 use crate::chat::{Command, Reply};
 use crate::hub::{Event, Packet};
 
@@ -56,7 +56,9 @@ pub(super) trait Dialect: Send + Sync {
     ///
     /// # Errors
     /// The name or the secret is missing or invalid.
-    fn sign_in(&self, auth: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal>;
+    fn sign_in(&self, auth: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal> {
+        decode_optional_auth(auth)
+    }
 
     /// What a connection does by itself before its first event.
     fn on_connect(&self) -> Option<Command> {

@@ -86,6 +86,12 @@ pub(super) fn decode_auth(auth: serde_json::Value) -> Result<ConnectAuth, Refusa
     })
 }
 
+/// Decodes the auth of a connect packet if it has a name. Null, or an object of other members (the query of an Engine.IO 3
+/// client), is no auth.
+pub(super) fn decode_optional_auth(auth: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal> {
+    if auth.get("username").is_some() { decode_auth(auth).map(Some) } else { Ok(None) }
+}
+
 /// Converts serde's error to a refusal. Deserializing a name fails with a text that begins with the refusal's code.
 pub(super) fn refusal(error: &serde_json::Error) -> Refusal {
     let text = error.to_string();
@@ -196,5 +202,21 @@ mod tests {
             assert_eq!((refusal.code, &*refusal.message), (code, message), "{auth}");
         }
         assert!(decode_auth(json!({"username": "Ann", "new": 1})).is_ok());
+    }
+
+    #[test]
+    fn auth_without_a_name_is_none() {
+        for none in [
+            serde_json::json!(null),
+            serde_json::json!({}),
+            serde_json::json!({ "EIO": "3" }),
+            serde_json::json!(7),
+        ] {
+            assert!(decode_optional_auth(none).unwrap().is_none());
+        }
+        assert!(
+            decode_optional_auth(serde_json::json!({ "username": "ann", "resume": "x" })).unwrap().is_some()
+        );
+        assert!(decode_optional_auth(serde_json::json!({ "username": "" })).is_err());
     }
 }

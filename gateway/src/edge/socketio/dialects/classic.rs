@@ -3,14 +3,14 @@
 //! as one of their own events. Pure. Called by the folders beside this file.
 
 use roomcast_protocol::ack::{Answer, Done};
-use roomcast_protocol::client::{ConnectAuth, Join, Leave, SendMessage};
+use roomcast_protocol::client::{Join, Leave, SendMessage};
 use roomcast_protocol::{Code, Refusal, RoomName, UserName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use super::super::dialect::{Decoded, Standing, Step};
-use super::super::packet::{Payload, decode_auth};
+use super::super::packet::Payload;
 use crate::chat::{Command, Reply};
 use crate::hub::Message;
 
@@ -76,12 +76,6 @@ pub(super) fn user(name: &str) -> Result<UserName, Refusal> {
         return Err(Refusal::new(Code::BadUsername, "this name is reserved"));
     }
     UserName::parse(name)
-}
-
-/// The auth of a classic client: none, or a name that is proved from the start, for those who extend their front end.
-pub(super) fn sign_in(auth: Value) -> Result<Option<ConnectAuth>, Refusal> {
-    // Null, or an object of other members (the query of an Engine.IO 3 client), is no auth.
-    if auth.get("username").is_some() { decode_auth(auth).map(Some) } else { Ok(None) }
 }
 
 /// The steps by which a connection enters a room under a name, and leaves the rooms that it was in.
@@ -358,15 +352,6 @@ mod tests {
         let proved = || Standing { verified: true, ..open("ann", &["a"]) };
         assert_eq!(enter(&proved(), name("ann"), room("b"), 0).unwrap().len(), 2);
         assert_eq!(enter(&proved(), name("bob"), room("b"), 0).unwrap_err().code, Code::BadUsername);
-    }
-
-    #[test]
-    fn auth_without_a_name_is_none() {
-        for none in [json!(null), json!({}), json!({ "EIO": "3" }), json!(7)] {
-            assert!(sign_in(none).unwrap().is_none());
-        }
-        assert!(sign_in(json!({ "username": "ann", "resume": "x" })).unwrap().is_some());
-        assert!(sign_in(json!({ "username": "" })).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! users share the room `general`, hear it without a name, and take one with their first message. Listed in the
 //! table of `dialects/mod.rs`.
 
-use roomcast_protocol::client::{ConnectAuth, Join};
+use roomcast_protocol::client::Join;
 use roomcast_protocol::{Refusal, RoomName, UserName};
 use serde::Serialize;
 use serde_json::json;
@@ -42,10 +42,6 @@ fn system(message: &str) -> serde_json::Result<Box<RawValue>> {
 impl Dialect for Abidev {
     fn name(&self) -> &'static str {
         "abidev"
-    }
-
-    fn sign_in(&self, auth: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal> {
-        classic::sign_in(auth)
     }
 
     fn on_connect(&self) -> Option<Command> {

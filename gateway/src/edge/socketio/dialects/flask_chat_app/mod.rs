@@ -2,7 +2,6 @@
 //! announcements. Its pages insert what they receive as HTML, so every name and text is escaped here. A connection is
 //! in one room at a time. Listed in the table of `dialects/mod.rs`.
 
-use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::{Refusal, RoomName, UserName};
 use serde::Serialize;
 use serde_json::json;
@@ -40,10 +39,6 @@ fn system(room: &str, message: &str) -> serde_json::Result<Box<RawValue>> {
 impl Dialect for FlaskChatApp {
     fn name(&self) -> &'static str {
         "flask-chat-app"
-    }
-
-    fn sign_in(&self, auth: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal> {
-        classic::sign_in(auth)
     }
 
     fn decode(

@@ -1,7 +1,6 @@
 //! The dialect `flocker`: `join` and `send_message`, answered by `message` and `online_users`. A connection is in one
 //! room at a time, and its names begin with `#` on some pages only. Listed in the table of `dialects/mod.rs`.
 
-use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::limits::DEFAULT_PAGE;
 use roomcast_protocol::{Refusal, RoomName, UserName};
 use serde::Serialize;
@@ -55,10 +54,6 @@ fn online(room: &RoomName, count: usize, users: &[UserName]) -> serde_json::Resu
 impl Dialect for Flocker {
     fn name(&self) -> &'static str {
         "flocker"
-    }
-
-    fn sign_in(&self, auth: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal> {
-        classic::sign_in(auth)
     }
 
     fn decode(

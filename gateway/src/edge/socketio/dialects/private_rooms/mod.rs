@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing, Step};
-use super::super::packet::Payload;
+use super::super::packet::{Payload, decode_optional_auth};
 use super::classic::{self, Fields, SHARED_ROOM, Stamp, escape};
 use crate::chat::{Command, Reply};
 use crate::hub::{Event, Packet};
@@ -83,7 +83,7 @@ impl Dialect for PrivateRooms {
         if let Some(Value::String(name)) = auth.get_mut("username") {
             *name = name.to_uppercase();
         }
-        classic::sign_in(auth)
+        decode_optional_auth(auth)
     }
 
     fn omits_own_messages(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The dialect `ribbit`: threads with `chat` and `new_message`, for users who signed in. A connection may be in many
 //! threads; a thread is the room of that name. Listed in the table of `dialects/mod.rs`.
 
-use roomcast_protocol::client::{ConnectAuth, Join};
+use roomcast_protocol::client::Join;
 use roomcast_protocol::{Code, Refusal, RoomName, UserName};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -53,10 +53,6 @@ fn system(thread: &Value, message: &str) -> serde_json::Result<Box<RawValue>> {
 impl Dialect for Ribbit {
     fn name(&self) -> &'static str {
         "ribbit"
-    }
-
-    fn sign_in(&self, auth: Value) -> Result<Option<ConnectAuth>, Refusal> {
-        classic::sign_in(auth)
     }
 
     fn decode(
