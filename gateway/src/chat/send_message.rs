@@ -13,6 +13,9 @@ use super::{Actor, Chat};
 
 /// How long a publication of unknown outcome waits for the store before it is repeated.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often, and after which pauses, the store is asked again whether a returning user is in a room.
+const PRESENCE_READS: usize = 3;
+const PRESENCE_READ_PAUSE: Duration = Duration::from_millis(100);
 
 impl Chat {
     pub(super) async fn send_message(
@@ -46,9 +49,17 @@ impl Chat {
     /// because the former connection may have been another gateway's, which may not have noticed its end yet.
     async fn returns_to(&self, actor: &Actor, room: &RoomName) -> Result<bool, StoreError> {
         let Some(user) = actor.user().filter(|_| actor.verified()) else { return Ok(false) };
-        Ok(actor.connected_within(self.grace)
-            && self.store.presence.is_present(room, user).await?
-            && !self.store.names.was_taken_over(user).await?)
+        if !actor.connected_within(self.grace) || self.store.names.was_taken_over(user).await? {
+            return Ok(false);
+        }
+        // A join is answered before the store knows of it, if others are to be written with it.
+        for _ in 0..PRESENCE_READS {
+            if self.store.presence.is_present(room, user).await? {
+                return Ok(true);
+            }
+            tokio::time::sleep(PRESENCE_READ_PAUSE).await;
+        }
+        self.store.presence.is_present(room, user).await
     }
 
     /// Publishes a message. If the store's answer is lost, it is repeated once with the same id, so that clients do not
