@@ -64,7 +64,10 @@ pub(crate) struct UpgradedStream {
 
 impl HandshakeStream {
     pub(super) fn new(stream: ClientStream, head_timeout: Duration) -> Self {
-        Self { stream, buffered: BytesMut::new(), requests: Requests::default(), head_timeout, head: None }
+        // The first head is due at once; later ones once they have begun.
+        let head = Some(Box::pin(tokio::time::sleep(head_timeout)));
+        let requests = Requests::default();
+        Self { stream, buffered: BytesMut::new(), requests, head_timeout, head }
     }
 
     pub(super) fn requests(&self) -> Requests {
@@ -175,18 +178,22 @@ mod tests {
         let near = listener.accept().await.unwrap().0;
         let mut edge = HandshakeStream::new(near.into(), Duration::from_millis(100));
         let mut byte = [0];
-        // While nothing has arrived, or a request is being answered, the time does not run.
-        let idle = tokio::time::timeout(Duration::from_millis(300), edge.read(&mut byte)).await;
-        assert!(idle.is_err(), "an idle connection is kept");
         let under_way = edge.requests().begin();
         far.write_all(b"G").await.unwrap();
         edge.read_exact(&mut byte).await.unwrap();
         let answering = tokio::time::timeout(Duration::from_millis(300), edge.read(&mut byte)).await;
         assert!(answering.is_err(), "a request that is being answered is no head");
         drop(under_way);
+        let idle = tokio::time::timeout(Duration::from_millis(300), edge.read(&mut byte)).await;
+        assert!(idle.is_err(), "a connection that is idle between two requests is kept");
         far.write_all(b"G").await.unwrap();
         edge.read_exact(&mut byte).await.unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(10), edge.read(&mut byte)).await.unwrap();
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let near = listener.accept().await.unwrap().0;
+        let mut edge = HandshakeStream::new(near.into(), Duration::from_millis(100));
+        let ended = tokio::time::timeout(Duration::from_secs(10), edge.read(&mut byte)).await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut, "the first head is due at once");
     }
 }
