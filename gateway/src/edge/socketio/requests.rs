@@ -61,6 +61,9 @@ fn check(requests: &RequestContext, query: &Query, method: &Method) -> Result<As
         return Err(HttpError::BAD_REQUEST);
     }
     match (transport, method, session) {
+        (TransportKind::WebSocket, _, Some(session)) if session.requests().is_probing() => {
+            Err(HttpError::BAD_REQUEST)
+        }
         (TransportKind::WebSocket, _, session) => Ok(Asked::WebSocket(version, session)),
         (TransportKind::Polling, &Method::GET, None) => Ok(Asked::Open(version)),
         (TransportKind::Polling, &Method::GET, Some(session)) => Ok(Asked::Poll(session)),

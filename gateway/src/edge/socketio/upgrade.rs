@@ -89,12 +89,18 @@ async fn move_session(session: Arc<Session>, stream: UpgradedStream) {
     let mut decoder = websocket::decoder();
     let probing = async {
         write(&stream, &response).await?;
-        let mut rest =
-            expect(&stream, &mut decoder, session.version(), &Packet::Ping("probe"), read_ahead).await?;
-        write(&stream, &frame::text(&["3probe"])).await?;
-        probe.answered();
-        rest = expect(&stream, &mut decoder, session.version(), &Packet::Upgrade, rest).await?;
-        Some(rest)
+        let (mut rest, mut probed) = (read_ahead, false);
+        loop {
+            let (packet, after) = next_packet(&stream, &mut decoder, session.version(), rest).await?;
+            rest = after;
+            match packet {
+                UpgradePacket::Probe => write(&stream, &frame::text(&["3probe"])).await?,
+                UpgradePacket::Upgrade if probed => return Some(rest),
+                UpgradePacket::Upgrade => return None,
+            }
+            probed = true;
+            probe.answered();
+        }
     };
     let rest = tokio::select! {
         rest = tokio::time::timeout(UPGRADE_TIMEOUT, probing) => rest.ok().flatten(),
@@ -120,26 +126,34 @@ async fn write(stream: &ClientStream, mut bytes: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Waits for a packet and returns the bytes that were read behind it; none if another came.
-async fn expect(
+/// The packets of an upgrade.
+enum UpgradePacket {
+    Probe,
+    Upgrade,
+}
+
+/// Waits for the next packet and returns it with the bytes that were read behind it; none if another one came.
+async fn next_packet(
     stream: &ClientStream,
     decoder: &mut Decoder,
     version: Version,
-    expected: &Packet<'_>,
     mut read: Bytes,
-) -> Option<Bytes> {
+) -> Option<(UpgradePacket, Bytes)> {
     loop {
         let mut bytes = read.to_vec();
         let mut input = &mut bytes[..];
-        let found = match decoder.decode(&mut input).ok()? {
-            Some(Message::Text(text)) => Some(decode_text(version, text).as_ref() == Ok(expected)),
-            Some(Message::Binary(_) | Message::Close(_)) => Some(false),
+        let packet = match decoder.decode(&mut input).ok()? {
+            Some(Message::Text(text)) => match decode_text(version, text) {
+                Ok(Packet::Ping("probe")) => Some(UpgradePacket::Probe),
+                Ok(Packet::Upgrade) => Some(UpgradePacket::Upgrade),
+                _ => return None,
+            },
+            Some(Message::Binary(_) | Message::Close(_)) => return None,
             Some(Message::Ping(_) | Message::Pong) | None => None,
         };
         let rest = Bytes::copy_from_slice(input);
-        match found {
-            Some(true) => return Some(rest),
-            Some(false) => return None,
+        match packet {
+            Some(packet) => return Some((packet, rest)),
             None if rest.is_empty() => read = read_more(stream).await?,
             None => read = rest,
         }

@@ -61,6 +61,11 @@ impl RequestsUnderWay {
         UnderWay::begin(&self.posts)
     }
 
+    /// Whether a WebSocket is being probed.
+    pub(crate) fn is_probing(&self) -> bool {
+        self.probes.load(Ordering::Acquire)
+    }
+
     /// A WebSocket is opened for the session; none if another one is being probed.
     pub(crate) fn begin_probe(&self) -> Option<Probe<'_>> {
         UnderWay::begin(&self.probes).map(|under_way| Probe { requests: self, _under_way: under_way })
