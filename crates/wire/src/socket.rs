@@ -74,8 +74,7 @@ impl<'a> Packet<'a> {
             None => ("/", rest),
         };
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        // A connect packet has no id; what begins with a digit there is its data.
-        let (id, data) = if kind == Kind::Connect { ("", rest) } else { rest.split_at(digits) };
+        let (id, data) = rest.split_at(digits);
         let id = match id.len() {
             0 => None,
             1..=MAX_ID_DIGITS => Some(id.parse().map_err(|_| PacketError::Id)?),
@@ -111,7 +110,7 @@ mod tests {
             ("0/native", packet(Kind::Connect, "/native", "")),
             ("0/native,", packet(Kind::Connect, "/native", "")),
             ("0/native?a=1,{}", packet(Kind::Connect, "/native?a=1", "{}")),
-            ("07", packet(Kind::Connect, "/", "7")),
+            ("07{}", Packet { id: Some(7), ..packet(Kind::Connect, "/", "{}") }),
             ("1/native,", packet(Kind::Disconnect, "/native", "")),
             ("2[\"a\"]", packet(Kind::Event, "/", "[\"a\"]")),
             ("2/native,12[1]", Packet { id: Some(12), ..packet(Kind::Event, "/native", "[1]") }),

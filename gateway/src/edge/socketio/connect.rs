@@ -19,6 +19,7 @@ use super::engine::{Ended, Session};
 use super::outbound::SocketOutbound;
 use super::packet::refusal;
 use crate::chat::SignedIn;
+use crate::room::Departure;
 use crate::users::{ClaimError, NameHold};
 
 /// A client's request to enter a namespace.
@@ -42,7 +43,17 @@ pub(super) async fn connect(
     let connections = &context.chat.telemetry.connections;
     let dialect = packet.namespace.dialect(context.root);
     match trace::request("connect", Kind::Server, sign_in(context, session, dialect, &packet)).await {
-        Ok(signed_in) => Some(welcome(context, session, (&packet, dialect), signed_in, started)),
+        Ok(signed_in) if session.has(&packet.id) => {
+            Some(welcome(context, session, (&packet, dialect), signed_in, started))
+        }
+        Ok(signed_in) => {
+            // The client has left the namespace again, and may have entered it anew: this answer would mislead it.
+            if let Some(SignedIn { name, .. }) = signed_in {
+                let how = if session.is_open() { Departure::Left } else { Departure::Dropped };
+                name.release(how).await;
+            }
+            None
+        }
         Err(ClaimError::Refused(refused)) => {
             connections.connect_refused(refused.code, started.elapsed());
             // Before the answer: the client may try again at once.

@@ -303,6 +303,16 @@ impl Session {
         }
     }
 
+    /// Whether the socket with this id is one of the session's.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.state.lock().sockets.iter().any(|socket| socket.id() == id)
+    }
+
+    /// Whether the session has not ended.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.lock().open
+    }
+
     /// The socket with this id was refused, or its client left the namespace.
     pub(crate) fn leave(self: &Arc<Self>, id: &str) {
         let mut state = self.state.lock();
