@@ -12,7 +12,7 @@ pub(crate) mod socketio;
 
 use std::sync::Arc;
 
-use ::http::StatusCode;
+use ::http::{Method, StatusCode};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
@@ -28,6 +28,9 @@ use socketio::{
     Bodies, Bounds, ClientContext, ClientSockets, DialectName, Heartbeat, Origins, RequestContext,
     SessionConfig, Sessions, drain, forwarded, socket_io,
 };
+
+/// The path of Socket.IO.
+const SOCKET_IO: &str = "/socket.io/";
 
 /// Dependencies and settings of the edge.
 pub(crate) struct EdgeConfig {
@@ -58,9 +61,7 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
         config;
     let sessions = Sessions::default();
     lifecycle.spawn_until_hard("sessions", sessions.clone().keep(drained));
-    let plain = http::routes(dialect.classic_name().as_deref())
-        .with_state(chat.clone())
-        .layer(middleware::from_fn(read_body_first));
+    let plain = http::routes(dialect.classic_name().as_deref()).with_state(chat.clone());
     let tag = peers.as_ref().map(Peers::tag);
     let telemetry = chat.telemetry.clone();
     let clients = ClientContext { chat, registry, root: dialect, lifecycle: lifecycle.clone() };
@@ -75,31 +76,34 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
     });
     let requests = Arc::new(RequestContext { sessions, session, origins, bodies: Bodies::default(), peers });
     let public = Router::new()
-        .route("/socket.io/", any(socket_io))
+        .route(SOCKET_IO, any(socket_io))
         .with_state(Arc::clone(&requests))
         .merge(plain)
         .method_not_allowed_fallback(method_not_allowed)
-        .fallback(page_not_found);
-    let peer = Router::new().route("/socket.io/", any(forwarded)).with_state(requests).fallback(not_found);
+        .fallback(page_not_found)
+        .layer(middleware::from_fn(read_body_first));
+    let peer = Router::new().route(SOCKET_IO, any(forwarded)).with_state(requests).fallback(not_found);
     Routes { public, peer }
 }
 
 /// Answers an address of the public listener that does not exist: with a page where one is asked for, as browsers do.
 async fn page_not_found(request: Request) -> Response {
     if http::asks_for_a_page(request.headers()) {
-        drain(request.into_body()).await;
         return http::not_found();
     }
-    not_found(request).await
+    not_found().await
 }
 
-async fn not_found(request: Request) -> Response {
-    drain(request.into_body()).await;
+async fn not_found() -> Response {
     error_response(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
 }
 
 /// Reads and drops the body of a request whose handler reads none, so that no proxy is answered while it still sends.
+/// Only sessions of Socket.IO read bodies, within bounds of their own.
 async fn read_body_first(request: Request, next: Next) -> Response {
+    if request.uri().path() == SOCKET_IO && request.method() == Method::POST {
+        return next.run(request).await;
+    }
     let (head, body) = request.into_parts();
     drain(body).await;
     next.run(Request::from_parts(head, axum::body::Body::empty())).await

@@ -67,6 +67,21 @@ story('a session belongs to whoever opened it', { timeout: 60_000 }, async () =>
     assert.ok(!raw.frames[0].includes(one) && !raw.frames[0].includes(two), 'nor is it in the open packet');
   });
 
+  await step('a namespace that was left before its connect packet was answered is not answered late', async () => {
+    for (let n = 0; n < 20; n++) {
+      const raw = await rawSocket(a);
+      const name = unique('hasty');
+      raw.sendAtOnce(`40/native,{"username":"${name}-1"}`, '41/native,', `40/native,{"username":"${name}-2"}`, '42/native,1["rooms",{}]');
+      await raw.frame(/^43\/native,1\[/);
+      // What would be late is behind the answer of another event.
+      raw.send('42/native,2["rooms",{}]');
+      await raw.frame(/^43\/native,2\[/);
+      const last = raw.frames.filter((frame) => /"welcome"/.test(frame)).at(-1);
+      assert.match(last, new RegExp(`"user":"${name}-2"`), raw.frames.join(' '));
+      raw.ws.terminate();
+    }
+  });
+
   await step('no log line has a session id', async () => {
     const sids = await Promise.all([polled(a, unique('logged')), polled(b, unique('logged'))]);
     const lines = [a, b].flatMap((gateway) => gateway.process.lines.map(({ text }) => text));
@@ -185,8 +200,9 @@ story('polls', { timeout: 60_000 }, async () => {
     const socket = new RawSocket(upgradeUrl(gateway, `&sid=${one}`));
     socket.ws.on('open', () => socket.send('2probe'));
     await socket.frame(/^3probe$/);
-    await gateway.restart();
+    await gateway.stop();
     await socket.ended(1_000);
+    await gateway.restart();
   });
 
   await step('JSONP is refused with an answer that says so', async () => {
@@ -215,9 +231,12 @@ story('what a request may take is bounded', { timeout: 90_000 }, async () => {
     const raw = tcp(gateway, `${head(large.length, sid)}${large}${head(large.length)}${large}`
       + `POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: ${large.length}\r\n\r\n${large}`
       + `POST /socket.io/ HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\nContent-Length: ${large.length}\r\n\r\n${large}`
+      + `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${large.length}\r\n\r\n${large}`
+      + `OPTIONS /socket.io/ HTTP/1.1\r\nHost: x\r\nContent-Length: ${large.length}\r\n\r\n${large}`
+      + `GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nContent-Length: ${large.length}\r\n\r\n${large}`
       + 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
-    await eventually(() => /<\/html>/.test(raw.received), { what: () => `five answers: ${raw.received.slice(0, 600)}` });
-    assert.deepEqual(raw.received.match(/HTTP\/1\.1 \d+/g).map((line) => Number(line.slice(9))), [413, 400, 404, 403, 200]);
+    await eventually(() => /<\/html>/.test(raw.received), { what: () => `all answers: ${raw.received.slice(0, 600)}` });
+    assert.deepEqual(raw.received.match(/HTTP\/1\.1 \d+/g).map((line) => Number(line.slice(9))), [413, 400, 404, 403, 405, 204, 400, 200]);
     assert.equal((await post(gateway, sid, '42/native,1["rooms",{}]')).body, 'ok', 'the session is kept');
   });
 
