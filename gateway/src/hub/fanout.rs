@@ -55,12 +55,17 @@ impl Fanout {
         self.jobs.capacity() > 0
     }
 
+    /// Whether the next batch for these members is sent before [`Fanout::send`] returns.
+    pub(crate) fn sends_at_once(&self, members: &Members) -> bool {
+        members.len() <= INLINE_MEMBERS && members.is_quiet()
+    }
+
     /// Sends a batch to every current member, after everything that was sent to them before.
     ///
     /// # Errors
     /// The queue of fan-outs to large rooms is full; nothing was sent.
     pub(crate) fn send(&self, members: &Members, mut batch: Batch) -> Result<(), Full> {
-        if members.len() <= INLINE_MEMBERS && members.is_quiet() {
+        if self.sends_at_once(members) {
             batch.begin_write(members.len());
             let (mut totals, started) = (FanoutTotals::default(), Instant::now());
             members.list().iter().for_each(|member| send(&batch, member, &mut totals));

@@ -201,8 +201,10 @@ impl Worker {
                     let connection = Arc::clone(&pending.connection);
                     // An answer with messages includes what is pending, so that must not be sent to this client after the
                     // answer; also not where the connection was a member already. One that asked for no messages gets
-                    // what is pending if it was a member, or would never get it.
-                    if joined.recovered || !joined.messages.is_empty() {
+                    // what is pending before its answer, if it was a member; in a large room it could only get it
+                    // after its answer, which would be out of order.
+                    let has_messages = joined.recovered || !joined.messages.is_empty();
+                    if has_messages || !self.sends_at_once(room) {
                         self.change_members(room, |members| members.remove(connection.id()));
                     }
                     // A command is accepted only while the fan-out's queue has a place, and needs no other before this.
@@ -328,6 +330,10 @@ impl Worker {
             Some(due) if !self.timers.is_set(room, Timer::Flush) => self.timers.set(room, Timer::Flush, due),
             Some(_) => {}
         }
+    }
+
+    fn sends_at_once(&self, room: &RoomName) -> bool {
+        self.rooms.get(room).is_some_and(|entry| self.fanout.sends_at_once(&entry.members))
     }
 
     /// Passes the pending batch to the fan-out.
