@@ -144,14 +144,14 @@ impl Session {
     /// The first packet, which tells the client the session's id.
     pub(crate) fn open_packet(&self, upgrades: &[&str]) -> String {
         let Heartbeat { interval, timeout } = self.config.heartbeat;
-        let open = json!({
-            "sid": self.id,
-            "upgrades": upgrades,
-            "pingInterval": interval.as_millis(),
-            "pingTimeout": timeout.as_millis(),
-            "maxPayload": MAX_PACKET_BYTES,
-        });
-        format!("0{open}")
+        let (interval, timeout) = (interval.as_millis(), timeout.as_millis());
+        // In the order of the reference, as clients may be found that look for the id at the beginning.
+        format!(
+            r#"0{{"sid":"{}","upgrades":{},"pingInterval":{interval},"pingTimeout":{timeout},"maxPayload":{}}}"#,
+            self.id,
+            json!(upgrades),
+            MAX_PACKET_BYTES,
+        )
     }
 
     /// What begins once the first packet is on its way: for Engine.IO 3, the connection itself enters `/`.
