@@ -257,7 +257,7 @@ mod tests {
                 let id = runtime.block_on(request);
                 tracing::warn!("three");
                 // As the bridge writes them.
-                tracing::warn!(target: "log", { "log.file" = "/home/x.rs", "log.line" = 7, more = 1 }, "four");
+                tracing::warn!(target: "log", { "log.file" = "src/x.rs", "log.line" = 7, more = 1 }, "four");
                 id
             },
         );
