@@ -10,6 +10,7 @@ pub mod presence;
 
 mod address;
 mod batcher;
+mod capacity;
 mod clock;
 mod envelope;
 mod error;

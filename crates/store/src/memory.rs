@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::bus::BusListener;
 use crate::bus::memory::{MemoryBus, Subscribers};
+use crate::capacity::Capacity;
 use crate::health::Health;
 use crate::log::memory::MemoryLog;
 use crate::names::memory::MemoryNames;
@@ -26,20 +27,31 @@ pub struct Memory {
     names: Arc<MemoryNames>,
     nodes: Arc<MemoryNodes>,
     subscribers: Arc<Subscribers>,
+    capacity: Capacity,
 }
 
 impl Memory {
     /// An empty memory. The prefix does not matter: no other cluster is in it.
     pub fn new(settings: &Settings) -> Self {
         let subscribers = Arc::<Subscribers>::default();
-        let log = Arc::new(MemoryLog::new(settings.retention, Arc::clone(&subscribers)));
+        let capacity = Capacity::default();
+        let log = MemoryLog::new(settings.retention, Arc::clone(&subscribers), capacity.clone());
+        let log = Arc::new(log);
+        let presence = MemoryPresence::new(Arc::clone(&log), Arc::clone(&subscribers), capacity.clone());
         Self {
-            presence: Arc::new(MemoryPresence::new(Arc::clone(&log), Arc::clone(&subscribers))),
-            names: Arc::default(),
-            nodes: Arc::default(),
+            presence: Arc::new(presence),
+            names: Arc::new(MemoryNames::new(capacity.clone())),
+            nodes: Arc::new(MemoryNodes::new(capacity.clone())),
             log,
             subscribers,
+            capacity,
         }
+    }
+
+    /// Begins or ends to refuse what a Redis refuses that is out of memory (`maxmemory`, without eviction): what adds
+    /// data, unless it is a script that is allowed to. For tests.
+    pub fn set_full(&self, full: bool) {
+        self.capacity.set_full(full);
     }
 
     /// Every entry about users and nodes, one line for each, sorted: for tests that check that no entry is left.

@@ -10,6 +10,7 @@ use roomcast_protocol::{RoomName, UserName};
 
 use crate::error::Result;
 use crate::nodes::Incarnation;
+use crate::script::{self, Script};
 
 /// Most names in one event, to limit its size: a larger change is published in chunks, each an event with its own
 /// number.
@@ -51,6 +52,15 @@ pub struct Change {
     /// Earlier incarnations of this node: their facts are removed after `here` is added, so that no leave is
     /// published for users who are still here.
     pub former: Vec<Incarnation>,
+}
+
+impl Change {
+    /// The script that writes it. Without arrivals it is executed also by a server that is out of memory, so that users
+    /// can leave.
+    pub(crate) fn script(&self) -> &'static Script {
+        let leaves = self.here.is_empty() && self.arrived.is_empty();
+        if leaves { &script::PRESENCE_LEAVE } else { &script::PRESENCE_WRITE }
+    }
 }
 
 /// Who is in a room.

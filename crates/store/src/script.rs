@@ -29,6 +29,11 @@ impl Script {
         self.1
     }
 
+    /// Whether a server that is out of memory executes it.
+    pub(crate) fn allows_oom(&self) -> bool {
+        self.2.first() == Some(&"allow_oom.lua")
+    }
+
     /// What it is called in traces.
     pub(crate) fn name(&self) -> &'static str {
         self.2.last().map_or("", |file| file.trim_end_matches(".lua"))

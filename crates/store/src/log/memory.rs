@@ -11,13 +11,16 @@ use roomcast_protocol::{Body, Epoch, Position, RoomName, UserName};
 use super::{Entry, Head, Opened, Page, PublishRequest, Published, ReadLimit, Replay, Retention, RoomLog};
 use crate::bus::BusEvent;
 use crate::bus::memory::Subscribers;
+use crate::capacity::Capacity;
 use crate::clock::{Clock, milliseconds};
 use crate::error::{Result, StoreError};
+use crate::script;
 
 pub(crate) struct MemoryLog {
     logs: Mutex<Logs>,
     clock: Clock,
     subscribers: Arc<Subscribers>,
+    capacity: Capacity,
 }
 
 /// By how much a log's meta outlives the log.
@@ -176,8 +179,8 @@ impl Logs {
 }
 
 impl MemoryLog {
-    pub(crate) fn new(retention: Retention, subscribers: Arc<Subscribers>) -> Self {
-        Self { logs: Mutex::new(Logs::new(retention)), clock: Clock::new(), subscribers }
+    pub(crate) fn new(retention: Retention, subscribers: Arc<Subscribers>, capacity: Capacity) -> Self {
+        Self { logs: Mutex::new(Logs::new(retention)), clock: Clock::new(), subscribers, capacity }
     }
 
     /// Removes a room's log, unless it had a message. Returns whether there is none now.
@@ -200,8 +203,12 @@ impl MemoryLog {
 impl RoomLog for MemoryLog {
     async fn publish(&self, request: PublishRequest<'_>) -> Result<Published> {
         let span = Span::begin("publish", Kind::Producer);
-        let mut logs = self.logs.lock();
-        let (published, stored) = logs.publish(request, self.clock.now())?;
+        let (mut logs, now) = (self.logs.lock(), self.clock.now());
+        // The script of a new log begins with a removal, after which Redis refuses nothing.
+        if logs.exists(request.room, now) {
+            self.capacity.check(&script::LOG_PUBLISH)?;
+        }
+        let (published, stored) = logs.publish(request, now)?;
         if let Some(mut entry) = stored {
             entry.trace = span.trace().map(Origin::now);
             self.subscribers.deliver(request.room, &BusEvent::Message(entry));

@@ -7,11 +7,12 @@ use parking_lot::Mutex;
 use roomcast_protocol::UserName;
 
 use super::{Claim, Hold, Names, Secret};
+use crate::capacity::Capacity;
 use crate::error::Result;
 use crate::nodes::Incarnation;
+use crate::script;
 
-#[derive(Default)]
-pub(crate) struct MemoryNames(Mutex<Owners>);
+pub(crate) struct MemoryNames(Mutex<Owners>, Capacity);
 
 /// The owner of each name.
 #[derive(Default)]
@@ -88,6 +89,10 @@ impl Owners {
 }
 
 impl MemoryNames {
+    pub(crate) fn new(capacity: Capacity) -> Self {
+        Self(Mutex::default(), capacity)
+    }
+
     /// `held NODE USER`, `name NODE USER`.
     pub(crate) fn entries(&self) -> Vec<String> {
         let (owners, mut entries) = (self.0.lock(), Vec::new());
@@ -112,6 +117,7 @@ impl Names for MemoryNames {
         node: &Incarnation,
         dead: &[Incarnation],
     ) -> Result<Claim> {
+        self.1.check(&script::NAME_CLAIM)?;
         Ok(self.0.lock().claim(user, secret, node, (Hold::Live, true), dead))
     }
 
@@ -122,10 +128,12 @@ impl Names for MemoryNames {
         node: &Incarnation,
         hold: Hold,
     ) -> Result<Claim> {
+        self.1.check(&script::NAME_CLAIM)?;
         Ok(self.0.lock().claim(user, secret, node, (hold, false), &[]))
     }
 
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
+        self.1.check(&script::NAME_RELEASE)?;
         self.0.lock().release(user, Some(secret), node, true);
         Ok(())
     }

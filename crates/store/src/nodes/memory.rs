@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Incarnation, NodeInfo, NodeLease, Nodes, Sealed};
+use crate::capacity::Capacity;
 use crate::error::Result;
+use crate::script;
 
-#[derive(Default)]
-pub(crate) struct MemoryNodes(Mutex<Leases>);
+pub(crate) struct MemoryNodes(Mutex<Leases>, Capacity);
 
 /// Leases, sealed incarnations, and what each node publishes about itself.
 #[derive(Default)]
@@ -22,6 +23,10 @@ struct Leases {
 }
 
 impl MemoryNodes {
+    pub(crate) fn new(capacity: Capacity) -> Self {
+        Self(Mutex::default(), capacity)
+    }
+
     /// `lease NODE`, `sealed NODE`, `info NODE`.
     pub(crate) fn entries(&self) -> Vec<String> {
         let leases = self.0.lock();
@@ -44,6 +49,7 @@ impl Nodes for MemoryNodes {
         info: &NodeInfo,
         lease: Duration,
     ) -> Result<()> {
+        self.1.check(&script::NODE_LEASE)?;
         let (leases, now) = (&mut *self.0.lock(), Instant::now());
         leases.info.insert(node.clone(), info.clone());
         for former in former {
@@ -57,10 +63,13 @@ impl Nodes for MemoryNodes {
     async fn renew(&self, node: &Incarnation, lease: Duration) -> Result<bool> {
         let leases = &mut *self.0.lock();
         let now = Instant::now();
-        let valid = leases.ends.get_mut(node).filter(|ends| **ends > now);
-        Ok(valid.map(|ends| *ends = now + lease).is_some())
+        let Some(ends) = leases.ends.get_mut(node).filter(|ends| **ends > now) else { return Ok(false) };
+        self.1.check(&script::NODE_LEASE)?;
+        *ends = now + lease;
+        Ok(true)
     }
 
+    /// Also where memory is full, whatever the script is allowed: its first write removes a lease.
     async fn seal_expired(&self) -> Result<Vec<Sealed>> {
         let Leases { ends, sealed, .. } = &mut *self.0.lock();
         let now = Instant::now();

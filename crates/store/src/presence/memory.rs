@@ -11,6 +11,7 @@ use roomcast_protocol::{RoomName, UserName};
 use super::{Change, MAX_NAMES_PER_EVENT, Presence, RoomState, RoomsPage, SWEEP_STEP, UsersPage, Version};
 use crate::bus::BusEvent;
 use crate::bus::memory::Subscribers;
+use crate::capacity::Capacity;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::log::memory::MemoryLog;
@@ -22,6 +23,7 @@ pub(crate) struct MemoryPresence {
     /// Has the rooms that are not forgotten.
     log: Arc<MemoryLog>,
     subscribers: Arc<Subscribers>,
+    capacity: Capacity,
 }
 
 /// For how long the numbering of an empty room is kept.
@@ -142,8 +144,8 @@ impl Rooms {
         sequence: u64,
         change: &Change,
         now: u64,
-        subscribers: &Subscribers,
-    ) -> bool {
+        (subscribers, capacity): (&Subscribers, &Capacity),
+    ) -> Result<bool> {
         if self.get(room, now).is_none() && self.rooms.len() >= self.purge_at.max(PURGE_ABOVE) {
             self.rooms.retain(|_, room| room.ends.is_none_or(|ends| ends > now));
             self.purge_at = 2 * self.rooms.len();
@@ -151,8 +153,9 @@ impl Rooms {
         let facts = self.rooms.entry(room.clone()).or_default();
         let last = facts.sequences.get(node);
         if last.is_some_and(|last| *last >= sequence) || last.is_none() && change.continues {
-            return false;
+            return Ok(false);
         }
+        capacity.check(change.script())?;
         facts.sequences.insert(node.clone(), sequence);
         let mut difference = Difference::default();
         for user in &change.here {
@@ -183,7 +186,7 @@ impl Rooms {
         for users in returned.chunks(MAX_NAMES_PER_EVENT) {
             subscribers.deliver(room, &BusEvent::Returned { node: node.clone(), users: users.to_vec() });
         }
-        true
+        Ok(true)
     }
 
     /// Removes some facts of a dead incarnation; fewer than `most` means that none are left.
@@ -223,8 +226,8 @@ impl Rooms {
 }
 
 impl MemoryPresence {
-    pub(crate) fn new(log: Arc<MemoryLog>, subscribers: Arc<Subscribers>) -> Self {
-        Self { rooms: Mutex::default(), clock: Clock::new(), log, subscribers }
+    pub(crate) fn new(log: Arc<MemoryLog>, subscribers: Arc<Subscribers>, capacity: Capacity) -> Self {
+        Self { rooms: Mutex::default(), clock: Clock::new(), log, subscribers, capacity }
     }
 
     /// `fact NODE ROOM USER`, `sequence NODE ROOM`, `room NODE ROOM`.
@@ -252,10 +255,12 @@ impl Presence for MemoryPresence {
         sequence: u64,
         change: &Change,
     ) -> Result<bool> {
-        Ok(self.rooms.lock().write(room, node, sequence, change, self.clock.now(), &self.subscribers))
+        let context = (&*self.subscribers, &self.capacity);
+        self.rooms.lock().write(room, node, sequence, change, self.clock.now(), context)
     }
 
     async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()> {
+        self.capacity.check_command()?;
         let rooms = &mut *self.rooms.lock();
         rooms.of_node.entry(node.clone()).or_default().insert(room.clone());
         // One that was empty for too long is replaced.

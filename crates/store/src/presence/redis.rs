@@ -88,10 +88,7 @@ impl Presence for RedisPresence {
         let users = change.here.iter().chain(&change.gone).chain(&change.arrived);
         args.extend(users.map(UserName::as_str).chain(change.former.iter().map(Incarnation::as_str)));
         let args: Vec<&[u8]> = args.into_iter().map(str::as_bytes).collect();
-        // A write without arrivals is executed also by a server that is out of memory, so that users can leave.
-        let leaves = change.here.is_empty() && change.arrived.is_empty();
-        let script = if leaves { &script::PRESENCE_LEAVE } else { &script::PRESENCE_WRITE };
-        self.link.script(script, &self.keys.presence(room), &args).await
+        self.link.script(change.script(), &self.keys.presence(room), &args).await
     }
 
     async fn index(&self, room: &RoomName, node: &Incarnation) -> Result<()> {

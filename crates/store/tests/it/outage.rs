@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use roomcast_protocol::RoomName;
 use roomcast_store::{
-    Claim, Connectivity, Health, Incarnation, NodeInfo, PublishRequest, ReadLimit, Replay, Retention, Secret,
-    Settings, Store, StoreError, Swept, Unobserved,
+    Claim, Connectivity, Health, Incarnation, Memory, NodeInfo, PublishRequest, ReadLimit, Replay, Retention,
+    Secret, Settings, Store, StoreError, Swept, Unobserved,
 };
 
 use crate::presence::{gone, here};
@@ -51,7 +51,14 @@ async fn after_a_wipe_a_new_epoch_begins_and_leases_are_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_server_is_out_of_memory_nodes_renew_and_users_leave() {
     let server = Server::start(&[]).await;
-    let (node, room) = (connected(&Subject::at(&server.url())).await, room("full"));
+    let node = connected(&Subject::at(&server.url())).await;
+    out_of_memory(&node, server.say::<()>("CONFIG SET maxmemory 1")).await;
+    let memory = Memory::new(&Settings::default());
+    out_of_memory(&memory.node(Arc::new(Heard::default())), async { memory.set_full(true) }).await;
+}
+
+async fn out_of_memory(node: &Store, fill: impl Future<Output = ()>) {
+    let room = room("full");
     let (by, dead, secret) = (Incarnation::random(), Incarnation::random(), Secret::proved("mine"));
     let (info, lease) = (
         NodeInfo { name: "n".into(), version: "1".into(), peer: None, body_version: 1 },
@@ -67,8 +74,15 @@ async fn while_the_server_is_out_of_memory_nodes_renew_and_users_leave() {
         }
     }
     node.nodes.register(&dead, &info, Duration::from_millis(1)).await.unwrap();
-    server.say::<()>("CONFIG SET maxmemory 1").await;
-    assert!(node.presence.write(&room, &by, 3, &here(&["Eve"])).await.is_err(), "the server is full");
+    let (first, second) = (body("1", "Ann"), body("2", "Ann"));
+    let publish = async |body| node.log.publish(PublishRequest { room: &room, body, urgent: true }).await;
+    publish(&first).await.unwrap();
+    fill.await;
+    let unavailable = |error: StoreError| assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    unavailable(node.presence.write(&room, &by, 3, &here(&["Eve"])).await.unwrap_err());
+    unavailable(node.presence.index(&room, &Incarnation::random()).await.unwrap_err());
+    unavailable(node.names.claim(&user("Eve"), &secret, &by, &[]).await.unwrap_err());
+    unavailable(publish(&second).await.unwrap_err());
     let begun = Instant::now();
     while begun.elapsed() < 2 * lease {
         assert!(node.nodes.renew(&by, lease).await.unwrap(), "the lease can be renewed");
@@ -80,6 +94,7 @@ async fn while_the_server_is_out_of_memory_nodes_renew_and_users_leave() {
     node.nodes.register(&next, &info, lease).await.unwrap();
     assert_eq!(node.sweep(&dead).await.unwrap(), Swept { rooms: 1, facts: 2, names: 2 });
     assert!(node.presence.write(&room, &by, 4, &gone(&["Ann"])).await.unwrap());
+    node.names.grace(&user("Bob"), &secret, &by).await.unwrap();
     node.names.release(&user("Ann"), &secret, &by).await.unwrap();
     assert!(node.names.holders(&user("Ann")).await.unwrap().is_empty());
     let state = node.presence.read(&room, 10).await.unwrap();
