@@ -1,4 +1,4 @@
-//! Random streams of frames, read by our decoder in pieces and by tungstenite whole: both must report the same
+//! Random streams of frames, read by our decoder in chunks and by tungstenite whole: both must report the same
 //! messages, and both must refuse the same streams.
 
 use std::io::{self, Read, Write};
@@ -35,13 +35,13 @@ impl From<Message<'_>> for Seen {
     }
 }
 
-/// What our decoder reports of a stream that arrives in these pieces, up to a close or an error.
-fn ours(pieces: &[&[u8]]) -> Vec<Seen> {
+/// What our decoder reports of a stream that arrives in these chunks, up to a close or an error.
+fn ours(chunks: &[&[u8]]) -> Vec<Seen> {
     let mut decoder = Decoder::new(LIMITS);
     let mut seen = Vec::new();
-    for piece in pieces {
-        let mut piece = piece.to_vec();
-        let mut input = &mut piece[..];
+    for chunk in chunks {
+        let mut chunk = chunk.to_vec();
+        let mut input = &mut chunk[..];
         loop {
             match decoder.decode(&mut input) {
                 Ok(Some(message)) => seen.push(Seen::from(message)),

@@ -26,12 +26,12 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// What is decoded of these frames, sent together and byte by byte, which must be the same.
 fn decode(frames: &[Vec<u8>]) -> Result<Vec<String>, FrameError> {
-    let decode_pieces = |size: usize| {
+    let decode_chunks = |size: usize| {
         let mut decoder = Decoder::new(LIMITS);
         let mut seen = Vec::new();
-        for piece in frames.concat().chunks(size) {
-            let mut piece = piece.to_vec();
-            let mut input = &mut piece[..];
+        for chunk in frames.concat().chunks(size) {
+            let mut chunk = chunk.to_vec();
+            let mut input = &mut chunk[..];
             while let Some(message) = decoder.decode(&mut input)? {
                 seen.push(match message {
                     Message::Text(text) => format!("text {text}"),
@@ -44,7 +44,7 @@ fn decode(frames: &[Vec<u8>]) -> Result<Vec<String>, FrameError> {
         }
         Ok(seen)
     };
-    let (whole, single) = (decode_pieces(usize::MAX), decode_pieces(1));
+    let (whole, single) = (decode_chunks(usize::MAX), decode_chunks(1));
     assert_eq!(whole, single);
     whole
 }

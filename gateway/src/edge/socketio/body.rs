@@ -81,15 +81,15 @@ impl Bodies {
         Err(response)
     }
 
-    /// Copies the pieces into one buffer: each of them would keep the buffer that it was read into.
+    /// Copies the chunks into one buffer: each of them would keep the buffer that it was read into.
     async fn collect(&self, stream: &mut BodyDataStream) -> Result<ReadBody, Unread> {
         let (mut bytes, mut memory) = (BytesMut::new(), Vec::new());
-        while let Some(piece) = stream.next().await {
-            let piece = piece.map_err(|_| Unread::Failed)?;
-            if bytes.len() + piece.len() > MAX_PACKET_BYTES {
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|_| Unread::Failed)?;
+            if bytes.len() + chunk.len() > MAX_PACKET_BYTES {
                 return Err(Unread::TooLong);
             }
-            let needed = bytes.len() + piece.len();
+            let needed = bytes.len() + chunk.len();
             if needed > bytes.capacity() {
                 // Doubled, so that few copies are made and few permits are held.
                 let capacity = needed.next_power_of_two().clamp(UNIT, MAX_PACKET_BYTES);
@@ -97,7 +97,7 @@ impl Bodies {
                 memory.push(Arc::clone(&self.0).try_acquire_many_owned(more).map_err(|_| Unread::NoMemory)?);
                 bytes.reserve(capacity - bytes.len());
             }
-            bytes.extend_from_slice(&piece);
+            bytes.extend_from_slice(&chunk);
         }
         Ok(ReadBody { bytes: bytes.freeze(), _memory: memory })
     }
@@ -111,8 +111,8 @@ pub(crate) async fn drain(body: Body) -> bool {
 async fn drain_stream(mut stream: BodyDataStream) -> bool {
     let drained = async {
         let mut left = DRAIN_BYTES;
-        while let Some(Ok(piece)) = stream.next().await {
-            left = left.saturating_sub(piece.len());
+        while let Some(Ok(chunk)) = stream.next().await {
+            left = left.saturating_sub(chunk.len());
             if left == 0 {
                 return false;
             }
@@ -130,16 +130,16 @@ mod tests {
 
     use super::*;
 
-    fn pieces(count: usize, length: usize) -> Body {
-        let piece = Bytes::from(vec![b'x'; length]);
-        Body::from_stream(stream::iter((0..count).map(move |_| Ok::<_, Infallible>(piece.clone()))))
+    fn chunks(count: usize, length: usize) -> Body {
+        let chunk = Bytes::from(vec![b'x'; length]);
+        Body::from_stream(stream::iter((0..count).map(move |_| Ok::<_, Infallible>(chunk.clone()))))
     }
 
     #[tokio::test]
     async fn a_body_is_read_whole_and_its_memory_is_given_back() {
         let bodies = Bodies::default();
         let free = bodies.0.available_permits();
-        let Ok(read) = bodies.read(pieces(MAX_PACKET_BYTES, 1)).await else { panic!("refused") };
+        let Ok(read) = bodies.read(chunks(MAX_PACKET_BYTES, 1)).await else { panic!("refused") };
         assert_eq!(read.bytes.len(), MAX_PACKET_BYTES);
         let taken = free - bodies.0.available_permits();
         assert!((128..=256).contains(&taken), "{taken} KiB");
@@ -151,7 +151,7 @@ mod tests {
     async fn bodies_that_are_too_long_are_drained_and_refused() {
         let bodies = Bodies::default();
         for (count, closes) in [(129, false), (20 * 1024, true)] {
-            let Err(refused) = bodies.read(pieces(count, 1024)).await else { panic!("accepted") };
+            let Err(refused) = bodies.read(chunks(count, 1024)).await else { panic!("accepted") };
             assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
             assert_eq!(refused.headers().contains_key(CONNECTION), closes, "{count} KiB");
         }
@@ -170,10 +170,10 @@ mod tests {
     #[tokio::test]
     async fn memory_of_all_bodies_is_bounded() {
         let bodies = Bodies(Arc::new(Semaphore::new(16)));
-        let Ok(held) = bodies.read(pieces(10, 1024)).await else { panic!("refused") };
-        let Err(refused) = bodies.read(pieces(10, 1024)).await else { panic!("accepted") };
+        let Ok(held) = bodies.read(chunks(10, 1024)).await else { panic!("refused") };
+        let Err(refused) = bodies.read(chunks(10, 1024)).await else { panic!("accepted") };
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(held);
-        assert!(bodies.read(pieces(10, 1024)).await.is_ok());
+        assert!(bodies.read(chunks(10, 1024)).await.is_ok());
     }
 }

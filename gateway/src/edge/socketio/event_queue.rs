@@ -1,5 +1,5 @@
 //! The queue of one client's events, handled one after the other in the order of their arrival. A task runs only while
-//! the queue is not empty. Called by `client.rs`.
+//! the queue is not empty. Called by `socket.rs`.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! The sessions of this node: those that began with long-polling, by id, and the timer of all. Called by `polling.rs`
-//! and `upgrade.rs`, which find sessions, by the sessions themselves, and by `edge/mod.rs`, which runs the timer.
+//! The sessions of this node: those that began with long-polling, by id, and the timer of all. Called by
+//! `../requests.rs`, which finds sessions, by the sessions themselves, and by `edge/mod.rs`, which runs the timer.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
