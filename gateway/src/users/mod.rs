@@ -32,6 +32,11 @@ const LOCKS: usize = 64;
 /// Users whose calls are made at once, where many are out of sync.
 const SYNC_AT_ONCE: usize = 64;
 
+/// The time by tokio's clock, which tests advance.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// Why a claim of a name failed.
 #[derive(Debug)]
 pub(crate) enum ClaimError {
@@ -71,7 +76,7 @@ pub(crate) struct NameHold {
 
 /// The result of one claim.
 enum Attempt {
-    Granted(u64),
+    Granted(NameHold),
     Taken(Vec<Incarnation>),
 }
 
@@ -99,18 +104,14 @@ impl Users {
         secret: Secret,
         mut trust: Trust,
     ) -> Result<NameHold, ClaimError> {
-        let deadline = Instant::now() + CLAIM_TIMEOUT + self.0.node.lease();
+        let deadline = now() + CLAIM_TIMEOUT + self.0.node.lease();
         let mut dead: Vec<Incarnation> = Vec::new();
         loop {
             match self.try_claim(user, &secret, &dead).await {
-                Ok(Attempt::Granted(stay)) => {
-                    return Ok(NameHold { users: self.clone(), user: user.clone(), stay, released: false });
-                }
+                Ok(Attempt::Granted(hold)) => return Ok(hold),
                 Ok(Attempt::Taken(holders)) => match self.holder_state(&holders).await {
                     Ok(HolderState::Alive(left))
-                        if !self.holds(&holders)
-                            && !trust.is_satisfied(left)
-                            && Instant::now() < deadline =>
+                        if !self.holds(&holders) && !trust.is_satisfied(left) && now() < deadline =>
                     {
                         tokio::time::sleep(HOLDER_RETRY).await;
                     }
@@ -120,14 +121,14 @@ impl Users {
                     }
                     Ok(HolderState::Dead) => dead = holders,
                     // The owner's node has not renewed its lease lately: wait until it does or the lease runs out.
-                    Ok(HolderState::Uncertain) if Instant::now() < deadline => {
+                    Ok(HolderState::Uncertain) if now() < deadline => {
                         tokio::time::sleep(HOLDER_RETRY).await;
                     }
                     Ok(HolderState::Uncertain) | Err(_) => return Err(ClaimError::RetryLater),
                 },
                 Err(error) => {
                     tracing::debug!(%error, "a name could not be claimed; trying again while the store is reachable");
-                    if !self.0.store.health.wait_up(CLAIM_TIMEOUT).await || Instant::now() > deadline {
+                    if !self.0.store.health.wait_up(CLAIM_TIMEOUT).await || now() > deadline {
                         return Err(ClaimError::RetryLater);
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -167,7 +168,7 @@ impl Users {
         self.sync_locked(user).await?;
         let arrived = self.0.registry.lock().arrive_here(user, secret, &node);
         if let Some(stay) = arrived {
-            return Ok(Attempt::Granted(stay));
+            return Ok(Attempt::Granted(self.hold(user, stay)));
         }
         let kind = self.0.registry.lock().begin_claim(user, secret, &node);
         // Also where this future is dropped: the store may have granted the name, and a call is due.
@@ -178,6 +179,8 @@ impl Users {
             ClaimKind::Return => names.reclaim(user, secret, &node, roomcast_store::Hold::Live).await,
         };
         let claimed = self.0.registry.lock().end_claim(user, secret, &node, &claim);
+        // From now on the connection counts: it must end also where this future is dropped.
+        let hold = claimed.stay.map(|stay| self.hold(user, stay));
         if claimed.lost {
             self.name_lost(user);
         }
@@ -185,13 +188,17 @@ impl Users {
         if claim.is_ok() && self.sync_locked(user).await.is_ok() {
             wake.0 = None;
         }
-        match (claimed.stay, claim?) {
-            (Some(stay), _) => Ok(Attempt::Granted(stay)),
+        match (hold, claim?) {
+            (Some(hold), _) => Ok(Attempt::Granted(hold)),
             (None, Claim::Taken(holders)) => Ok(Attempt::Taken(holders)),
             (None, Claim::Granted) => {
                 Err(StoreError::Unavailable("the name was lost right after it was granted".into()))
             }
         }
+    }
+
+    fn hold(&self, user: &UserName, stay: u64) -> NameHold {
+        NameHold { users: self.clone(), user: user.clone(), stay, released: false }
     }
 
     fn name_lost(&self, user: &UserName) {
@@ -265,14 +272,14 @@ impl Users {
                 () = self.0.changed.notified() => {}
                 () = sleep_until(due) => {}
             }
-            let now = Instant::now();
-            self.0.registry.lock().expire(now);
-            if retry_at.is_some_and(|at| at > now) {
+            let time = now();
+            self.0.registry.lock().expire(time);
+            if retry_at.is_some_and(|at| at > time) {
                 continue;
             }
             retry_at = self.sync_all().await.err().map(|error| {
                 tracing::debug!(%error, "names are not in sync with the store; trying again");
-                Instant::now() + SYNC_RETRY
+                now() + SYNC_RETRY
             });
         }
     }
@@ -280,9 +287,10 @@ impl Users {
     /// The store may have lost names of this node, or keep some that are out of date: claims and releases all again.
     pub(crate) async fn rewrite(&self) {
         self.0.registry.lock().mark_all_unknown();
-        if let Err(error) = self.sync_all().await {
-            tracing::debug!(%error, "not all names were claimed again; trying again");
-            self.0.changed.notify_one();
+        let mut wake = WakeOnDrop(Some(&self.0.changed));
+        match self.sync_all().await {
+            Ok(()) => wake.0 = None,
+            Err(error) => tracing::debug!(%error, "not all names were claimed again; trying again"),
         }
     }
 
@@ -293,7 +301,7 @@ impl Users {
 
     /// The store is reachable again.
     pub(crate) fn resume(&self) {
-        self.0.registry.lock().resume(Instant::now());
+        self.0.registry.lock().resume(now());
         self.0.changed.notify_one();
     }
 }
@@ -347,15 +355,15 @@ impl NameHold {
     pub(crate) async fn release(mut self, how: Departure) {
         self.released = true;
         self.depart(how);
+        // To wait for the end of a grace, or to repeat what could not be written, also where this future is dropped.
+        let _wake = WakeOnDrop(Some(&self.users.0.changed));
         if let Err(error) = self.users.sync(&self.user).await {
             tracing::debug!(%error, "a user's departure was not written; trying again");
         }
-        // To wait for the end of a grace, or to repeat what could not be written.
-        self.users.0.changed.notify_one();
     }
 
     fn depart(&self, how: Departure) {
-        self.users.0.registry.lock().depart(&self.user, self.stay, how, Instant::now());
+        self.users.0.registry.lock().depart(&self.user, self.stay, how, now());
     }
 }
 
