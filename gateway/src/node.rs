@@ -90,6 +90,22 @@ pub(crate) struct LeaseStatus {
     pub(crate) unreachable_since: Option<Instant>,
 }
 
+impl LeaseStatus {
+    /// A renewal or registration that began then succeeded.
+    pub(crate) fn renewed(&mut self, begun: Instant, new_incarnation: bool) {
+        self.registrations += u64::from(new_incarnation);
+        self.renewed_at = Some(begun);
+        self.unreachable_since = None;
+    }
+
+    /// A renewal or registration failed. True where the last one had succeeded.
+    pub(crate) fn failed(&mut self) -> bool {
+        let noticed = self.unreachable_since.is_none() && self.renewed_at.is_some();
+        self.unreachable_since = self.unreachable_since.or(self.renewed_at);
+        noticed
+    }
+}
+
 impl Node {
     /// `peer` is how other gateways reach this one.
     pub(crate) fn new(name: String, lease: Duration, peer: Option<Peer>) -> Self {
@@ -140,11 +156,7 @@ impl Node {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the lease was not renewed; trying again");
-                    self.0.status.send_if_modified(|status| {
-                        let noticed = status.unreachable_since.is_none() && status.renewed_at.is_some();
-                        status.unreachable_since = status.unreachable_since.or(status.renewed_at);
-                        noticed
-                    });
+                    self.0.status.send_if_modified(LeaseStatus::failed);
                     RETRY
                 }
             };
@@ -180,11 +192,7 @@ impl Node {
     }
 
     fn renewed(&self, begun: Instant, new_incarnation: bool) {
-        self.0.status.send_modify(|status| {
-            status.registrations += u64::from(new_incarnation);
-            status.renewed_at = Some(begun);
-            status.unreachable_since = None;
-        });
+        self.0.status.send_modify(|status| status.renewed(begun, new_incarnation));
     }
 }
 

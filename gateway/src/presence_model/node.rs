@@ -6,11 +6,15 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use roomcast_protocol::{RoomName, UserName};
-use roomcast_store::{BusEvent, BusListener, Claim, Incarnation, Memory, NodeInfo, Opened, RoomState, Store};
+use roomcast_store::{
+    BusEvent, BusListener, Claim, Connectivity, Incarnation, Memory, NodeInfo, Opened, RoomState, Store,
+    StoreError,
+};
 
 use super::client::ClientId;
 use super::{Fault, GRACE, LEASE, RENEW_EVERY, RETRY, World};
-use crate::node::LeaseState;
+use crate::node::{LeaseState, LeaseStatus};
+use crate::recovery::Progress;
 use crate::room::state::Room;
 use crate::room::{Departure, Write, WriteOutcome};
 use crate::users::registry::{Call, Outcome, Registry};
@@ -55,9 +59,10 @@ pub(super) struct Node {
     pub(super) entries: HashMap<RoomName, RoomEntry>,
     pub(super) work: VecDeque<(RoomName, Work)>,
     pub(super) renew_at: Instant,
-    pub(super) renewed_at: Option<Instant>,
-    pub(super) unreachable: bool,
-    pub(super) reconnected: bool,
+    pub(super) lease_status: LeaseStatus,
+    /// How often it connected to the store.
+    pub(super) connections: u64,
+    pub(super) recovery: Progress,
     pub(super) missed_events: bool,
     pub(super) frozen_until: Option<Instant>,
 }
@@ -75,9 +80,9 @@ impl Node {
             entries: HashMap::new(),
             work: VecDeque::new(),
             renew_at: now,
-            renewed_at: None,
-            unreachable: false,
-            reconnected: false,
+            lease_status: LeaseStatus::default(),
+            connections: 0,
+            recovery: Progress::new(0),
             missed_events: false,
             frozen_until: None,
         }
@@ -107,14 +112,15 @@ impl World {
         }
         let names = self.nodes[node].store.names.clone();
         let claim = match call {
-            Call::Reclaim(secret, hold) => names.reclaim(user, secret, by, *hold).await.unwrap(),
-            Call::Grace(secret) => names.grace(user, secret, by).await.map(|()| Claim::Granted).unwrap(),
-            Call::Release(secret) => names.release(user, secret, by).await.map(|()| Claim::Granted).unwrap(),
+            Call::Reclaim(secret, hold) => names.reclaim(user, secret, by, *hold).await,
+            Call::Grace(secret) => names.grace(user, secret, by).await.map(|()| Claim::Granted),
+            Call::Release(secret) => names.release(user, secret, by).await.map(|()| Claim::Granted),
         };
         match claim {
             _ if fault != Fault::None => Outcome::Failed,
-            Claim::Granted => Outcome::Done,
-            Claim::Taken(_) => Outcome::Taken,
+            Ok(Claim::Granted) => Outcome::Done,
+            Ok(Claim::Taken(_)) => Outcome::Taken,
+            Err(_) => Outcome::Failed,
         }
     }
 
@@ -152,52 +158,70 @@ impl World {
         }
     }
 
-    /// Does what `node.rs` and `recovery.rs` do.
+    /// Does what `node.rs` does.
     pub(super) async fn renew(&mut self, node: usize) {
         let (begun, store) = (self.now, self.nodes[node].store.clone());
         let (mut answered, mut new_incarnation) = (false, false);
         let mut current = self.nodes[node].lease.current(begun);
         if let Some(by) = &current {
             let fault = self.next_fault();
-            let renewed = fault != Fault::NotExecuted && store.nodes.renew(by, LEASE).await.unwrap();
-            answered = fault == Fault::None && renewed;
-            if answered {
-                self.nodes[node].lease.extend(begun + LEASE);
-            } else if fault == Fault::None {
-                current = None;
+            let mut renewed = Err(StoreError::Unavailable("down".into()));
+            if fault != Fault::NotExecuted {
+                renewed = store.nodes.renew(by, LEASE).await;
+            }
+            match renewed {
+                Ok(true) if fault == Fault::None => {
+                    answered = true;
+                    self.nodes[node].lease.extend(begun + LEASE);
+                }
+                Ok(false) if fault == Fault::None => current = None,
+                _ => {}
             }
         }
         if current.is_none() {
             let (fault, (next, former)) = (self.next_fault(), self.nodes[node].lease.next_incarnation());
             let info = NodeInfo { name: "n".into(), version: "1".into(), peer: None, body_version: 1 };
+            let mut registered = Err(StoreError::Unknown("down".into()));
             if fault != Fault::NotExecuted {
-                store.nodes.register_after(&former, &next, &info, LEASE).await.unwrap();
+                registered = store.nodes.register_after(&former, &next, &info, LEASE).await;
             }
-            answered = fault == Fault::None;
+            answered = fault == Fault::None && registered.is_ok();
             new_incarnation = answered;
             if answered {
                 self.nodes[node].lease.registered(begun + LEASE);
+            } else if matches!(registered, Err(StoreError::Unavailable(_))) {
+                self.nodes[node].lease.not_registered();
             }
+        }
+        let status = &mut self.nodes[node].lease_status;
+        if answered {
+            status.renewed(begun, new_incarnation);
+        } else {
+            status.failed();
         }
         self.nodes[node].renew_at = begun + if answered { RENEW_EVERY } else { RETRY };
-        let unreachable = self.nodes[node].unreachable;
-        if !answered {
-            if let (false, Some(since)) = (unreachable, self.nodes[node].renewed_at) {
-                self.nodes[node].unreachable = true;
-                self.nodes[node].registry.pause(since);
-                self.each_room(node, |room| room.pause(since, begun));
-            }
-            return;
+        self.recover(node);
+    }
+
+    /// Does what `recovery.rs` decides.
+    fn recover(&mut self, node: usize) {
+        let (now, entry) = (self.now, &mut self.nodes[node]);
+        let store = Connectivity { up: !self.store_down, connections: entry.connections };
+        let steps = entry.recovery.next(store, entry.lease_status, now);
+        if steps.renew {
+            entry.renew_at = now;
         }
-        self.nodes[node].renewed_at = Some(begun);
-        if unreachable {
-            self.nodes[node].unreachable = false;
-            self.nodes[node].registry.resume(begun);
-            self.each_room(node, |room| room.resume(begun));
+        if let Some(since) = steps.pause {
+            entry.registry.pause(since);
+            self.each_room(node, |room| room.pause(since, now));
         }
-        if new_incarnation || std::mem::take(&mut self.nodes[node].reconnected) {
+        if steps.resume {
+            self.nodes[node].registry.resume(now);
+            self.each_room(node, |room| room.resume(now));
+        }
+        if steps.rewrite {
             self.nodes[node].registry.mark_all_unknown();
-            self.each_room(node, |room| room.rewrite(begun));
+            self.each_room(node, |room| room.rewrite(now));
         }
     }
 
@@ -207,7 +231,8 @@ impl World {
             return;
         }
         self.nodes[node].frozen_until = None;
-        if self.nodes[node].renew_at <= now {
+        self.recover(node);
+        if self.nodes[node].renew_at <= now && !self.renewals_delayed {
             self.renew(node).await;
         }
         self.nodes[node].registry.expire(now);

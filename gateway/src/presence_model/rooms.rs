@@ -84,8 +84,7 @@ impl World {
         let now = self.now;
         let answer = match work {
             Work::Opened(opened) => {
-                let unreachable =
-                    self.nodes[node].unreachable.then_some(self.nodes[node].renewed_at).flatten();
+                let unreachable = self.nodes[node].lease_status.unreachable_since;
                 return self.with(node, &name, |room| room.opened(opened, unreachable, now));
             }
             Work::Closed => return self.with(node, &name, Room::closed),
@@ -120,7 +119,7 @@ impl World {
         self.unknown_outcome |= fault != Fault::None;
         let indexed = self.nodes[node].lease.current(self.now);
         if let Some(by) = &indexed {
-            store.presence.index(name, by).await.unwrap();
+            store.presence.index(name, by).await.ok()?;
         }
         let opened = store.log.open(name, 10).await.unwrap();
         let state = store.presence.read(name, MAX_LISTED_USERS).await.unwrap();
@@ -147,8 +146,8 @@ impl World {
         if fault == Fault::NotExecuted {
             return WriteOutcome::Failed { under: by, unknown: false };
         }
-        if !change.continues {
-            presence.index(name, &by).await.unwrap();
+        if !change.continues && presence.index(name, &by).await.is_err() {
+            return WriteOutcome::Failed { under: by, unknown: false };
         }
         let sequence = self.nodes[node].next_sequence();
         if fault == Fault::ExecutedLate {
@@ -157,13 +156,14 @@ impl World {
             self.unknown_outcome = true;
             return WriteOutcome::Failed { under: by, unknown: true };
         }
-        match presence.write(name, &by, sequence, &change).await.unwrap() {
+        match presence.write(name, &by, sequence, &change).await {
             _ if fault == Fault::AnswerLost => {
                 self.unknown_outcome = true;
                 WriteOutcome::Failed { under: by, unknown: true }
             }
-            true => WriteOutcome::Accepted(by),
-            false => {
+            Err(_) => WriteOutcome::Failed { under: by, unknown: false },
+            Ok(true) => WriteOutcome::Accepted(by),
+            Ok(false) => {
                 self.nodes[node].renew_at = self.now;
                 WriteOutcome::Refused(by)
             }
