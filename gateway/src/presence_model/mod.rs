@@ -31,6 +31,10 @@
 //! | a leave does not end other graces (`users/stay.rs`, `depart`) | a tab that leaves does not end the grace of another |
 //! | a closed room leaves no field (`room/state.rs`, `advance`) | the store's entries: `sequence`, `room` |
 //! | graces are paused (`stay.rs`, `pause`; `recovery.rs`) | graces are paused while the store is unreachable |
+//!
+//! Other scripts that may run while the store is out of memory begin with a removal, after which Redis refuses nothing, or
+//! (`name_release.lua`) make no difference that a client sees: the test of the store has them,
+//! `while_the_server_is_out_of_memory_…`.
 
 mod checks;
 mod client;
