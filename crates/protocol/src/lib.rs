@@ -15,6 +15,6 @@ pub mod shape;
 pub mod text;
 
 pub use code::{Code, Refusal};
-pub use message::{BODY_VERSION, Body, Content, Kind, Message};
+pub use message::{BODY_VERSION, Body, Content, EXTRA_VERSION, Extra, Kind, Message};
 pub use name::{RoomName, UserName};
 pub use position::{Epoch, Position};

@@ -35,6 +35,10 @@ limits! {
     MAX_PAGE_BYTES = 512 * 1024;
     /// Longest packet of a client, in bytes: a text of maximum length, escaped, plus the rest of the packet.
     MAX_PACKET_BYTES = 128 * 1024;
+    /// Maximum number of fields of a classic front end's object that are passed on besides those that its dialect names.
+    MAX_EXTRA_FIELDS = 16;
+    /// Their length in bytes of JSON, all together.
+    MAX_EXTRA_BYTES = 4 * 1024;
     /// Queued events of one connection above which the next one is answered `busy`.
     MAX_QUEUED_EVENTS = 1_024;
     /// Number of users up to which a room's joins, leaves and lists carry names; above it, they carry only counts.

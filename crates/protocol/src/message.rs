@@ -92,6 +92,27 @@ fn take<T: DeserializeOwned, E: de::Error>(members: &mut Map<String, Value>, nam
         .map_err(|error| E::custom(format_args!("{name}: {error}")))
 }
 
+/// The version of [`Extra`]'s layout. Readers ignore another one.
+pub const EXTRA_VERSION: u32 = 1;
+
+/// Fields of a classic front end's own object that no dialect names: only clients of its dialect are shown them, as the
+/// original server sent the whole object on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Extra {
+    /// The version of this object's layout: 1.
+    pub v: u32,
+    /// The dialect of the sender.
+    pub dialect: String,
+    /// The field in which the sender's object had the text, if that is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub text_field: Option<String>,
+    /// The other fields.
+    #[cfg_attr(feature = "generate", ts(type = "Record<string, unknown>"))]
+    pub fields: Map<String, Value>,
+}
+
 /// The part of a message that its sender determines: the store keeps it as one JSON object
 /// `{"v":1,"id":…,"kind":…,"user":…,…}`, with the content's members after these.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +125,8 @@ pub struct Body {
     pub verified: bool,
     /// Its content.
     pub content: Content,
+    /// What a classic front end sent besides; the object has `extra` only if there is something.
+    pub extra: Option<Box<Extra>>,
 }
 
 /// The version of a body's layout: `v` of the stored object. A new kind or member needs no new version; a
@@ -145,6 +168,9 @@ impl Serialize for Body {
             map.serialize_entry("verified", &false)?;
         }
         self.content.serialize_members(&mut map)?;
+        if let Some(extra) = &self.extra {
+            map.serialize_entry("extra", extra)?;
+        }
         map.end()
     }
 }
@@ -159,14 +185,16 @@ impl<'de> Deserialize<'de> for Body {
             user: UserName,
             #[serde(default = "verified")]
             verified: bool,
+            #[serde(default)]
+            extra: Option<Box<Extra>>,
             #[serde(flatten)]
             others: Map<String, Value>,
         }
-        let Members { v, id, kind, user, verified, others } = Members::deserialize(deserializer)?;
+        let Members { v, id, kind, user, verified, extra, others } = Members::deserialize(deserializer)?;
         if v != BODY_VERSION {
             return Err(de::Error::custom(format_args!("a body of version {v}")));
         }
-        Ok(Self { id, user, verified, content: Content::from_members(kind, others)? })
+        Ok(Self { id, user, verified, content: Content::from_members(kind, others)?, extra })
     }
 }
 
@@ -203,6 +231,10 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub text: Option<String>,
+    /// Fields that a front end of a classic chat sent besides, for others of its kind. Mostly absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub extra: Option<Extra>,
 }
 
 /// Prepends a position to a stored body: the JSON of a [`Message`]. The body's members are copied unchanged, kinds and members of a newer release included; its `v` is left out.
@@ -239,7 +271,8 @@ mod tests {
 
     fn text(id: &str, text: &str) -> Body {
         let user = UserName::parse("Ann").unwrap();
-        Body { id: id.into(), user, verified: true, content: Content::Text { text: text.into() } }
+        let content = Content::Text { text: text.into() };
+        Body { id: id.into(), user, verified: true, content, extra: None }
     }
 
     fn composed(body: &str) -> Result<String, serde_json::Error> {
@@ -259,6 +292,7 @@ mod tests {
             user: UserName::parse("Ann").unwrap(),
             verified: None,
             text: Some("<b>\"hi\"</b>\n\u{1f980}".into()),
+            extra: None,
         };
         let body = text(&message.id, message.text.as_deref().unwrap()).encode().unwrap();
         let raw = compose(&message.room, &message.epoch, message.offset, message.ts, &body).unwrap();
@@ -291,6 +325,22 @@ mod tests {
         assert_eq!(Body::parse(&json).unwrap(), body);
         let message: Message = serde_json::from_str(&composed(&json).unwrap()).unwrap();
         assert_eq!(message.verified, Some(false));
+    }
+
+    #[test]
+    fn what_a_front_end_sent_besides_is_kept_and_mostly_absent() {
+        let mut fields = Map::new();
+        fields.insert("color".into(), "red".into());
+        let extra = Extra { v: EXTRA_VERSION, dialect: "flocker".into(), text_field: None, fields };
+        let body = Body { extra: Some(Box::new(extra.clone())), ..text("a", "hi") };
+        let json = body.encode().unwrap();
+        assert_eq!(
+            json,
+            r#"{"v":1,"id":"a","kind":"text","user":"Ann","text":"hi","extra":{"v":1,"dialect":"flocker","fields":{"color":"red"}}}"#
+        );
+        assert_eq!(Body::parse(&json).unwrap(), body);
+        let message: Message = serde_json::from_str(&composed(&json).unwrap()).unwrap();
+        assert_eq!(message.extra, Some(extra));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The commands: one variant each, with the payload of the native event of the same name. Decoded by the dialects of
 //! the edge, executed by the file of the same name.
 
+use roomcast_protocol::Extra;
 use roomcast_protocol::client::{History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
 
 /// A command, decoded and not yet validated.
@@ -9,6 +10,8 @@ pub(crate) enum Command {
     Join(Join),
     Leave(Leave),
     SendMessage(SendMessage),
+    /// The same, with other fields of a classic front end's object.
+    SendMessageWith(SendMessage, Box<Extra>),
     Typing(Typing),
     History(History),
     Rooms(Rooms),

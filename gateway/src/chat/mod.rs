@@ -71,7 +71,10 @@ impl Chat {
         }
         // All futures but the most frequent one are boxed, to keep the caller's future small.
         let reply = match command {
-            Command::SendMessage(message) => self.send_message(actor, message, urgent).await.map(Reply::Sent),
+            Command::SendMessage(message) => self.send_message(actor, message, None, urgent).await.map(Reply::Sent),
+            Command::SendMessageWith(message, extra) => {
+                Box::pin(self.send_message(actor, message, Some(extra), urgent)).await.map(Reply::Sent)
+            }
             Command::Join(join) => return Box::pin(self.join(actor, join, respond)).await,
             Command::Leave(leave) => Box::pin(self.leave(actor, leave)).await.map(Reply::Left),
             Command::Typing(typing) => Box::pin(self.typing(actor, typing)).await.map(|()| Reply::Done),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use roomcast_ops::trace;
 use roomcast_protocol::ack::Sent;
 use roomcast_protocol::client::SendMessage;
-use roomcast_protocol::{Body, Content, Refusal, RoomName};
+use roomcast_protocol::{Body, Content, Extra, Refusal, RoomName};
 use roomcast_store::{PublishRequest, Published, StoreError};
 
 use super::limits::{check_text, message_id};
@@ -22,6 +22,7 @@ impl Chat {
         &self,
         actor: &Actor,
         message: SendMessage,
+        extra: Option<Box<Extra>>,
         urgent: bool,
     ) -> Result<Sent, Refusal> {
         let SendMessage { room, text, id } = message;
@@ -34,7 +35,7 @@ impl Chat {
         }
         trace::note("roomcast.room", || room.to_string());
         let (user, verified) = (actor.named()?.clone(), actor.verified());
-        let body = Body { id, user, verified, content: Content::Text { text } };
+        let body = Body { id, user, verified, content: Content::Text { text }, extra };
         let request = PublishRequest { room: &room, body: &body, urgent };
         let Published { position, ts, duplicate } = self.publish(request).await?;
         if !duplicate {

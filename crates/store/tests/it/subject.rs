@@ -165,6 +165,7 @@ impl Heard {
 
 pub(crate) fn body(id: &str, from: &str) -> Body {
     Body {
+        extra: None,
         id: id.into(),
         user: user(from),
         verified: true,

@@ -82,7 +82,10 @@ impl Client {
         let (chat, registry) = (&self.context.chat, &self.context.registry);
         let mut steps = steps.into_iter().peekable();
         while let Some(step) = steps.next() {
-            let leaves = !matches!(step, Step::Execute(Command::SendMessage(_) | Command::Join(_)));
+            let sends = matches!(
+                step,
+                Step::Execute(Command::SendMessage(_) | Command::SendMessageWith(..) | Command::Join(_))
+            );
             let done = match step {
                 Step::TakeName(user) => {
                     let log_leaves = || self.log_leaves();
@@ -105,7 +108,7 @@ impl Client {
                     return chat.execute(&actor, Request { command, urgent, respond }).await;
                 }
             };
-            if let Some(own) = self.outbound.own_messages().filter(|_| leaves) {
+            if let Some(own) = self.outbound.own_messages().filter(|_| !sends) {
                 // What was not delivered by now will not be.
                 own.clear();
             }

@@ -4,10 +4,11 @@
 
 use roomcast_protocol::ack::{Answer, Done};
 use roomcast_protocol::client::{Join, Leave, SendMessage};
-use roomcast_protocol::{Code, Refusal, RoomName, UserName};
+use roomcast_protocol::limits::{MAX_EXTRA_BYTES, MAX_EXTRA_FIELDS};
+use roomcast_protocol::{Code, EXTRA_VERSION, Extra, Refusal, RoomName, UserName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::super::dialect::{Decoded, Standing, Step};
 use super::super::packet::Payload;
@@ -22,6 +23,12 @@ pub(super) const SHARED_ROOM: &str = "general";
 
 /// What members are told where messages were lost.
 pub(super) const LOST: &str = "Some messages were lost and cannot be shown.";
+
+/// Fields that are never passed on: the server sets them, or a front end could take them for who the sender is.
+const RESERVED: [&str; 21] = [
+    "id", "offset", "ts", "error", "verified", "extra", "username", "user", "userName", "user_name", "userId",
+    "user_id", "sender", "senderId", "sender_id", "from", "author", "client", "name", "nickname", "sid",
+];
 
 /// The payload of a classic event.
 pub(super) struct Fields(Map<String, Value>);
@@ -56,6 +63,37 @@ impl Fields {
     pub(super) fn required(&self, names: &[&str]) -> Result<String, Refusal> {
         let name = names.first().copied().unwrap_or_default();
         self.text(names)?.ok_or_else(|| Refusal::new(Code::BadRequest, format!("{name} is missing")))
+    }
+
+    /// What is passed on of the sender's object besides its named fields, to clients of the same dialect. `text` are the
+    /// names of its text, of which the first is the usual one.
+    ///
+    /// # Errors
+    /// It is more than a message may have.
+    pub(super) fn others(
+        &self,
+        dialect: &str,
+        named: &[&str],
+        text: &[&str],
+    ) -> Result<Option<Box<Extra>>, Refusal> {
+        let found = text.iter().position(|name| self.0.get(*name).is_some_and(|value| !value.is_null()));
+        let text_field = found.filter(|at| *at > 0).and_then(|at| text.get(at)).map(|name| (*name).to_owned());
+        let is_named = |name: &String| {
+            [named, text, &RESERVED].iter().any(|names| names.contains(&name.as_str()))
+        };
+        let others = self.0.iter().filter(|(name, _)| !is_named(name));
+        let fields: Map<_, _> = others.map(|(name, value)| (name.clone(), value.clone())).collect();
+        if fields.is_empty() && text_field.is_none() {
+            return Ok(None);
+        }
+        let bytes = serde_json::to_string(&fields).map_or(usize::MAX, |json| json.len());
+        if fields.len() > MAX_EXTRA_FIELDS || bytes > MAX_EXTRA_BYTES {
+            let why = format!(
+                "a message may have {MAX_EXTRA_FIELDS} fields of its own, in {MAX_EXTRA_BYTES} bytes of JSON"
+            );
+            return Err(Refusal::new(Code::BadRequest, why));
+        }
+        Ok(Some(Box::new(Extra { v: EXTRA_VERSION, dialect: dialect.to_owned(), text_field, fields })))
     }
 
     /// The name of a user.
@@ -112,6 +150,14 @@ pub(super) fn send(room: RoomName, text: String) -> Step {
     Step::Execute(Command::SendMessage(SendMessage { room, text, id: None }))
 }
 
+/// A message with other fields of its sender's object, if there are some.
+pub(super) fn send_with(room: RoomName, text: String, extra: Option<Box<Extra>>) -> Step {
+    match extra {
+        None => send(room, text),
+        Some(extra) => Step::Execute(Command::SendMessageWith(SendMessage { room, text, id: None }, extra)),
+    }
+}
+
 /// One step.
 pub(super) fn single(step: Step) -> Decoded {
     Decoded::Steps(vec![step])
@@ -137,12 +183,32 @@ pub(super) struct Text {
     pub(super) room: RoomName,
     pub(super) user: UserName,
     pub(super) text: String,
+    #[serde(default)]
+    extra: Option<Extra>,
     #[serde(flatten)]
     pub(super) stamp: Stamp,
 }
 
+impl Text {
+    /// Encodes the fields that a dialect names, and what the sender, if it is of the same dialect, sent besides.
+    pub(super) fn encode(
+        &self,
+        dialect: &str,
+        named: &impl Serialize,
+    ) -> serde_json::Result<Box<RawValue>> {
+        let same = |extra: &&Extra| extra.v == EXTRA_VERSION && extra.dialect == dialect;
+        let Some(extra) = self.extra.as_ref().filter(same) else { return to_raw_value(named) };
+        let mut object = extra.fields.clone();
+        object.extend(extra.text_field.clone().map(|name| (name, json!(self.text))));
+        if let Value::Object(named) = serde_json::to_value(named)? {
+            object.extend(named);
+        }
+        to_raw_value(&object)
+    }
+}
+
 /// What every dialect adds to the fields of its original's messages.
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Stamp {
     id: String,
     offset: u64,
@@ -244,6 +310,9 @@ pub(super) mod testing {
             Step::Execute(Command::SendMessage(SendMessage { room, text, .. })) => {
                 format!("send {room} {text}")
             }
+            Step::Execute(Command::SendMessageWith(SendMessage { room, text, .. }, extra)) => {
+                format!("send {room} {text} with {}", serde_json::to_string(extra).unwrap())
+            }
             Step::Execute(Command::OnlineUsers(online)) => format!("users {}", online.room),
             Step::Execute(other) => format!("{other:?}"),
         }
@@ -251,7 +320,15 @@ pub(super) mod testing {
 
     pub(in super::super) fn message(room_name: &str, user: &str, text: &str) -> Arc<Message> {
         let content = Content::Text { text: text.into() };
-        let body = Body { id: "m-1".into(), user: name(user), verified: true, content };
+        let body = Body { id: "m-1".into(), user: name(user), verified: true, content, extra: None };
+        stored(room_name, &body.encode().unwrap())
+    }
+
+    /// The same, with other fields of its sender's object.
+    pub(in super::super) fn message_with(room_name: &str, user: &str, text: &str, extra: &Value) -> Arc<Message> {
+        let content = Content::Text { text: text.into() };
+        let extra = Some(serde_json::from_value(extra.clone()).unwrap());
+        let body = Body { id: "m-1".into(), user: name(user), verified: true, content, extra };
         stored(room_name, &body.encode().unwrap())
     }
 
@@ -337,6 +414,19 @@ mod tests {
         assert_eq!(both.text(&["absent"]).unwrap(), None);
         assert_eq!(both.required(&["absent"]).unwrap_err().message, "absent is missing");
         assert_eq!(both.text(&["bad"]).unwrap_err().message, "bad is not a string");
+    }
+
+    #[test]
+    fn what_is_passed_on_is_bounded_and_names_nobody() {
+        let others = |value: Value| fields(value).others("flocker", &["room"], &["msg", "message"]);
+        assert!(others(json!({ "room": "r", "msg": "hi", "from": "eve", "id": 7, "sid": "x" })).unwrap().is_none());
+        let extra = others(json!({ "message": "hi", "color": "red", "tags": [1] })).unwrap().unwrap();
+        assert_eq!(extra.text_field.as_deref(), Some("message"));
+        assert_eq!(json!(extra.fields), json!({ "color": "red", "tags": [1] }));
+        let many: Map<_, _> = (0..=MAX_EXTRA_FIELDS).map(|n| (format!("f{n}"), json!(n))).collect();
+        for too_much in [Value::Object(many), json!({ "f": "x".repeat(MAX_EXTRA_BYTES) })] {
+            assert_eq!(others(too_much).unwrap_err().code, Code::BadRequest);
+        }
     }
 
     #[test]

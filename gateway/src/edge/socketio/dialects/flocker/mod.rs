@@ -15,6 +15,10 @@ use crate::hub::{Event, Message, Packet};
 
 const MESSAGE: &str = "message";
 const ONLINE_USERS: &str = "online_users";
+const NAME: &str = "flocker";
+
+/// The names of a message's text.
+const TEXT: [&str; 2] = ["msg", "message"];
 
 pub(super) struct Flocker;
 
@@ -38,7 +42,7 @@ fn room(fields: &Fields) -> Result<RoomName, Refusal> {
 fn encode_message(message: &Message) -> serde_json::Result<Option<Box<RawValue>>> {
     let Some(text) = classic::text(message)? else { return Ok(None) };
     let (username, msg, room) = (&text.user, text.text.as_str(), &text.room);
-    to_raw_value(&ChatMessage { username, msg, room, stamp: text.stamp }).map(Some)
+    text.encode(NAME, &ChatMessage { username, msg, room, stamp: text.stamp.clone() }).map(Some)
 }
 
 /// A line of the server, in one room.
@@ -53,7 +57,7 @@ fn online(room: &RoomName, count: usize, users: &[UserName]) -> serde_json::Resu
 
 impl Dialect for Flocker {
     fn name(&self) -> &'static str {
-        "flocker"
+        NAME
     }
 
     fn decode(
@@ -70,7 +74,7 @@ impl Dialect for Flocker {
             }
             "send_message" => {
                 let fields = Fields::of(payload)?;
-                let (room, text) = (room(&fields)?, fields.required(&["msg", "message"])?);
+                let (room, text) = (room(&fields)?, fields.required(&TEXT)?);
                 let standing = standing();
                 let mut steps = Vec::new();
                 // After a reconnect the page does not join again, so the first message does. The page has its history.
@@ -81,7 +85,8 @@ impl Dialect for Flocker {
                     };
                     steps = classic::enter(&standing, user, room.clone(), 0)?;
                 }
-                steps.push(classic::send(room, text));
+                let extra = fields.others(NAME, &["room"], &TEXT)?;
+                steps.push(classic::send_with(room, text, extra));
                 Ok(Decoded::Steps(steps))
             }
             "leave" => Ok(classic::single(classic::leave(room(&Fields::of(payload)?)?))),
@@ -161,10 +166,10 @@ mod tests {
     #[test]
     fn a_message_is_the_connections_own_whatever_it_says() {
         let send = |text: &str| json!({ "username": "eve", "room": "#general", text: "hi" });
-        for text in ["msg", "message"] {
-            let sent = steps(&Flocker, open("ann", &["general"]), "send_message", &send(text)).unwrap();
-            assert_eq!(sent, ["send general hi"], "no name is taken");
-        }
+        let sent = steps(&Flocker, open("ann", &["general"]), "send_message", &send("msg")).unwrap();
+        assert_eq!(sent, ["send general hi"], "no name is taken");
+        let sent = steps(&Flocker, open("ann", &["general"]), "send_message", &send("message")).unwrap();
+        assert!(sent[0].starts_with("send general hi with "), "{sent:?}");
         let elsewhere = steps(&Flocker, open("ann", &["help"]), "send_message", &send("msg")).unwrap();
         assert_eq!(elsewhere, ["send general hi"], "the chat refuses it: not joined");
     }
@@ -192,6 +197,30 @@ mod tests {
             replied(&Flocker, Ok(reply)),
             [("message".into(), expected), ("online_users".into(), online)]
         );
+    }
+
+    #[test]
+    fn other_fields_of_the_senders_object_are_passed_on_to_its_own_kind() {
+        let send = json!({ "username": "eve", "room": "r", "message": "hi", "color": "red", "user_id": 7 });
+        let sent = steps(&Flocker, open("ann", &["r"]), "send_message", &send).unwrap();
+        let extra = json!({ "v": 1, "dialect": "flocker", "text_field": "message", "fields": { "color": "red" } });
+        let passed_on = sent[0].strip_prefix("send r hi with ").unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(passed_on).unwrap(), extra);
+        let named = stamped(json!({ "username": "ann", "msg": "hi", "room": "r" }));
+        let mut expected = named.clone();
+        expected["color"] = json!("red");
+        expected["message"] = json!("hi");
+        let event = Event::Message(message_with("r", "ann", "hi", &extra));
+        assert_eq!(encoded(&Flocker, &event), [("message".into(), expected)]);
+        for (member, value) in [("dialect", json!("ribbit")), ("v", json!(2))] {
+            let mut other = extra.clone();
+            other[member] = value;
+            let event = Event::Message(message_with("r", "ann", "hi", &other));
+            assert_eq!(encoded(&Flocker, &event), [("message".into(), named.clone())], "{member}");
+        }
+        let fields = json!({ "username": "eve", "id": 1, "room": "x" });
+        let event = Event::Message(message_with("r", "ann", "hi", &json!({ "v": 1, "dialect": "flocker", "fields": fields })));
+        assert_eq!(encoded(&Flocker, &event), [("message".into(), named)], "the server's own fields count");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::hub::Event;
 
 const CHAT: &str = "chat";
 const NEW_MESSAGE: &str = "new_message";
+const NAME: &str = "ribbit";
 
 /// The names of a thread's field.
 const THREAD: [&str; 2] = ["threadId", "room"];
@@ -52,7 +53,7 @@ fn system(thread: &Value, message: &str) -> serde_json::Result<Box<RawValue>> {
 
 impl Dialect for Ribbit {
     fn name(&self) -> &'static str {
-        "ribbit"
+        NAME
     }
 
     fn decode(
@@ -76,7 +77,10 @@ impl Dialect for Ribbit {
                 classic::single(Step::Execute(Command::Join(join)))
             }
             "leave" | "leave_room" => classic::single(classic::leave(room)),
-            _ => classic::single(classic::send(room, fields.required(&TEXT)?)),
+            _ => {
+                let (text, extra) = (fields.required(&TEXT)?, fields.others(NAME, &THREAD, &TEXT)?);
+                classic::single(classic::send_with(room, text, extra))
+            }
         })
     }
 
@@ -97,15 +101,16 @@ impl Dialect for Ribbit {
         match event {
             Event::Message(message) => {
                 if let Some(text) = classic::text(message)? {
-                    let payload = to_raw_value(&ChatMessage {
+                    let named = ChatMessage {
                         thread_id: thread_id(&text.room),
                         room: &text.room,
                         username: &text.user,
                         user: &text.user,
                         message: &text.text,
                         content: &text.text,
-                        stamp: text.stamp,
-                    })?;
+                        stamp: text.stamp.clone(),
+                    };
+                    let payload = text.encode(NAME, &named)?;
                     emit(CHAT, &payload);
                     emit(NEW_MESSAGE, &payload);
                 }
@@ -146,7 +151,8 @@ mod tests {
     fn a_message_is_sent_under_any_name_of_its_text() {
         for text in TEXT {
             let payload = json!({ "threadId": 7, "username": "eve", text: "hi" });
-            assert_eq!(steps(&Ribbit, signed_in(&["7"]), "chat", &payload).unwrap(), ["send 7 hi"]);
+            let sent = steps(&Ribbit, signed_in(&["7"]), "chat", &payload).unwrap();
+            assert!(sent[0].starts_with("send 7 hi"), "{sent:?}");
         }
     }
 
@@ -161,6 +167,19 @@ mod tests {
             let expected = [("chat".to_owned(), payload.clone()), ("new_message".to_owned(), payload)];
             assert_eq!(encoded(&Ribbit, &event), expected);
         }
+    }
+
+    #[test]
+    fn other_fields_of_the_senders_object_are_passed_on_to_its_own_kind() {
+        let payload = json!({ "threadId": 7, "body": "hi", "userId": 9, "replyTo": { "id": 4 } });
+        let sent = steps(&Ribbit, signed_in(&["7"]), "chat", &payload).unwrap();
+        let extra = sent[0].strip_prefix("send 7 hi with ").unwrap();
+        let extra: Value = serde_json::from_str(extra).unwrap();
+        assert_eq!(extra["fields"], json!({ "replyTo": { "id": 4 } }), "nothing that names a user");
+        let event = Event::Message(message_with("7", "ann", "hi", &extra));
+        let [(_, chat), (_, new_message)] = &encoded(&Ribbit, &event)[..] else { panic!("two packets") };
+        assert_eq!((&chat["replyTo"], &chat["body"], &chat["user"]), (&json!({ "id": 4 }), &json!("hi"), &json!("ann")));
+        assert_eq!(chat, new_message);
     }
 
     #[test]
