@@ -11,7 +11,7 @@
 //! | `P:{t}:f:ROOM` | sorted set | facts `INCARNATION USER`, all scores 0 | swept | `presence_*.lua` | the same, ZSCORE |
 //! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` from opening the room until closing it | a day once empty, or with an unused room | `presence_*.lua`, gateways | `presence_*.lua` |
 //! | `P:{t}:b:ROOM` | channel | the room's events | | `log_publish.lua`, `presence_*.lua`, `publish_ephemeral` | subscribed nodes |
-//! | `P:{t}:a:USER` | hash | a name's owner: secret's hash `h`, proved `c`, `t` where it was taken over, `i:INCARNATION` → `live` or `grace` | swept | `name_*.lua` | `name_claim.lua`, HKEYS, HEXISTS |
+//! | `P:{t}:a:USER` | hash | a name's owner: secret's hash `h`, proved `c`, `t` where it was taken over, `i:INCARNATION` → `live` or `grace` | swept | `name_*.lua` | `name_claim.lua`, HKEYS, HEXISTS, HGETALL |
 //! | `P:{t}:x:BUCKET` | sorted set | room index: names of rooms, all scores 0; 16 buckets | pruned by its readers | gateways | `rooms` |
 //! | `P:{n}:leases` | sorted set | incarnation → end of its lease, in ms | sealed | `node_*.lua` | `node_*.lua`, the directory |
 //! | `P:{n}:sealed` | sorted set | incarnation → when it was sealed, in ms | forgotten | `node_*.lua` | `node_*.lua` |

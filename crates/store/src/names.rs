@@ -127,6 +127,9 @@ pub trait Names: Send + Sync {
     /// have that other as present.
     async fn was_taken_over(&self, user: &UserName) -> Result<bool>;
 
+    /// Whether a name is held at present, by the owner of this secret, which must be a proved one.
+    async fn is_owner(&self, user: &UserName, secret: &Secret) -> Result<bool>;
+
     /// The incarnations on which a user has connections or a grace.
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>>;
 }

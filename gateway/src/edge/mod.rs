@@ -61,7 +61,7 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
         config;
     let sessions = Sessions::default();
     lifecycle.spawn_until_hard("sessions", sessions.clone().keep(drained));
-    let plain = http::routes(dialect.classic_name().as_deref()).with_state(chat.clone());
+    let plain = http::routes(dialect.classic_name().as_deref(), origins.clone()).with_state(chat.clone());
     let tag = peers.as_ref().map(Peers::tag);
     let telemetry = chat.telemetry.clone();
     let clients = ClientContext { chat, registry, root: dialect, lifecycle: lifecycle.clone() };

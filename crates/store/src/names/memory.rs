@@ -167,6 +167,11 @@ impl Names for MemoryNames {
         Ok(self.0.lock().names.get(user).is_some_and(|owner| owner.taken_over))
     }
 
+    async fn is_owner(&self, user: &UserName, secret: &Secret) -> Result<bool> {
+        let owns = |owner: &Owner| owner.proved && owner.hash == secret.hash && !owner.holders.is_empty();
+        Ok(self.0.lock().names.get(user).is_some_and(owns))
+    }
+
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>> {
         let owners = self.0.lock();
         let owner = owners.names.get(user);

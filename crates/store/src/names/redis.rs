@@ -1,6 +1,6 @@
 //! Owners of names in Redis: one hash for each name, in the name's slot.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use async_trait::async_trait;
@@ -136,6 +136,13 @@ impl Names for RedisNames {
 
     async fn was_taken_over(&self, user: &UserName) -> Result<bool> {
         self.link.command(cmd("HEXISTS").arg(self.keys.name(user)).arg("t")).await
+    }
+
+    async fn is_owner(&self, user: &UserName, secret: &Secret) -> Result<bool> {
+        let fields: HashMap<String, String> =
+            self.link.command(cmd("HGETALL").arg(self.keys.name(user))).await?;
+        let is = |field: &str, value: &str| fields.get(field).is_some_and(|stored| stored == value);
+        Ok(is("h", &secret.to_hex()) && is("c", "1") && fields.keys().any(|field| field.starts_with("i:")))
     }
 
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>> {

@@ -75,6 +75,7 @@ contract! {
         a_new_incarnation_replaces_the_former_without_a_leave;
     names:
         a_name_belongs_to_its_secret
+        the_owner_of_a_name_is_known_by_the_secret_while_it_is_held
         users_are_counted_once
         a_name_in_grace_is_protected_unless_it_is_open
         holds_of_dead_incarnations_are_removed

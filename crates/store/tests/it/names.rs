@@ -46,6 +46,24 @@ pub(crate) async fn a_name_belongs_to_its_secret(subject: Subject) {
     assert_eq!(node.names.claim(&user("ann"), &mine, &a, &[]).await.unwrap(), Claim::Granted, "another name");
 }
 
+pub(crate) async fn the_owner_of_a_name_is_known_by_the_secret_while_it_is_held(subject: Subject) {
+    let (node, [a]) = (subject.node().await, nodes());
+    let (ann, mine) = (user("Ann"), Secret::proved("mine"));
+    let other = Secret::proved("other");
+    let is_owner = async |name, secret| node.names.is_owner(name, secret).await.unwrap();
+    assert!(!is_owner(&ann, &mine).await, "nobody has the name");
+    node.names.claim(&ann, &mine, &a, &[]).await.unwrap();
+    assert!(is_owner(&ann, &mine).await);
+    assert!(!is_owner(&ann, &other).await);
+    node.names.grace(&ann, &mine, &a).await.unwrap();
+    assert!(is_owner(&ann, &mine).await, "in grace, too");
+    node.names.release(&ann, &mine, &a).await.unwrap();
+    assert!(!is_owner(&ann, &mine).await);
+    let (bob, made_up) = (user("Bob"), Secret::open("made up"));
+    node.names.claim(&bob, &made_up, &a, &[]).await.unwrap();
+    assert!(!is_owner(&bob, &made_up).await, "an open name proves nothing");
+}
+
 pub(crate) async fn a_name_in_grace_is_protected_unless_it_is_open(subject: Subject) {
     let (node, [a, b]) = (subject.node().await, nodes());
     let other = Secret::proved("other");

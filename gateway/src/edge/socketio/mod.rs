@@ -24,7 +24,7 @@ mod upgrade;
 
 pub(super) use body::{Bodies, drain};
 pub(super) use context::{ClientContext, RequestContext};
-pub(crate) use dialects::DialectName;
+pub(crate) use dialects::{DialectName, ribbit_message};
 pub(crate) use engine::{Bounds, Heartbeat};
 pub(super) use engine::{SessionConfig, Sessions};
 pub(crate) use origin::{OriginSettings, Origins};

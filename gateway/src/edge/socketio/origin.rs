@@ -1,5 +1,6 @@
 //! Which pages may connect: the check of `Origin`, and the CORS headers of the answers. CORS does not protect
-//! WebSockets, so the check applies to long-polling and to upgrades alike. Called by `requests.rs`.
+//! WebSockets, so the check applies to long-polling and to upgrades alike. Called by `requests.rs`, and by
+//! `edge/http/threads.rs`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -39,7 +40,7 @@ pub(crate) struct Origins {
 
 /// What the answer to an accepted request says about the page's origin.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Cors {
+pub(crate) enum Cors {
     /// Nothing: there is no `Origin` (no browser), or it is the gateway's own.
     SameOrigin,
     /// This origin is allowed by its name, with credentials.
@@ -50,7 +51,7 @@ pub(super) enum Cors {
 
 /// A request whose origin is not allowed, as the log shows it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct RefusedOrigin {
+pub(crate) struct RefusedOrigin {
     origin: String,
     host: String,
     forwarded: Option<ForwardedHost>,
@@ -79,7 +80,7 @@ impl Origins {
     ///
     /// # Errors
     /// Its origin is not allowed.
-    pub(super) fn check(&self, request: &Request) -> Result<Cors, RefusedOrigin> {
+    pub(crate) fn check(&self, request: &Request) -> Result<Cors, RefusedOrigin> {
         let headers = request.headers();
         let Some(origin) = headers.get(ORIGIN) else { return Ok(Cors::SameOrigin) };
         let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
@@ -155,7 +156,7 @@ fn shown(value: &HeaderValue) -> String {
 
 impl Cors {
     /// Adds the headers to an answer.
-    pub(super) fn add_to(self, answer: &mut HeaderMap) {
+    pub(crate) fn add_to(self, answer: &mut HeaderMap) {
         let headers = match self {
             Self::SameOrigin => return,
             Self::Named { origin, headers } => {
@@ -176,7 +177,7 @@ impl Cors {
 
 impl RefusedOrigin {
     /// Counts the refusal and logs it.
-    pub(super) fn report(&self, telemetry: &Telemetry, is_websocket: bool) {
+    pub(crate) fn report(&self, telemetry: &Telemetry, is_websocket: bool) {
         let transport = if is_websocket { TransportKind::WebSocket } else { TransportKind::Polling };
         telemetry.connections.origin_refused(transport, &self.origin, &self.host, self.forwarded.as_ref());
     }

@@ -13,8 +13,6 @@ use serde_json::{Map, Value, json};
 use super::super::dialect::{Decoded, Standing, Step};
 use super::super::packet::Payload;
 use crate::chat::{Command, Reply};
-use crate::hub::Message;
-
 /// The sender of messages of the server itself. No user of a classic chat can have that name.
 pub(super) const SYSTEM: &str = "System";
 
@@ -216,14 +214,14 @@ pub(super) struct Stamp {
     ts: u64,
 }
 
-/// A message's parts; none if it is not a text: classic front ends can show nothing else.
-pub(super) fn text(message: &Message) -> serde_json::Result<Option<Text>> {
+/// The parts of a message's JSON; none if it is not a text: classic front ends can show nothing else.
+pub(super) fn text(message: &RawValue) -> serde_json::Result<Option<Text>> {
     #[derive(Deserialize)]
     struct Kind {
         kind: String,
     }
-    let Kind { kind } = serde_json::from_str(message.json.get())?;
-    if kind == "text" { serde_json::from_str(message.json.get()).map(Some) } else { Ok(None) }
+    let Kind { kind } = serde_json::from_str(message.get())?;
+    if kind == "text" { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
 }
 
 /// Escapes text for a page that inserts it as HTML, with the references that Jinja uses: these pages compare names with
@@ -257,7 +255,7 @@ pub(super) mod testing {
 
     use super::super::super::dialect::{Dialect, EncodedReply};
     use super::*;
-    use crate::hub::Event;
+    use crate::hub::{Event, Message};
     use crate::room::JoinedRoom;
 
     pub(in super::super) fn room(name: &str) -> RoomName {
@@ -455,7 +453,7 @@ mod tests {
     #[test]
     fn other_kinds_of_messages_are_not_texts() {
         let poll = stored("r", r#"{"v":1,"id":"a","kind":"poll","user":"Ann","options":[]}"#);
-        assert!(text(&poll).unwrap().is_none());
-        assert_eq!(text(&message("r", "ann", "hi")).unwrap().unwrap().text, "hi");
+        assert!(text(&poll.json).unwrap().is_none());
+        assert_eq!(text(&message("r", "ann", "hi").json).unwrap().unwrap().text, "hi");
     }
 }

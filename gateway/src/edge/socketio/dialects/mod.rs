@@ -19,6 +19,7 @@ use flocker::Flocker;
 use native::Native;
 use private_rooms::PrivateRooms;
 use ribbit::Ribbit;
+pub(crate) use ribbit::encode_message as ribbit_message;
 
 /// All namespaces. The dialect of the first one is a setting.
 pub(super) static NAMESPACES: [Namespace; 7] = [

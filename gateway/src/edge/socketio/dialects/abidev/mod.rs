@@ -89,7 +89,7 @@ impl Dialect for Abidev {
     ) -> serde_json::Result<()> {
         match event {
             Event::Message(message) => {
-                if let Some(text) = classic::text(message)? {
+                if let Some(text) = classic::text(&message.json)? {
                     let (client, message) = (&text.user, text.text.as_str());
                     emit(RECEIVE, &to_raw_value(&ChatMessage { client, message, stamp: text.stamp })?);
                 }

@@ -79,7 +79,7 @@ impl Dialect for FlaskChatApp {
     ) -> serde_json::Result<()> {
         match event {
             Event::Message(message) => {
-                if let Some(text) = classic::text(message)? {
+                if let Some(text) = classic::text(&message.json)? {
                     let [username, room, message] =
                         [text.user.as_str(), text.room.as_str(), text.text.as_str()].map(escape);
                     let message = ChatMessage { username, room, message, stamp: text.stamp };

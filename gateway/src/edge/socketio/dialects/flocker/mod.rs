@@ -40,7 +40,7 @@ fn room(fields: &Fields) -> Result<RoomName, Refusal> {
 }
 
 fn encode_message(message: &Message) -> serde_json::Result<Option<Box<RawValue>>> {
-    let Some(text) = classic::text(message)? else { return Ok(None) };
+    let Some(text) = classic::text(&message.json)? else { return Ok(None) };
     let (username, msg, room) = (&text.user, text.text.as_str(), &text.room);
     text.encode(NAME, &ChatMessage { username, msg, room, stamp: text.stamp.clone() }).map(Some)
 }

@@ -153,7 +153,7 @@ impl Dialect for PrivateRooms {
     ) -> serde_json::Result<()> {
         match event {
             Event::Message(message) => {
-                if let Some(text) = classic::text(message)? {
+                if let Some(text) = classic::text(&message.json)? {
                     let (from, room) = (&text.user, text.room.as_str().to_uppercase());
                     let message = text.text.as_str();
                     let message = ChatMessage { r#type: "chat", from, message, room, stamp: text.stamp };

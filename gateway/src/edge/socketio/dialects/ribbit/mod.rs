@@ -45,6 +45,24 @@ fn thread_id(room: &RoomName) -> Value {
     number.map_or_else(|| json!(room), |number| json!(number))
 }
 
+/// A message as this dialect has it, from that of the native one; none if it is not a text.
+///
+/// # Errors
+/// It is no message.
+pub(crate) fn encode_message(message: &RawValue) -> serde_json::Result<Option<Box<RawValue>>> {
+    let Some(text) = classic::text(message)? else { return Ok(None) };
+    let named = ChatMessage {
+        thread_id: thread_id(&text.room),
+        room: &text.room,
+        username: &text.user,
+        user: &text.user,
+        message: &text.text,
+        content: &text.text,
+        stamp: text.stamp.clone(),
+    };
+    text.encode(NAME, &named).map(Some)
+}
+
 fn system(thread: &Value, message: &str) -> serde_json::Result<Box<RawValue>> {
     to_raw_value(
         &json!({ "threadId": thread, "username": SYSTEM, "user": SYSTEM, "message": message, "content": message }),
@@ -100,17 +118,7 @@ impl Dialect for Ribbit {
     ) -> serde_json::Result<()> {
         match event {
             Event::Message(message) => {
-                if let Some(text) = classic::text(message)? {
-                    let named = ChatMessage {
-                        thread_id: thread_id(&text.room),
-                        room: &text.room,
-                        username: &text.user,
-                        user: &text.user,
-                        message: &text.text,
-                        content: &text.text,
-                        stamp: text.stamp.clone(),
-                    };
-                    let payload = text.encode(NAME, &named)?;
+                if let Some(payload) = encode_message(&message.json)? {
                     emit(CHAT, &payload);
                     emit(NEW_MESSAGE, &payload);
                 }
