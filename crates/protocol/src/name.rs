@@ -141,6 +141,29 @@ macro_rules! name {
 name!(RoomName, "the name of a room", MAX_ROOM_CHARS, Code::BadRoom);
 name!(UserName, "the name of a user", MAX_NAME_CHARS, Code::BadUsername);
 
+impl RoomName {
+    /// A room of the server itself: `@` and this name, which must be canonical. No client can name it.
+    pub fn reserved(name: &str) -> Self {
+        Self(format!("@{name}").into())
+    }
+
+    /// Whether it is a room of the server itself.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with('@')
+    }
+
+    /// A name that this or another node wrote, which may be that of a room of the server itself.
+    ///
+    /// # Errors
+    /// It is invalid.
+    pub fn parse_stored(name: &str) -> Result<Self, Refusal> {
+        match name.strip_prefix('@') {
+            Some(rest) => Self::parse(rest).map(|rest| Self::reserved(rest.as_str())),
+            None => Self::parse(name),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +217,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn rooms_of_the_server_are_named_by_nodes_only() {
+        let all = RoomName::reserved("all");
+        assert!(all.is_reserved() && !RoomName::parse("all").unwrap().is_reserved());
+        assert_eq!(RoomName::parse_stored("@all").unwrap(), all);
+        assert_eq!(RoomName::parse_stored("all").unwrap(), RoomName::parse("all").unwrap());
+        assert!(RoomName::parse_stored("@@all").is_err() && RoomName::parse_stored("@").is_err());
+        assert!(RoomName::parse(all.as_str()).is_err());
     }
 
     #[test]

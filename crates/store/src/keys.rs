@@ -84,7 +84,7 @@ impl Keys {
     pub(crate) fn room_of_channel(&self, channel: &str) -> Option<RoomName> {
         let rest = channel.strip_prefix(self.prefix.as_str())?.strip_prefix(":{")?;
         let (_, name) = rest.split_once("}:b:")?;
-        RoomName::parse(name).ok()
+        RoomName::parse_stored(name).ok()
     }
 
     pub(crate) fn name(&self, user: &UserName) -> String {
@@ -140,6 +140,8 @@ mod tests {
             }
             assert_eq!(keys.room_of_channel(&keys.room_channel(&room)), Some(room));
         }
+        let reserved = RoomName::reserved("all");
+        assert_eq!(keys.room_of_channel(&keys.room_channel(&reserved)), Some(reserved));
         assert_eq!(keys.room_of_channel(&keys.heartbeat(&Incarnation::random())), None);
         assert_eq!(Keys::new("other").room_of_channel("rc1:{1}:b:general"), None);
     }

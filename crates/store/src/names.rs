@@ -48,6 +48,13 @@ impl Secret {
         digest.first_chunk().copied().unwrap_or_default()
     }
 
+    /// Identifies the person who has this secret under this name: another name, or another secret, is another person.
+    pub fn person(&self, user: &UserName) -> String {
+        let digest = Sha256::new().chain_update(self.hash).chain_update(user.as_str()).finalize();
+        let half: [u8; 16] = digest.first_chunk().copied().unwrap_or_default();
+        format!("{:032x}", u128::from_be_bytes(half))
+    }
+
     /// The hash in hexadecimal digits, as it is stored.
     pub(crate) fn to_hex(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.hash))

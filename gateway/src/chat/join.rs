@@ -25,7 +25,8 @@ impl Chat {
         let Join { room, since, .. } = join;
         trace::note("roomcast.room", || room.to_string());
         let respond = Box::new(move |joined: Result<_, Refusal>| respond(joined.map(Reply::Joined)));
-        if !self.rooms.join(JoinRequest { room, connection, since, limit, respond }).await {
+        let request = JoinRequest { room, connection, since, limit, observes: false, respond };
+        if !self.rooms.join(request).await {
             trace::fail("refused");
         }
     }

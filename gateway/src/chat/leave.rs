@@ -16,9 +16,9 @@ impl Chat {
         Ok(Left { room })
     }
 
-    /// Ends all memberships of a connection that has disconnected.
+    /// Ends all memberships of a connection that has disconnected, and what it observes.
     pub(crate) async fn leave_all(&self, device: &Connection, how: Departure) {
-        for room in device.rooms() {
+        for room in device.received_rooms() {
             self.rooms.leave(&room, device.id(), how).await;
         }
     }

@@ -14,6 +14,7 @@ mod rooms;
 mod send_message;
 mod sign_in;
 mod take_name;
+mod threads;
 mod typing;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(crate) use actor::{Actor, Rights};
 pub(crate) use command::Command;
 pub(crate) use reply::Reply;
 pub(crate) use sign_in::SignedIn;
+pub(crate) use threads::{Person, ThreadChange};
 
 use crate::node::Node;
 use crate::room::Rooms;

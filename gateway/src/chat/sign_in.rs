@@ -17,6 +17,8 @@ use crate::users::{ClaimError, NameHold};
 pub(crate) struct SignedIn {
     /// The claim on the name, for one connection.
     pub(crate) name: NameHold,
+    /// What proves the name.
+    pub(crate) secret: Secret,
     /// The first event of the connection.
     pub(crate) welcome: Event,
 }
@@ -43,9 +45,9 @@ impl Chat {
                 (Secret::proved(resume), Some(resume.clone()))
             }
         };
-        let name = self.users.claim(&username, secret).await?;
+        let name = self.users.claim(&username, secret.clone()).await?;
         let node = self.node.name().to_owned();
         let welcome = Welcome { user: username, node, resume, limits: Limits::IN_FORCE };
-        Ok(SignedIn { name, welcome: Event::Welcome(Box::new(welcome)) })
+        Ok(SignedIn { name, secret, welcome: Event::Welcome(Box::new(welcome)) })
     }
 }

@@ -53,6 +53,7 @@ struct Person {
 
 mod replay;
 mod returns;
+mod threads;
 
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -102,7 +103,7 @@ impl Node {
     }
 
     async fn authenticate(&self, auth: ConnectAuth) -> Result<(Person, NameHold), ClaimError> {
-        let SignedIn { name, welcome } = self.chat.sign_in(auth, &OnceLock::new()).await?;
+        let SignedIn { name, welcome, .. } = self.chat.sign_in(auth, &OnceLock::new()).await?;
         let received = Arc::<Received>::default();
         let device = Device { received: Arc::clone(&received) };
         let (connection, _) = self.registry.add(name.user().clone(), Box::new(device));
@@ -171,6 +172,11 @@ impl Node {
 use crate::room::JoinedRoom;
 
 impl Received {
+    fn record(&self, summary: String) {
+        self.events.lock().push(summary);
+        self.changed.notify_waiters();
+    }
+
     /// Waits until these are the last events.
     async fn ends_with(&self, expected: &[&str]) {
         let arrived = async {
@@ -194,6 +200,15 @@ impl Outbound for Device {
         Ok(Written::default())
     }
 
+    fn send_observed(&self, batch: &Batch, _: Option<&UserName>) -> Result<Written, SendError> {
+        for event in batch.events() {
+            if let Event::Message(message) = event {
+                self.received.record(format!("observed {}", message.offset));
+            }
+        }
+        Ok(Written::default())
+    }
+
     fn send_own(&self, event: &Event) -> Result<Written, SendError> {
         if self.received.full.load(Ordering::Relaxed) && matches!(event, Event::Message(_)) {
             return Err(SendError::SlowReader);
@@ -209,8 +224,7 @@ impl Outbound for Device {
             Event::Resync(_) => "resync".into(),
             Event::Restarting(_) => "restarting".into(),
         };
-        self.received.events.lock().push(summary);
-        self.received.changed.notify_waiters();
+        self.received.record(summary);
         Ok(Written::default())
     }
 

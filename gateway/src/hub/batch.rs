@@ -1,5 +1,5 @@
 //! Events that are sent together, and what they are encoded to: packets once per dialect, and frames of these packets
-//! once per namespace, for the first member that needs them. Filled by `room/worker.rs`, read by each member's transport.
+//! once per namespace and dialect, for the first member that needs them. Filled by `room/worker.rs`, read by each member's transport.
 
 use std::sync::OnceLock;
 
@@ -20,34 +20,37 @@ pub(crate) struct Frames {
 /// An event's name and its one argument, encoded.
 pub(crate) type Packet = (&'static str, Box<RawValue>);
 
-/// Values by name, each made for the first who needs it. A list, because most batches need one or two.
-struct Cache<T>(OnceLock<Box<Cached<T>>>);
+/// Values by key, each made for the first who needs it. A list, because most batches need one or two.
+struct Cache<K, T>(OnceLock<Box<Cached<K, T>>>);
 
-struct Cached<T> {
-    name: &'static str,
+struct Cached<K, T> {
+    key: K,
     value: OnceLock<T>,
-    next: Cache<T>,
+    next: Cache<K, T>,
 }
 
-impl<T> Default for Cache<T> {
+impl<K, T> Default for Cache<K, T> {
     fn default() -> Self {
         Self(OnceLock::new())
     }
 }
 
-impl<T> Cache<T> {
-    fn get(&self, name: &'static str, make: impl FnOnce() -> T) -> &T {
+impl<K: Copy + PartialEq, T> Cache<K, T> {
+    fn get(&self, key: K, make: impl FnOnce() -> T) -> &T {
         let mut cache = self;
         loop {
-            let new = || Box::new(Cached { name, value: OnceLock::new(), next: Self::default() });
+            let new = || Box::new(Cached { key, value: OnceLock::new(), next: Self::default() });
             let cached = cache.0.get_or_init(new);
-            if cached.name == name {
+            if cached.key == key {
                 return cached.value.get_or_init(make);
             }
             cache = &cached.next;
         }
     }
 }
+
+/// A namespace, and which packets are framed for it: those of a dialect, or some of them.
+pub(crate) type FramesKey = (&'static str, &'static str);
 
 /// Events that are sent together, in this order.
 #[derive(Default)]
@@ -57,8 +60,8 @@ pub(crate) struct Batch {
     except: Option<UserName>,
     /// Dropped for a client that has not yet read what was sent before.
     volatile: bool,
-    packets: Cache<Vec<Packet>>,
-    frames: Cache<Frames>,
+    packets: Cache<&'static str, Vec<Packet>>,
+    frames: Cache<FramesKey, Frames>,
     spans: FanoutSpans,
 }
 
@@ -103,9 +106,9 @@ impl Batch {
         self.packets.get(dialect, encode)
     }
 
-    /// Its frames for a namespace.
-    pub(crate) fn frames(&self, namespace: &'static str, encode: impl FnOnce() -> Frames) -> &Frames {
-        self.frames.get(namespace, encode)
+    /// Its frames.
+    pub(crate) fn frames(&self, key: FramesKey, encode: impl FnOnce() -> Frames) -> &Frames {
+        self.frames.get(key, encode)
     }
 
     /// Number of events that are messages.

@@ -36,6 +36,14 @@ pub(crate) trait Outbound: Send + Sync {
     /// It was not accepted.
     fn send(&self, batch: &Batch) -> Result<Written, SendError>;
 
+    /// Sends what a connection that observes a room, without being a member, is shown of a batch. `user` is its own.
+    ///
+    /// # Errors
+    /// It was not accepted.
+    fn send_observed(&self, _batch: &Batch, _user: Option<&UserName>) -> Result<Written, SendError> {
+        Ok(Written::default())
+    }
+
     /// Sends an event to this connection only.
     ///
     /// # Errors
@@ -107,22 +115,34 @@ impl Connection {
 
     /// Whether it is a member of a room.
     pub(crate) fn is_in(&self, room: &RoomName) -> bool {
-        self.memberships.lock().contains_key(room)
+        self.memberships.lock().get(room).is_some_and(|membership| !membership.observes())
     }
 
     /// The rooms it is a member of.
     pub(crate) fn rooms(&self) -> Vec<RoomName> {
-        self.memberships.lock().keys().cloned().collect()
+        let memberships = self.memberships.lock();
+        let joined = memberships.iter().filter(|(_, membership)| !membership.observes());
+        joined.map(|(room, _)| room.clone()).collect()
     }
 
     /// How many rooms it is a member of.
     pub(crate) fn room_count(&self) -> usize {
-        self.memberships.lock().len()
+        self.memberships.lock().values().filter(|membership| !membership.observes()).count()
+    }
+
+    /// The rooms whose events it receives: those it is a member of, and those it observes.
+    pub(crate) fn received_rooms(&self) -> Vec<RoomName> {
+        self.memberships.lock().keys().cloned().collect()
     }
 
     /// Sends a batch that all members of a room receive; returns what was written at once.
     pub(crate) fn send(&self, batch: &Batch) -> Option<Written> {
         self.on_sent(self.outbound.send(batch))
+    }
+
+    /// The same for a room that it observes.
+    pub(super) fn send_observed(&self, batch: &Batch) -> Option<Written> {
+        self.on_sent(self.outbound.send_observed(batch, self.user().as_ref()))
     }
 
     /// Sends an event to this connection only.
@@ -180,12 +200,15 @@ pub(crate) struct Membership {
     /// Locked while the fan-out task sends, so that nothing is sent once the connection has left the room, even over an
     /// earlier list of members. Inline sends need no lock: the worker that sends is the one that ends memberships.
     ended: Mutex<bool>,
+    /// The connection has not joined the room: it is shown less of it, and has no rights there.
+    observes: AtomicBool,
 }
 
 impl Membership {
-    pub(super) fn begin(room: &RoomName, connection: &Arc<Connection>) -> Arc<Self> {
+    pub(super) fn begin(room: &RoomName, connection: &Arc<Connection>, observes: bool) -> Arc<Self> {
         let (connection, ended) = (Arc::clone(connection), Mutex::new(false));
-        let membership = Arc::new(Self { room: room.clone(), connection, ended });
+        let observes = AtomicBool::new(observes);
+        let membership = Arc::new(Self { room: room.clone(), connection, ended, observes });
         membership.connection.memberships.lock().insert(room.clone(), Arc::clone(&membership));
         membership
     }
@@ -194,6 +217,16 @@ impl Membership {
     pub(super) fn end(&self) {
         *self.ended.lock() = true;
         self.connection.memberships.lock().remove(&self.room);
+    }
+
+    /// Whether the connection observes the room without being a member.
+    pub(super) fn observes(&self) -> bool {
+        self.observes.load(Ordering::Acquire)
+    }
+
+    /// The connection, which observed the room, has joined it.
+    pub(super) fn join(&self) {
+        self.observes.store(false, Ordering::Release);
     }
 
     pub(super) fn connection(&self) -> &Connection {

@@ -117,8 +117,9 @@ fn report(telemetry: &Telemetry, batch: &Batch, totals: &FanoutTotals, started: 
 /// Sends to one member. Counts into `totals`, so that metrics are updated once per fan-out.
 fn send(batch: &Batch, member: &Membership, totals: &mut FanoutTotals) {
     let connection = member.connection();
+    let send = || if member.observes() { connection.send_observed(batch) } else { connection.send(batch) };
     if batch.is_for(|| connection.user())
-        && let Some(written) = connection.send(batch)
+        && let Some(written) = send()
     {
         totals.members += 1;
         totals.written.add(&written);

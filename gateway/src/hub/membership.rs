@@ -23,11 +23,25 @@ impl Members {
 
     /// Makes a connection a member of this room, whose name is `room`. Does nothing if it is a member already.
     pub(crate) fn add(&mut self, room: &RoomName, connection: &Arc<Connection>) {
-        if self.index.contains_key(&connection.id()) {
-            return;
+        match self.find(connection.id()) {
+            Some(membership) => membership.join(),
+            None => self.begin(Membership::begin(room, connection, false)),
         }
-        let membership = Membership::begin(room, connection);
-        self.index.insert(connection.id(), self.list.len());
+    }
+
+    /// Lets a connection observe this room. Does nothing if it does so, or is a member.
+    pub(crate) fn observe(&mut self, room: &RoomName, connection: &Arc<Connection>) {
+        if self.find(connection.id()).is_none() {
+            self.begin(Membership::begin(room, connection, true));
+        }
+    }
+
+    fn find(&self, id: ConnectionId) -> Option<&Arc<Membership>> {
+        self.list.get(*self.index.get(&id)?)
+    }
+
+    fn begin(&mut self, membership: Arc<Membership>) {
+        self.index.insert(membership.connection().id(), self.list.len());
         Arc::make_mut(&mut self.list).push(membership);
     }
 

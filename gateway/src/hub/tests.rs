@@ -27,7 +27,7 @@ impl Outbound for Transport {
         if let Some(error) = self.fails {
             return Err(error);
         }
-        batch.frames(self.namespace, || {
+        batch.frames((self.namespace, "native"), || {
             self.encodes.fetch_add(1, Ordering::Relaxed);
             Frames { bytes: bytes::Bytes::from_static(b"frame"), count: 1 }
         });
@@ -207,4 +207,21 @@ fn a_slow_reader_is_closed_once_and_others_stay_connected() {
         assert!(fanout.send(&members, batch([n])).is_ok());
     }
     assert_eq!((hub.closed.load(Ordering::Relaxed), log.lock().len()), (1, 3));
+}
+
+#[test]
+fn a_connection_that_observes_a_room_is_no_member_until_it_joins() {
+    let hub = Hub::new();
+    let (connection, log) = hub.connect("ann", "/", None);
+    let (fanout, _task) = Fanout::new(&hub.telemetry);
+    let mut members = Members::default();
+    members.observe(&room(), &connection);
+    assert_eq!((connection.is_in(&room()), connection.room_count(), connection.rooms().len()), (false, 0, 0));
+    assert_eq!((members.len(), connection.received_rooms().len()), (1, 1));
+    assert!(fanout.send(&members, batch([1])).is_ok());
+    members.add(&room(), &connection);
+    members.observe(&room(), &connection);
+    assert!(connection.is_in(&room()), "a member stays one");
+    assert!(fanout.send(&members, batch([2])).is_ok());
+    assert_eq!((members.len(), &*log.lock()), (1, &vec![2]));
 }

@@ -26,6 +26,8 @@ pub(crate) type JoinResponder = Box<dyn FnOnce(Result<JoinedRoom, Refusal>) + Se
 pub(super) struct PendingJoin {
     /// Becomes a member.
     pub(super) connection: Arc<Connection>,
+    /// It observes the room and is no member: without a name there, and with fewer events.
+    pub(super) observes: bool,
     /// None once it was answered.
     pub(super) respond: Option<JoinResponder>,
     /// Sent whether the connection is a member, once it is or was refused: the connection's next command must find

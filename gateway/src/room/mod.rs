@@ -49,6 +49,8 @@ pub(crate) struct JoinRequest {
     pub(crate) connection: Arc<Connection>,
     pub(crate) since: Option<Position>,
     pub(crate) limit: usize,
+    /// The connection only observes the room. It must not be a member.
+    pub(crate) observes: bool,
     pub(crate) respond: JoinResponder,
 }
 
@@ -107,10 +109,11 @@ impl Rooms {
 
     /// Makes a connection a member of a room and answers the join. Returns whether it is a member.
     pub(crate) async fn join(&self, request: JoinRequest) -> bool {
-        let JoinRequest { room, connection, since, limit, respond } = request;
+        let JoinRequest { room, connection, since, limit, observes, respond } = request;
         let (done, joined) = oneshot::channel();
-        let (id, user) = (connection.id(), connection.user());
-        let pending = PendingJoin { connection, respond: Some(respond), done, trace: trace::here() };
+        let (id, user) = (connection.id(), connection.user().filter(|_| !observes));
+        let (respond, trace) = (Some(respond), trace::here());
+        let pending = PendingJoin { connection, observes, respond, done, trace };
         let attempt = JoinAttempt { id, user, since, limit, pending };
         self.send(&room, Command::Join { room: room.clone(), attempt }).await;
         // An error means that the connection ended during the join, or that the workers have stopped.

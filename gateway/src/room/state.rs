@@ -265,7 +265,9 @@ impl<T> Room<T> {
 
     /// The store may have lost presence of this node, or keep presence that is out of date.
     pub(crate) fn rewrite(&mut self, now: Instant) -> Effects<T> {
-        if let Phase::Open(live) = &mut self.phase {
+        if let Phase::Open(live) = &mut self.phase
+            && !self.name.is_reserved()
+        {
             live.roster.rewrite();
         }
         self.advance(now, Vec::new())

@@ -95,8 +95,9 @@ impl RoomDeps {
         self.spawn("room-open", results, async move {
             let opening = async {
                 deps.store.bus.subscribe(&room).await?;
-                // Before the log is opened: another node that closes the room must not forget it.
-                let indexed = deps.node.current();
+                // Before the log is opened: another node that closes the room must not forget it. Rooms of the server
+                // itself are not listed, and not forgotten before their log is.
+                let indexed = deps.node.current().filter(|_| !room.is_reserved());
                 if let Some(node) = &indexed {
                     deps.store.presence.index(&room, node).await?;
                 }

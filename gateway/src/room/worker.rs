@@ -199,6 +199,12 @@ impl Worker {
             match effect {
                 Effect::AddMember { mut pending, joined } => {
                     let connection = Arc::clone(&pending.connection);
+                    if pending.observes {
+                        pending.answer(Ok(joined));
+                        self.change_members(room, |members| members.observe(room, &connection));
+                        pending.done.send(true).unwrap_or_default();
+                        continue;
+                    }
                     // An answer with messages includes what is pending, so that must not be sent to this client after the
                     // answer; also not where the connection was a member already. One that asked for no messages gets
                     // what is pending before its answer, if it was a member; in a large room it could only get it

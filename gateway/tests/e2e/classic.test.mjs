@@ -183,11 +183,77 @@ story('what only one of the chats has', { timeout: 60_000 }, async () => {
     await eventually(() => bob.received.length === 2, { what: () => JSON.stringify(bob.received) });
     assert.deepEqual(bob.received.map(([event]) => event), ['chat', 'new_message']);
     assert.deepEqual(bob.received[0][1], bob.received[1][1]);
+    await ann.ask(['chat', { threadId: 7, body: 'look', image: 'frog.png', user_id: 4 }]);
+    await bob.sees('rita', 'look');
+    const { image, body, user_id: spoofed } = bob.received.at(-1)[1];
+    assert.deepEqual([image, body, spoofed], ['frog.png', 'look', undefined], 'other fields are passed on');
     assert.equal(bob.received[0][1].threadId, 7);
     const nobody = new Front(a, 'ribbit', { auth: {} });
     const ack = await nobody.ask(['chat', { threadId: 7, message: 'let me in' }]);
     assert.equal(ack.status, 'error');
     await nobody.until('is told', () => nobody.told.some((line) => line.startsWith('sign in first')));
+  });
+
+  await step('ribbit: a new message reaches the connections outside the thread, on every gateway', async () => {
+    const auth = { username: 'rosa', resume: 'hers' };
+    const tab = (gateway) => new Front(gateway, 'ribbit', { name: 'rosa', auth });
+    const [outside, inside] = [tab(b), await tab(a).join(21)];
+    const rob = await new Front(a, 'ribbit', { name: 'rob2' }).join(21);
+    const numbers = (front, event) =>
+      front.received.filter(([name, { username }]) => name === event && username === 'rob2').map(([, { message }]) => message);
+    // Until the other gateway knows: a join is answered before.
+    await eventually(async () => (await rob.say('wake up'), numbers(outside, 'new_message').length > 0), { every: 100 });
+    await inside.sees('rob2', 'wake up');
+    // A connection that comes later is told, too.
+    const later = tab(b);
+    await eventually(async () => (await rob.say('anybody?'), numbers(later, 'new_message').length > 0), { every: 100 });
+    await rob.say('last');
+    for (const front of [outside, later]) await front.until('is told', () => numbers(front, 'new_message').includes('last'));
+    for (const front of [outside, later]) assert.deepEqual(numbers(front, 'chat'), [], 'they are not in the thread');
+    assert.equal((await later.ask(['chat', { threadId: 21, message: 'hi' }])).code, 'not_joined');
+    // Another tab in the thread, which one of the two leaves.
+    await later.join(21);
+    await inside.leave();
+    await rob.say('still here?');
+    await later.sees('rob2', 'still here?');
+    await inside.until('is told of what it does not read', () => numbers(inside, 'new_message').includes('still here?'));
+    assert.ok(!numbers(inside, 'chat').includes('still here?'));
+    // Nobody of her is in it any more.
+    await later.leave();
+    await eventually(async () => {
+      const before = numbers(outside, 'new_message').length;
+      await rob.say('gone?');
+      const ack = await rob.say('really?');
+      await rob.until('has its own', () => rob.received.some(([, { offset }]) => offset === ack.offset));
+      return numbers(outside, 'new_message').length === before;
+    }, { every: 200 });
+  });
+
+  await step('ribbit: the history of a thread over HTTP, for those who are in it', async () => {
+    const rita = await new Front(a, 'ribbit', { name: 'rita3' }).join(31);
+    for (const text of ['one', 'two', 'three']) await rita.ask(['chat', { threadId: 31, message: text, mood: 'fine' }]);
+    const read = async (gateway, query = '', who = 'rita3', resume = `the secret of ${who}`, thread = 31) => {
+      const authorization = `Basic ${Buffer.from(`${who}:${resume}`).toString('base64')}`;
+      const answer = await fetch(`${gateway.url}/classic/ribbit/threads/${thread}/messages${query}`, { headers: { authorization } });
+      return [answer.status, await answer.json()];
+    };
+    await eventually(async () => (await read(b))[0] === 200, { what: 'the other gateway knows of the join' });
+    const [, all] = await read(b);
+    assert.deepEqual([all.more, all.messages.map(({ message, threadId, username, mood }) => [message, threadId, username, mood])],
+      [false, ['one', 'two', 'three'].map((text) => [text, 31, 'rita3', 'fine'])]);
+    const [, page] = await read(b, `?before=${all.messages[2].offset}&limit=1`);
+    assert.deepEqual([page.more, page.messages.map(({ message }) => message)], [true, ['two']]);
+    for (const [answer, status, code] of [
+      [await read(b, '', 'rita3', 'a guess'), 401, 'bad_username'],
+      [await read(b, '', 'nobody'), 401, 'bad_username'],
+      [await read(b, '', 'rita3', undefined, 32), 403, 'not_joined'],
+      [await read(b, '?limit=0'), 400, 'bad_request'],
+      [await read(b, '?before=x'), 400, 'bad_request'],
+    ]) {
+      assert.deepEqual([answer[0], answer[1].code, typeof answer[1].message], [status, code, 'string']);
+    }
+    const bare = await fetch(`${a.url}/classic/ribbit/threads/31/messages`);
+    assert.equal(bare.status, 401);
   });
 
   await step('a proved name is the same user in two tabs and cannot be changed', async () => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use roomcast_ops::trace;
+use roomcast_protocol::client::{Join, Leave};
 use roomcast_protocol::{Code, Refusal, RoomName};
 use tokio::sync::oneshot;
 
@@ -13,7 +14,8 @@ use super::dialect::{Decoded, Standing, Step};
 use super::identity::Identity;
 use super::outbound::SocketOutbound;
 use super::packet::Packet;
-use crate::chat::{Actor, Command, Reply, Request};
+use super::threads::{Notice, Threads};
+use crate::chat::{Actor, Command, Person, Reply, Request};
 use crate::hub::{Connection, SendError};
 use crate::room::Departure;
 use crate::telemetry::{Deed, Written};
@@ -24,30 +26,37 @@ pub(super) struct Client {
     connection: Arc<Connection>,
     identity: Identity,
     outbound: SocketOutbound,
+    /// The threads of its person, where the dialect shows new messages of all.
+    threads: Option<Box<Threads>>,
     /// The socket's id, where what users do is logged.
     logged_as: Option<Box<str>>,
     registered: AtomicBool,
 }
 
 impl Client {
-    /// `name` is none for a connection that has no name yet; `id` is the socket's.
+    /// `name` is none for a connection that has no name yet, `person` where the dialect follows no threads; `id` is the
+    /// socket's.
     pub(super) fn new(
         context: &Arc<ClientContext>,
         connection: Arc<Connection>,
         outbound: SocketOutbound,
-        name: Option<NameHold>,
+        (name, person): (Option<NameHold>, Option<Person>),
         id: &str,
     ) -> Arc<Self> {
+        let threads = person.map(|person| Box::new(Threads::new(person)));
         let identity = Identity::new(&connection, name);
         let logged_as = context.chat.telemetry.chat_log.is_enabled().then(|| id.into());
         let (context, registered) = (Arc::clone(context), AtomicBool::new(true));
-        let client = Self { context, connection, identity, outbound, logged_as, registered };
+        let client = Self { context, connection, identity, outbound, threads, logged_as, registered };
         client.log(Deed::Connected, None);
         Arc::new(client)
     }
 
     /// Executes what the dialect's connections do before their first event.
     pub(super) async fn begin(self: &Arc<Self>) {
+        if let Some(threads) = &self.threads {
+            threads.begin(&self.context.chat, &self.connection).await;
+        }
         let Some(command) = self.outbound.dialect().on_connect() else { return };
         if self.execute_part(&self.identity.actor(), command).await.is_err() {
             // Its events would be refused for a reason that its user cannot know: it connects again.
@@ -96,6 +105,7 @@ impl Client {
                     self.execute_part(&self.identity.actor(), command).await
                 }
                 Step::Execute(command) => {
+                    let thread = self.thread_of(&command);
                     let (command, own) = self.note_own_message(command);
                     let client = Arc::clone(self);
                     let respond = move |reply: Result<Reply, Refusal>| {
@@ -105,7 +115,11 @@ impl Client {
                         client.respond(ack_id, reply);
                     };
                     let actor = self.identity.actor();
-                    return chat.execute(&actor, Request { command, urgent, respond }).await;
+                    chat.execute(&actor, Request { command, urgent, respond }).await;
+                    if let (Some(threads), Some((room, was_in))) = (&self.threads, thread) {
+                        threads.moved(chat, &self.connection, &room, was_in).await;
+                    }
+                    return;
                 }
             };
             if let Some(own) = self.outbound.own_messages().filter(|_| !sends) {
@@ -117,6 +131,20 @@ impl Client {
             }
         }
         self.respond(ack_id, Ok(Reply::Done));
+    }
+
+    /// The room that a command may join or leave, and whether the connection is in it; none if no threads are followed.
+    fn thread_of(&self, command: &Command) -> Option<(RoomName, bool)> {
+        self.threads.as_ref()?;
+        let (Command::Join(Join { room, .. }) | Command::Leave(Leave { room })) = command else { return None };
+        Some((room.clone(), self.connection.is_in(room)))
+    }
+
+    /// Handles what the hub tells it.
+    pub(super) async fn noticed(&self, notice: Notice) {
+        if let Some(threads) = &self.threads {
+            threads.noticed(&self.context.chat, &self.connection, notice).await;
+        }
     }
 
     /// Executes a command whose reply is not the answer to an event; only the reply's own events are sent.
@@ -221,6 +249,9 @@ impl Client {
     pub(super) async fn end(&self, how: Departure) {
         self.log_leaves();
         self.log(Deed::Disconnected, None);
+        if let Some(threads) = &self.threads {
+            threads.end(&self.context.chat, &self.connection, how).await;
+        }
         self.context.chat.leave_all(&self.connection, how).await;
         self.identity.release(how).await;
     }

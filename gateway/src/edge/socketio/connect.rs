@@ -18,7 +18,7 @@ use super::dialects::Namespace;
 use super::engine::{Ended, Session};
 use super::outbound::SocketOutbound;
 use super::packet::refusal;
-use crate::chat::SignedIn;
+use crate::chat::{Person, SignedIn};
 use crate::room::Departure;
 use crate::users::{ClaimError, NameHold};
 
@@ -119,7 +119,12 @@ fn welcome(
     signed_in: Option<SignedIn>,
     started: Instant,
 ) -> Arc<Client> {
-    let (name, welcome) = signed_in.map(|SignedIn { name, welcome }| (name, welcome)).unzip();
+    let follows_threads = !dialect.outside().is_empty();
+    let person = signed_in
+        .as_ref()
+        .filter(|_| follows_threads)
+        .map(|SignedIn { name, secret, .. }| Person::new(name.user(), secret));
+    let (name, welcome) = signed_in.map(|SignedIn { name, welcome, .. }| (name, welcome)).unzip();
     let answer = match session.version() {
         Version::V3 => String::new(),
         Version::V4 => json!({ "sid": packet.id }).to_string(),
@@ -137,7 +142,7 @@ fn welcome(
         connection.send_own(&welcome);
     }
     context.chat.telemetry.connections.connected(kind, started.elapsed());
-    Client::new(context, connection, outbound, name, &packet.id)
+    Client::new(context, connection, outbound, (name, person), &packet.id)
 }
 
 #[cfg(test)]

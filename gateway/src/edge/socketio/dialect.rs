@@ -71,6 +71,11 @@ pub(super) trait Dialect: Send + Sync {
         false
     }
 
+    /// Those of its events that are sent to a user's connections outside a room, too, if another one is in it.
+    fn outside(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Decodes a client's event.
     ///
     /// # Errors

@@ -8,6 +8,9 @@ use super::dialects::Namespace;
 use super::engine::frame;
 use crate::hub::{Batch, Event, Frames, Packet};
 
+/// What frames for connections outside the room are cached as. Only one dialect of a namespace has them.
+const OUTSIDE: &str = "outside";
+
 /// The packets of a batch. Namespaces of one dialect share them.
 pub(super) fn batch_packets<'a>(batch: &'a Batch, dialect: &dyn Dialect) -> &'a [Packet] {
     batch.packets(dialect.name(), || packets(batch.events(), dialect))
@@ -15,7 +18,15 @@ pub(super) fn batch_packets<'a>(batch: &'a Batch, dialect: &dyn Dialect) -> &'a 
 
 /// The frames of a batch. The dialect must be that of the namespace.
 pub(super) fn batch_frames<'a>(batch: &'a Batch, namespace: &Namespace, dialect: &dyn Dialect) -> &'a Frames {
-    batch.frames(namespace.path(), || frames(batch_packets(batch, dialect), namespace))
+    batch.frames((namespace.path(), dialect.name()), || frames(batch_packets(batch, dialect), namespace))
+}
+
+/// The frames of those packets of a batch that connections outside the room are shown, too.
+pub(super) fn outside_frames<'a>(batch: &'a Batch, namespace: &Namespace, dialect: &dyn Dialect) -> &'a Frames {
+    batch.frames((namespace.path(), OUTSIDE), || {
+        let shown = |(event, _): &&Packet| dialect.outside().contains(event);
+        frames(batch_packets(batch, dialect).iter().filter(shown), namespace)
+    })
 }
 
 /// Encodes events as packets. An event that cannot be encoded is logged and left out.
@@ -84,6 +95,10 @@ mod tests {
             unreachable!("nothing is answered")
         }
 
+        fn outside(&self) -> &'static [&'static str] {
+            if self.name == "outside" { &["outside"] } else { &[] }
+        }
+
         fn encode_event(
             &self,
             _: &Event,
@@ -124,6 +139,17 @@ mod tests {
             assert_eq!(frames.count, 4);
             assert_eq!(frames.bytes.get(2..2 + expected.len()), Some(expected.as_bytes()));
         }
+    }
+
+    #[test]
+    fn what_is_shown_outside_a_room_is_encoded_with_the_rest() {
+        static DIALECT: Counting = Counting::new("outside");
+        let namespace = Namespace::new("/o", "/o,", &DIALECT);
+        let mut batch = Batch::default();
+        batch.push(Event::Restarting(Restarting { reconnect_in_ms: 0 }));
+        assert_eq!(batch_frames(&batch, &namespace, &DIALECT).count, 2);
+        assert_eq!(outside_frames(&batch, &namespace, &DIALECT).count, 2);
+        assert_eq!(DIALECT.encoded.load(Ordering::Relaxed), 1);
     }
 
     #[test]

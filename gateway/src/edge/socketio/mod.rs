@@ -20,6 +20,7 @@ mod polling;
 mod query;
 mod requests;
 mod socket;
+mod threads;
 mod upgrade;
 
 pub(super) use body::{Bodies, drain};

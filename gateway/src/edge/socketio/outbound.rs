@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use roomcast_protocol::UserName;
 
 use super::dialect::{Dialect, EncodedReply};
 use super::dialects::Namespace;
 use super::encode;
 use super::engine::{Ended, Kind, Session, frame};
 use super::own_messages::OwnMessages;
+use super::threads::{CHANGED, Notice};
 use crate::hub::{Batch, Event, Frames, Outbound, OutboundStatus, Packet, SendError};
 use crate::telemetry::Written;
 
@@ -81,6 +83,27 @@ impl Outbound for SocketOutbound {
             return self.send_frames(&encode::frames(others, self.namespace), kind);
         }
         self.send_frames(encode::batch_frames(batch, self.namespace, self.dialect), kind)
+    }
+
+    fn send_observed(&self, batch: &Batch, user: Option<&UserName>) -> Result<Written, SendError> {
+        let dialect = self.dialect();
+        if dialect.outside().is_empty() {
+            return Ok(Written::default());
+        }
+        for event in batch.events() {
+            if let Event::Presence { change, .. } = event
+                && user.is_some_and(|user| change.left.contains(user))
+            {
+                self.session.notify(self.namespace, Notice::Gone(change.room.clone()));
+            }
+        }
+        for (_, change) in encode::batch_packets(batch, dialect).iter().filter(|(event, _)| *event == CHANGED) {
+            match serde_json::from_str(change.get()) {
+                Ok(change) => self.session.notify(self.namespace, Notice::Changed(change)),
+                Err(error) => tracing::error!(%error, "a change of threads cannot be parsed"),
+            }
+        }
+        self.send_frames(encode::outside_frames(batch, self.namespace, dialect), Kind::Broadcast)
     }
 
     fn send_own(&self, event: &Event) -> Result<Written, SendError> {

@@ -14,6 +14,7 @@ use super::dialects::Namespace;
 use super::engine::{Session, Socket, Sockets};
 use super::event_queue::{EventQueue, PushResult};
 use super::packet::Packet;
+use super::threads::Notice;
 use crate::room::Departure;
 use crate::telemetry::TransportKind;
 
@@ -46,6 +47,7 @@ impl Sockets for ClientSockets {
 enum Item {
     Connect(Box<ConnectPacket>),
     Event(Packet),
+    Notice(Notice),
     Disconnected(Departure, &'static str),
 }
 
@@ -70,6 +72,12 @@ impl Socket for ClientSocket {
             && let Some(client) = self.client.get()
         {
             client.refuse_busy(packet.ack_id);
+        }
+    }
+
+    fn notice(self: Arc<Self>, notice: Notice) {
+        if self.push(Item::Notice(notice)).is_some() {
+            tracing::debug!("a client with too many events waiting was not told of a thread");
         }
     }
 
@@ -118,6 +126,11 @@ impl ClientSocket {
                         // Boxed: the future is as large as its largest command, and the task is moved.
                         let handling = Box::pin(client.handle(packet, urgent));
                         trace::request(name, Kind::Server, handling).await;
+                    }
+                    Item::Notice(notice) => {
+                        if let Some(client) = socket.client.get() {
+                            Box::pin(client.noticed(notice)).await;
+                        }
                     }
                     // Boxed: these are rare and would make every task larger.
                     Item::Connect(packet) => Box::pin(socket.enter(*packet)).await,

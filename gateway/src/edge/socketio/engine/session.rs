@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::super::dialects::Namespace;
 use super::super::packet::Packet;
+use super::super::threads::Notice;
 use super::attachments::PartialEvent;
 use super::ended::Ended;
 use super::frame;
@@ -300,6 +301,13 @@ impl Session {
             state.idle_since = None;
             drop(state);
             socket.connect(auth.to_owned(), query.to_owned());
+        }
+    }
+
+    /// Passes a notice to the socket of a namespace, if there is one.
+    pub(crate) fn notify(&self, namespace: &'static Namespace, notice: Notice) {
+        if let Some(socket) = self.socket(namespace) {
+            socket.notice(notice);
         }
     }
 

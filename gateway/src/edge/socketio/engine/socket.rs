@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::dialects::Namespace;
 use super::super::packet::Packet;
+use super::super::threads::Notice;
 use crate::room::Departure;
 
 /// A client in one namespace. No method blocks.
@@ -19,6 +20,9 @@ pub(crate) trait Socket: Send + Sync {
 
     /// An event of the client.
     fn receive(self: Arc<Self>, packet: Packet);
+
+    /// The hub tells the client's task of something that is not sent to the client.
+    fn notice(self: Arc<Self>, notice: Notice);
 
     /// The session moved from long-polling to a WebSocket.
     fn upgraded(&self);

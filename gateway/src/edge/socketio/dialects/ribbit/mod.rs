@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing, Step};
 use super::super::packet::Payload;
+use super::super::threads::CHANGED;
 use super::classic::{self, Fields, SYSTEM, Stamp};
-use crate::chat::{Command, Reply};
+use crate::chat::{Command, Reply, ThreadChange};
 use crate::hub::Event;
 
 const CHAT: &str = "chat";
@@ -102,6 +103,10 @@ impl Dialect for Ribbit {
         })
     }
 
+    fn outside(&self) -> &'static [&'static str] {
+        &[NEW_MESSAGE]
+    }
+
     fn encode_reply(&self, reply: Result<Reply, Refusal>) -> serde_json::Result<EncodedReply> {
         let ack = classic::ack(&reply)?;
         let events = match &reply {
@@ -121,6 +126,8 @@ impl Dialect for Ribbit {
                 if let Some(payload) = encode_message(&message.json)? {
                     emit(CHAT, &payload);
                     emit(NEW_MESSAGE, &payload);
+                } else if let Some(change) = ThreadChange::of_message(&message.json) {
+                    emit(CHANGED, &to_raw_value(&change)?);
                 }
             }
             Event::Resync(resync) => emit(CHAT, &system(&thread_id(&resync.room), classic::LOST)?),
