@@ -118,12 +118,14 @@ impl App {
         let room_deps = RoomDeps::new(
             store.clone(),
             node.clone(),
+            registry.clone(),
             telemetry.clone(),
             store_lifecycle.clone(),
             timing,
             config.batch_window,
         );
         rooms.start(queues, &room_deps);
+        background(lifecycle, "broadcasts", lifecycle.soft(), rooms.clone().receive_broadcasts());
 
         set_gauges_at_scrapes(&metrics, &telemetry, &registry, (&store, &node, &readiness));
         let debug = Debug { rooms: rooms.clone(), registry: registry.clone(), store: store.clone() };
@@ -135,6 +137,7 @@ impl App {
             telemetry: telemetry.clone(),
             grace: config.grace,
             listed: config.rooms.clone().into(),
+            broadcast: config.broadcast,
         };
 
         let peers = config.peering.as_ref().zip(peer.as_ref()).map(|(peering, listener)| {

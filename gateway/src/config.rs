@@ -15,6 +15,7 @@ use roomcast_protocol::RoomName;
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_store::{DEFAULT_PREFIX, Retention, Settings, parse_prefix};
 
+use crate::chat::BroadcastPolicy;
 use crate::edge::peer::{Peering, Secret};
 use crate::edge::socketio::{Bounds, DialectName, OriginSettings};
 
@@ -61,6 +62,9 @@ pub struct Args {
     /// Which chat's events the namespace `/` speaks; each also has a namespace of its name
     #[arg(long, env = "ROOMCAST_DIALECT", value_enum, default_value_t = DialectName::Native)]
     dialect: DialectName,
+    /// Who may send messages to everyone, one in 10 seconds a user
+    #[arg(long, env = "ROOMCAST_BROADCAST", value_enum, default_value_t = BroadcastPolicy::Dialect)]
+    broadcast: BroadcastPolicy,
     /// Rooms that are always listed (repeatable)
     #[arg(long, env = "ROOMCAST_ROOM", value_delimiter = ',', default_value = "general,help,random", value_parser = parse_room)]
     room: Vec<RoomName>,
@@ -140,6 +144,8 @@ pub struct Config {
     pub log_chat: bool,
     /// The dialect of the namespace `/`.
     pub(crate) dialect: DialectName,
+    /// Who may send messages to everyone.
+    pub(crate) broadcast: BroadcastPolicy,
     /// Rooms that are always listed.
     pub rooms: Vec<RoomName>,
     /// Interval of the pings to a connection.
@@ -202,6 +208,7 @@ impl Args {
             },
             log_chat: self.log_chat,
             dialect: self.dialect,
+            broadcast: self.broadcast,
             rooms: self.room,
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,

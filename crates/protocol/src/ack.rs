@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::{Code, Refusal};
 use crate::message::Message;
-use crate::name::{RoomName, UserName};
+use crate::name::{RoomName, UserName, stored_room};
 use crate::position::Epoch;
 
 /// An acknowledgement, as encoded on the wire.
@@ -98,13 +98,14 @@ pub struct Left {
     pub room: RoomName,
 }
 
-/// Of `send_message`: the message is in the room's log.
+/// Of `send_message` and `broadcast`: the message is in the room's log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Sent {
     /// The message's identity in its room.
     pub id: String,
     /// The room.
+    #[serde(deserialize_with = "stored_room")]
     pub room: RoomName,
     /// The epoch of the room's log.
     pub epoch: Epoch,

@@ -58,6 +58,18 @@ pub struct SendMessage {
     pub id: Option<String>,
 }
 
+/// `broadcast`: a message to every connection of the cluster, in the room `@all`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Broadcast {
+    /// The text: not empty, at most 16 KiB of UTF-8.
+    pub text: String,
+    /// As for `send_message`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub id: Option<String>,
+}
+
 /// `typing`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]

@@ -24,6 +24,8 @@ pub enum Code {
     NotJoined,
     /// No event of that name exists.
     UnknownEvent,
+    /// The cluster does not allow this to this user.
+    Forbidden,
     /// The name belongs to another user who is online.
     UsernameTaken,
     /// Another user's message in that room has that id.
@@ -32,6 +34,8 @@ pub enum Code {
     TooManyRooms,
     /// Too many events of this connection are waiting, or came too fast.
     Busy,
+    /// Done too often; at most once in 10 seconds.
+    RateLimited,
     /// The store cannot be reached; nothing happened.
     Unavailable,
     /// The node is draining; nothing happened.
@@ -42,7 +46,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order of the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::BadRoom,
         Self::BadUsername,
@@ -50,10 +54,12 @@ impl Code {
         Self::BadId,
         Self::NotJoined,
         Self::UnknownEvent,
+        Self::Forbidden,
         Self::UsernameTaken,
         Self::IdTaken,
         Self::TooManyRooms,
         Self::Busy,
+        Self::RateLimited,
         Self::Unavailable,
         Self::Draining,
         Self::OutcomeUnknown,
@@ -69,10 +75,12 @@ impl Code {
             Self::BadId => 1004,
             Self::NotJoined => 1010,
             Self::UnknownEvent => 1011,
+            Self::Forbidden => 1012,
             Self::UsernameTaken => 2000,
             Self::IdTaken => 2001,
             Self::TooManyRooms => 2002,
             Self::Busy => 3000,
+            Self::RateLimited => 3001,
             Self::Unavailable => 4000,
             Self::Draining => 4001,
             Self::OutcomeUnknown => 5000,
@@ -89,10 +97,12 @@ impl Code {
             Self::BadId => "bad_id",
             Self::NotJoined => "not_joined",
             Self::UnknownEvent => "unknown_event",
+            Self::Forbidden => "forbidden",
             Self::UsernameTaken => "username_taken",
             Self::IdTaken => "id_taken",
             Self::TooManyRooms => "too_many_rooms",
             Self::Busy => "busy",
+            Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
             Self::Draining => "draining",
             Self::OutcomeUnknown => "outcome_unknown",
@@ -104,6 +114,7 @@ impl Code {
     pub const fn retry_after_ms(self) -> Option<u32> {
         match self {
             Self::Busy => Some(250),
+            Self::RateLimited => Some(10_000),
             Self::Unavailable | Self::Draining => Some(1_000),
             Self::OutcomeUnknown => Some(500),
             _ => None,

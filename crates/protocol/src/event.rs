@@ -2,7 +2,7 @@
 //! never changes. The gateway uses the constants; the table drives `bin/generate.rs` (AsyncAPI, TypeScript, PROTOCOL.md) and the golden frames of `tests/it`. It calls [`Shape`].
 
 use crate::ack::{Answer, Done, HistoryPage, Joined, Left, RoomsPage, Sent, UsersPage};
-use crate::client::{ConnectAuth, History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
+use crate::client::{Broadcast, ConnectAuth, History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
 use crate::message::Message;
 use crate::server::{
     ConnectError, Connected, Presence, Restarting, Resync, Snapshot, TypingChanged, Welcome,
@@ -74,6 +74,8 @@ events! {
         LEAVE = "leave": Leave => Left;
         /// Send a message to a room.
         SEND_MESSAGE = "send_message": SendMessage => Sent;
+        /// Send a message to everyone, where that is allowed.
+        BROADCAST = "broadcast": Broadcast => Sent;
         /// Start or stop typing.
         TYPING = "typing" (volatile): Typing => Done;
         /// Read a page of a room's log.

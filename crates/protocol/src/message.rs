@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::name::{RoomName, UserName};
+use crate::name::{RoomName, UserName, stored_room};
 use crate::position::Epoch;
 
 /// Makes [`Kind`] and [`Content`] from one list. A new kind of message is one entry of it, and is documented
@@ -207,7 +207,8 @@ fn verified() -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Message {
-    /// The room.
+    /// The room; `@all` for a message to everyone.
+    #[serde(deserialize_with = "stored_room")]
     pub room: RoomName,
     /// The epoch of the room's log.
     pub epoch: Epoch,

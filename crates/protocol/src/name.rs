@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 
 use crate::code::{Code, Refusal};
@@ -147,6 +148,11 @@ impl RoomName {
         Self(format!("@{name}").into())
     }
 
+    /// The reserved room whose messages every connection receives, and which nobody joins.
+    pub fn everyone() -> Self {
+        Self::reserved("all")
+    }
+
     /// Whether it is a room of the server itself.
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with('@')
@@ -162,6 +168,15 @@ impl RoomName {
             None => Self::parse(name),
         }
     }
+}
+
+/// Decodes the name of a room that the server sent, which may be one of its own.
+///
+/// # Errors
+/// It is invalid.
+pub fn stored_room<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RoomName, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    RoomName::parse_stored(&name).map_err(D::Error::custom)
 }
 
 #[cfg(test)]

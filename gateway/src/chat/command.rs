@@ -2,7 +2,15 @@
 //! the edge, executed by the file of the same name.
 
 use roomcast_protocol::Extra;
-use roomcast_protocol::client::{History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
+use roomcast_protocol::client::{Broadcast, History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
+
+/// Which vocabulary a message to everyone was sent in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BroadcastOrigin {
+    Native,
+    /// That of a classic chat whose users have always been able to.
+    Classic,
+}
 
 /// A command, decoded and not yet validated.
 #[derive(Debug)]
@@ -12,6 +20,8 @@ pub(crate) enum Command {
     SendMessage(SendMessage),
     /// The same, with other fields of a classic front end's object.
     SendMessageWith(SendMessage, Box<Extra>),
+    /// A message to everyone.
+    Broadcast(Broadcast, BroadcastOrigin),
     Typing(Typing),
     History(History),
     Rooms(Rooms),

@@ -3,6 +3,7 @@
 //! they call `room/`, `users/` and the store's traits. Events pushed to connections are defined in `hub/`.
 
 mod actor;
+mod broadcast;
 mod command;
 mod history;
 mod join;
@@ -24,10 +25,11 @@ use roomcast_protocol::{Refusal, RoomName};
 use roomcast_store::Store;
 
 pub(crate) use actor::{Actor, Rights};
-pub(crate) use command::Command;
+pub(crate) use broadcast::BroadcastPolicy;
+pub(crate) use command::{BroadcastOrigin, Command};
 pub(crate) use reply::Reply;
 pub(crate) use sign_in::SignedIn;
-pub(crate) use threads::{Person, ThreadChange};
+pub(crate) use threads::{PersonId, ThreadChange};
 
 use crate::node::Node;
 use crate::room::Rooms;
@@ -46,6 +48,8 @@ pub(crate) struct Chat {
     pub(crate) grace: Duration,
     /// Configured rooms, which are listed even if they have never been used.
     pub(crate) listed: Arc<[RoomName]>,
+    /// Who may send messages to everyone.
+    pub(crate) broadcast: BroadcastPolicy,
 }
 
 /// A command of an actor, and the receiver of its reply.
@@ -73,12 +77,17 @@ impl Chat {
         }
         // All futures but the most frequent one are boxed, to keep the caller's future small.
         let reply = match command {
-            Command::SendMessage(message) => self.send_message(actor, message, None, urgent).await.map(Reply::Sent),
+            Command::SendMessage(message) => {
+                self.send_message(actor, message, None, urgent).await.map(Reply::Sent)
+            }
             Command::SendMessageWith(message, extra) => {
                 Box::pin(self.send_message(actor, message, Some(extra), urgent)).await.map(Reply::Sent)
             }
             Command::Join(join) => return Box::pin(self.join(actor, join, respond)).await,
             Command::Leave(leave) => Box::pin(self.leave(actor, leave)).await.map(Reply::Left),
+            Command::Broadcast(message, origin) => {
+                Box::pin(self.broadcast(actor, message, origin)).await.map(Reply::Sent)
+            }
             Command::Typing(typing) => Box::pin(self.typing(actor, typing)).await.map(|()| Reply::Done),
             Command::History(history) => Box::pin(self.history(actor, history)).await.map(Reply::History),
             Command::Rooms(rooms) => Box::pin(self.list_rooms(rooms)).await.map(Reply::Rooms),

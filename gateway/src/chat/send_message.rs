@@ -65,7 +65,7 @@ impl Chat {
 
     /// Publishes a message. If the store's answer is lost, it is repeated once with the same id, so that clients do not
     /// notice a short interruption. If the outcome is then still unknown, the client gets `outcome_unknown`.
-    async fn publish(&self, request: PublishRequest<'_>) -> Result<Published, StoreError> {
+    pub(super) async fn publish(&self, request: PublishRequest<'_>) -> Result<Published, StoreError> {
         let first = self.store.log.publish(request).await;
         let Err(StoreError::Unknown(why)) = first else { return first };
         self.telemetry.cluster.store_failed("publish", &StoreError::Unknown(why.clone()));

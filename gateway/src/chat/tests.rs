@@ -51,6 +51,7 @@ struct Person {
     received: Arc<Received>,
 }
 
+mod broadcast;
 mod replay;
 mod returns;
 mod threads;
@@ -79,8 +80,16 @@ impl Node {
         lifecycle.spawn("lease", node.clone().keep_lease(store.clone(), registered));
         status.changed().await.unwrap();
         let timing = RoomTiming { grace, touch: Duration::from_secs(600) };
-        let deps =
-            RoomDeps::new(store.clone(), node.clone(), telemetry.clone(), lifecycle, timing, batch_window);
+        let registry = Registry::new(telemetry.clone());
+        let deps = RoomDeps::new(
+            store.clone(),
+            node.clone(),
+            registry.clone(),
+            telemetry.clone(),
+            lifecycle,
+            timing,
+            batch_window,
+        );
         rooms.start(queues, &deps);
         let lost = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&lost);
@@ -89,9 +98,9 @@ impl Node {
         });
         let users = Users::new(store.clone(), node.clone(), grace, on_name_lost);
         let listed = Arc::from([room("general")]);
-        let registry = Registry::new(telemetry.clone());
+        let broadcast = BroadcastPolicy::Everyone;
         Self {
-            chat: Chat { store, node, rooms, users, telemetry, grace, listed },
+            chat: Chat { store, node, rooms, users, telemetry, grace, listed, broadcast },
             registry,
             names: Mutex::default(),
             lost,

@@ -23,7 +23,7 @@ const KIND: &str = "thread";
 
 /// A user with a proved name: the name and its secret. Another secret is another person.
 #[derive(Debug, Clone)]
-pub(crate) struct Person {
+pub(crate) struct PersonId {
     user: UserName,
     /// Its threads' log.
     room: RoomName,
@@ -37,7 +37,7 @@ pub(crate) struct ThreadChange {
     pub(crate) joined: bool,
 }
 
-impl Person {
+impl PersonId {
     pub(crate) fn new(user: &UserName, secret: &Secret) -> Self {
         let room = RoomName::reserved(&format!("threads/{}", secret.person(user)));
         Self { user: user.clone(), room }
@@ -66,12 +66,16 @@ impl Chat {
     pub(crate) async fn follow_threads(
         &self,
         connection: &Arc<Connection>,
-        person: &Person,
+        person: &PersonId,
     ) -> Result<Vec<RoomName>, Refusal> {
-        let Some(log) = self.observe(connection, &person.room, MAX_PAGE).await? else { return Ok(Vec::new()) };
+        let Some(log) = self.observe(connection, &person.room, MAX_PAGE).await? else {
+            return Ok(Vec::new());
+        };
         let mut threads: Vec<RoomName> = Vec::new();
         for message in &log.messages {
-            let Some(ThreadChange { thread, joined }) = ThreadChange::of_message(&message.json) else { continue };
+            let Some(ThreadChange { thread, joined }) = ThreadChange::of_message(&message.json) else {
+                continue;
+            };
             threads.retain(|other| *other != thread);
             threads.extend(joined.then_some(thread));
         }
@@ -89,12 +93,12 @@ impl Chat {
     ///
     /// # Errors
     /// The store cannot be reached.
-    pub(crate) async fn is_in_thread(&self, person: &Person, thread: &RoomName) -> Result<bool, Refusal> {
+    pub(crate) async fn is_in_thread(&self, person: &PersonId, thread: &RoomName) -> Result<bool, Refusal> {
         Ok(self.store.presence.is_present(thread, &person.user).await?)
     }
 
     /// Tells the person's other connections that one of them joined a thread, or left it.
-    pub(crate) async fn thread_changed(&self, person: &Person, change: &ThreadChange) {
+    pub(crate) async fn thread_changed(&self, person: &PersonId, change: &ThreadChange) {
         let mut members = Map::new();
         members.insert("thread".into(), json!(change.thread));
         members.insert("joined".into(), Value::Bool(change.joined));

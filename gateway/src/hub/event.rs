@@ -56,6 +56,17 @@ pub(crate) struct Message {
     pub(crate) trace: Option<Box<Origin>>,
 }
 
+impl Message {
+    /// Its sender: parsed, so not for every message.
+    pub(crate) fn user(&self) -> Option<UserName> {
+        #[derive(serde::Deserialize)]
+        struct Sender {
+            user: UserName,
+        }
+        serde_json::from_str(self.json.get()).ok().map(|Sender { user }| user)
+    }
+}
+
 /// Names of users, encoded once for all who receive them. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UserList(Arc<EncodedOnce>);

@@ -1,6 +1,6 @@
 //! The fan-out: sends a batch to all members of a room. Called by `room/worker.rs`, which does not wait for it. Small
 //! rooms are served inline; a large room's fan-out runs in the shard's fan-out task, over a snapshot of the members, so
-//! that joins and leaves never wait for it.
+//! that joins and leaves never wait for it. Messages to everyone go to a snapshot of all connections in the same way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::batch::Batch;
-use super::connection::Membership;
+use super::connection::{Connection, Membership};
 use super::membership::Members;
 use crate::telemetry::{FanoutTotals, Telemetry};
 
@@ -20,8 +20,14 @@ const MEMBERS_PER_YIELD: usize = 128;
 /// Fan-outs that may be queued for a shard's task; more are returned to the caller.
 const QUEUE: usize = 256;
 
+/// Who receives a batch.
+enum Receivers {
+    Members(Arc<Vec<Arc<Membership>>>),
+    Connections(Vec<Arc<Connection>>),
+}
+
 struct Job {
-    members: Arc<Vec<Arc<Membership>>>,
+    receivers: Receivers,
     under_way: Arc<AtomicUsize>,
     batch: Batch,
 }
@@ -75,33 +81,71 @@ impl Fanout {
         if members.len() == 0 {
             return Ok(());
         }
+        self.queue(Receivers::Members(Arc::clone(members.list())), members, batch)
+    }
+
+    /// Sends a batch of a room to these connections instead of its members, after everything that was sent before.
+    ///
+    /// # Errors
+    /// The queue is full; nothing was sent.
+    pub(crate) fn send_to(
+        &self,
+        connections: Vec<Arc<Connection>>,
+        members: &Members,
+        batch: Batch,
+    ) -> Result<(), Full> {
+        if connections.is_empty() {
+            return Ok(());
+        }
+        self.queue(Receivers::Connections(connections), members, batch)
+    }
+
+    fn queue(&self, receivers: Receivers, members: &Members, mut batch: Batch) -> Result<(), Full> {
         let permit = match self.jobs.try_reserve() {
             Ok(permit) => permit,
             Err(mpsc::error::TrySendError::Full(())) => return Err(Full(Box::new(batch))),
             // The process is shutting down.
             Err(mpsc::error::TrySendError::Closed(())) => return Ok(()),
         };
-        batch.begin_write(members.len());
+        batch.begin_write(receivers.len());
         members.under_way().fetch_add(1, Ordering::AcqRel);
-        let (list, under_way) = (Arc::clone(members.list()), Arc::clone(members.under_way()));
-        permit.send(Job { members: list, under_way, batch });
+        permit.send(Job { receivers, under_way: Arc::clone(members.under_way()), batch });
         Ok(())
+    }
+}
+
+impl Receivers {
+    fn len(&self) -> usize {
+        match self {
+            Self::Members(members) => members.len(),
+            Self::Connections(connections) => connections.len(),
+        }
     }
 }
 
 impl FanoutTask {
     /// Runs until the shard's worker has ended.
     pub(crate) async fn run(mut self) {
-        while let Some(Job { members, under_way, batch }) = self.jobs.recv().await {
+        while let Some(Job { receivers, under_way, batch }) = self.jobs.recv().await {
             let (mut totals, started) = (FanoutTotals::default(), Instant::now());
-            for chunk in members.chunks(MEMBERS_PER_YIELD) {
-                for member in chunk {
-                    let ended = member.ended();
-                    if !*ended {
-                        send(&batch, member, &mut totals);
+            match &receivers {
+                Receivers::Members(members) => {
+                    for chunk in members.chunks(MEMBERS_PER_YIELD) {
+                        for member in chunk {
+                            let ended = member.ended();
+                            if !*ended {
+                                send(&batch, member, &mut totals);
+                            }
+                        }
+                        tokio::task::yield_now().await;
                     }
                 }
-                tokio::task::yield_now().await;
+                Receivers::Connections(connections) => {
+                    for chunk in connections.chunks(MEMBERS_PER_YIELD) {
+                        chunk.iter().for_each(|connection| totals.add(connection.send(&batch)));
+                        tokio::task::yield_now().await;
+                    }
+                }
             }
             under_way.fetch_sub(1, Ordering::AcqRel);
             report(&self.telemetry, &batch, &totals, started);
@@ -117,11 +161,8 @@ fn report(telemetry: &Telemetry, batch: &Batch, totals: &FanoutTotals, started: 
 /// Sends to one member. Counts into `totals`, so that metrics are updated once per fan-out.
 fn send(batch: &Batch, member: &Membership, totals: &mut FanoutTotals) {
     let connection = member.connection();
-    let send = || if member.observes() { connection.send_observed(batch) } else { connection.send(batch) };
-    if batch.is_for(|| connection.user())
-        && let Some(written) = send()
-    {
-        totals.members += 1;
-        totals.written.add(&written);
+    if batch.is_for(|| connection.user()) {
+        let sent = if member.observes() { connection.send_observed(batch) } else { connection.send(batch) };
+        totals.add(sent);
     }
 }

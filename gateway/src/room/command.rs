@@ -60,6 +60,11 @@ pub(super) enum Command {
         room: RoomName,
         reply: oneshot::Sender<Option<Online<UserList>>>,
     },
+    /// Opens a room, which then stays open without members. `opened` is dropped where that fails.
+    KeepOpen {
+        room: RoomName,
+        opened: oneshot::Sender<()>,
+    },
     BusEvent {
         room: RoomName,
         event: BusEvent,

@@ -4,6 +4,7 @@
 
 mod command;
 pub(crate) mod effect;
+mod entry;
 mod figures;
 mod follower;
 mod replay;
@@ -11,13 +12,14 @@ mod roster;
 pub(crate) mod state;
 mod store_tasks;
 mod timers;
+mod turns;
 mod view;
 mod worker;
 mod writes;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roomcast_ops::trace;
 use roomcast_protocol::ack::Online;
@@ -34,6 +36,7 @@ pub(crate) use follower::encode_entry;
 pub(crate) use roster::{PresenceUpdate, Write, WriteOutcome};
 pub(crate) use state::RoomTiming;
 pub(crate) use store_tasks::RoomDeps;
+pub(crate) use turns::BroadcastTurns;
 use worker::Worker;
 
 use crate::hub::{Connection, ConnectionId, Fanout, UserList};
@@ -42,6 +45,9 @@ pub(crate) use crate::users::stay::Departure;
 /// Commands that may wait for a worker. A bus event that finds the queue full is dropped and noted as a gap, which the
 /// worker heals.
 const QUEUE: usize = 8_192;
+
+/// How soon a room that is to stay open is opened again after a failure.
+const OPEN_RETRY: Duration = Duration::from_secs(1);
 
 /// A connection's request to join a room.
 pub(crate) struct JoinRequest {
@@ -61,7 +67,7 @@ struct Shard {
 
 /// The rooms of this node.
 #[derive(Clone)]
-pub(crate) struct Rooms(Arc<[Shard]>);
+pub(crate) struct Rooms(Arc<[Shard]>, BroadcastTurns);
 
 /// The receivers of the workers' queues, until [`Rooms::start`].
 pub(crate) struct WorkerQueues(Vec<(mpsc::Receiver<Command>, Arc<Gap>)>);
@@ -76,16 +82,41 @@ impl Rooms {
                 (Shard { commands, gap: Arc::clone(&gap) }, (receiver, gap))
             })
             .unzip::<_, _, Vec<_>, Vec<_>>();
-        (Self(shards.into()), WorkerQueues(receivers))
+        (Self(shards.into(), BroadcastTurns::default()), WorkerQueues(receivers))
     }
 
     /// Starts the workers.
     pub(crate) fn start(&self, queues: WorkerQueues, deps: &RoomDeps) {
         for ((receiver, gap), shard) in queues.0.into_iter().zip(self.0.iter()) {
             let (fanout, runner) = Fanout::new(&deps.telemetry);
-            let worker = Worker::new(receiver, gap, shard.commands.downgrade(), fanout, deps.clone());
+            let worker = Worker::new(
+                receiver,
+                gap,
+                shard.commands.downgrade(),
+                fanout,
+                (deps.clone(), self.1.clone()),
+            );
             deps.lifecycle.spawn_until_hard("rooms", worker.run());
             deps.lifecycle.spawn_until_hard("fanout", runner.run());
+        }
+    }
+
+    /// Who sent messages to everyone lately.
+    pub(crate) fn broadcast_turns(&self) -> &BroadcastTurns {
+        &self.1
+    }
+
+    /// Opens the room of messages to everyone, which stays open: its events go to all connections. Tries until the store
+    /// answers.
+    pub(crate) async fn receive_broadcasts(self) {
+        let room = RoomName::everyone();
+        loop {
+            let (opened, is_open) = oneshot::channel();
+            self.send(&room, Command::KeepOpen { room: room.clone(), opened }).await;
+            if is_open.await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(OPEN_RETRY).await;
         }
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Room<T> {
     phase: Phase<T>,
     /// Their users; none for a connection without a name.
     members: HashMap<ConnectionId, Option<UserName>>,
+    /// It stays open without members.
+    kept_open: bool,
     woken_at: Option<Instant>,
 }
 
@@ -67,7 +69,7 @@ impl<T> Room<T> {
             stash: Vec::new(),
             overflowed: false,
         };
-        Self { name, timing, phase, members: HashMap::new(), woken_at: None }
+        Self { name, timing, phase, members: HashMap::new(), kept_open: false, woken_at: None }
     }
 
     /// The state, as operators see it.
@@ -110,6 +112,13 @@ impl<T> Room<T> {
             Phase::Open(live) => live.roster.listed(),
             _ => UserList::default(),
         }
+    }
+
+    /// The room is to be opened, and to stay open without members.
+    pub(crate) fn keep_open(&mut self) -> Effects<T> {
+        self.kept_open = true;
+        let Phase::Opening { open_requested, .. } = &mut self.phase else { return Vec::new() };
+        if std::mem::replace(open_requested, true) { Vec::new() } else { vec![Effect::Open] }
     }
 
     /// A client joins. The answer is an effect: of this call, or of a later one where the store must be read first.
@@ -390,7 +399,8 @@ impl<T> Room<T> {
         }
         effects.extend(live.roster.next_update(now).map(Effect::SendPresence));
 
-        let clear = self.members.is_empty() && live.roster.is_idle();
+        let in_use = self.kept_open || !self.members.is_empty();
+        let clear = !in_use && live.roster.is_idle();
         live.idle_since = clear.then(|| live.idle_since.unwrap_or(now));
         let close_at = live.idle_since.map(|since| since + LINGER);
         if close_at.is_some_and(|at| at <= now) {
@@ -399,7 +409,7 @@ impl<T> Room<T> {
             effects.push(Effect::Close { writers });
             return effects;
         }
-        let mut touch_at = (!self.members.is_empty()).then(|| live.touched_at + self.timing.touch);
+        let mut touch_at = in_use.then(|| live.touched_at + self.timing.touch);
         if touch_at.is_some_and(|at| at <= now) {
             live.touched_at = now;
             touch_at = Some(now + self.timing.touch);

@@ -15,6 +15,7 @@ use super::effect::{JoinAttempt, LogRead};
 use super::follower::{Healed, RECENT};
 use super::roster::{Write, WriteOutcome};
 use super::state::RoomTiming;
+use crate::hub::Registry;
 use crate::node::Node;
 use crate::telemetry::Telemetry;
 
@@ -32,6 +33,8 @@ pub(crate) struct RoomDeps {
     pub(crate) store: Store,
     pub(crate) node: Node,
     pub(crate) telemetry: Telemetry,
+    /// All connections, for messages to everyone.
+    pub(crate) registry: Registry,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) timing: RoomTiming,
     /// How long messages of a busy room are collected into one batch.
@@ -45,6 +48,7 @@ impl RoomDeps {
     pub(crate) fn new(
         store: Store,
         node: Node,
+        registry: Registry,
         telemetry: Telemetry,
         lifecycle: Lifecycle,
         timing: RoomTiming,
@@ -53,6 +57,7 @@ impl RoomDeps {
         Self {
             store,
             node,
+            registry,
             telemetry,
             lifecycle,
             timing,

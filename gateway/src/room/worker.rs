@@ -16,12 +16,13 @@ use tokio::sync::mpsc;
 
 use super::command::{Command, Gap, PendingJoin};
 use super::effect::Effect;
-use super::figures::{Activity, Figures, Order, Page, Rank, first, milliseconds};
-use super::follower::Follower;
+use super::entry::RoomEntry;
+use super::figures::{Figures, Order, Page, Rank, first};
 use super::roster::PresenceUpdate;
 use super::state::Room;
 use super::store_tasks::RoomDeps;
 use super::timers::{Timer, Timers};
+use super::turns::BroadcastTurns;
 use crate::hub::{Batch, Event, Fanout, Full, Members, UserList};
 
 /// How soon a batch is sent again after the fan-out's queue was full.
@@ -29,46 +30,15 @@ const FANOUT_RETRY: Duration = Duration::from_millis(1);
 
 type Effects = Vec<Effect<PendingJoin>>;
 
-/// A room, its members, and the events that wait for the next fan-out.
-struct RoomEntry {
-    room: Room<PendingJoin>,
-    members: Members,
-    /// Events since the last flush.
-    pending: Batch,
-    flushed_at: Option<Instant>,
-    activity: Activity,
-    /// The room's state, and since when it is in it.
-    state: (&'static str, Instant),
-}
-
-impl RoomEntry {
-    fn figures(&self, room: RoomName, now: Instant) -> Figures {
-        let follower = self.room.follower();
-        let (state, since) = self.state;
-        #[expect(clippy::cast_precision_loss, reason = "a room has fewer messages than that in a second")]
-        let messages_per_second = self.activity.rate(now) as f64 / 1_000.0;
-        Figures {
-            room,
-            state,
-            state_ms: milliseconds(now.saturating_duration_since(since)),
-            age_ms: milliseconds(self.activity.age(now)),
-            members: self.members.len(),
-            waiting: self.room.waiting(),
-            messages: self.activity.total(),
-            messages_per_second,
-            offset: follower.map(|follower| follower.position().offset),
-            healing: follower.is_some_and(Follower::is_healing),
-            pending: self.pending.len(),
-        }
-    }
-}
-
 pub(super) struct Worker {
     commands: mpsc::Receiver<Command>,
     gap: Arc<Gap>,
     results: mpsc::WeakSender<Command>,
     fanout: Fanout,
     deps: RoomDeps,
+    /// The room whose events go to all connections, and who sent messages there.
+    everyone: RoomName,
+    turns: BroadcastTurns,
     rooms: HashMap<RoomName, RoomEntry>,
     timers: Timers,
     /// Since when the store is unreachable.
@@ -81,10 +51,10 @@ impl Worker {
         gap: Arc<Gap>,
         results: mpsc::WeakSender<Command>,
         fanout: Fanout,
-        deps: RoomDeps,
+        (deps, turns): (RoomDeps, BroadcastTurns),
     ) -> Self {
-        let (rooms, timers) = (HashMap::new(), Timers::default());
-        Self { commands, gap, results, fanout, deps, rooms, timers, unreachable_since: None }
+        let (rooms, timers, everyone) = (HashMap::new(), Timers::default(), RoomName::everyone());
+        Self { commands, gap, results, fanout, deps, everyone, turns, rooms, timers, unreachable_since: None }
     }
 
     /// Runs until every [`super::Rooms`] handle is dropped.
@@ -118,16 +88,13 @@ impl Worker {
         let now = Instant::now();
         match command {
             Command::Join { room, attempt } => {
-                let timing = self.deps.timing;
-                let entry = self.rooms.entry(room.clone()).or_insert_with(|| RoomEntry {
-                    room: Room::new(room.clone(), timing),
-                    members: Members::default(),
-                    pending: Batch::default(),
-                    flushed_at: None,
-                    activity: Activity::new(now),
-                    state: ("opening", now),
-                });
-                let effects = entry.room.enter(attempt, now);
+                let effects = self.entry(&room, now).room.enter(attempt, now);
+                self.apply_effects(&room, effects);
+            }
+            Command::KeepOpen { room, opened } => {
+                let entry = self.entry(&room, now);
+                entry.opened.push(opened);
+                let effects = entry.room.keep_open();
                 self.apply_effects(&room, effects);
             }
             Command::Leave { room, connection, how, done } => {
@@ -152,6 +119,9 @@ impl Worker {
             Command::Opened { room, opened, .. } => {
                 let unreachable_since = self.unreachable_since;
                 self.with(&room, |room| room.opened(opened, unreachable_since, now));
+                // Where that failed the room is gone, and whoever waits is told by that.
+                let waiting = self.rooms.get_mut(&room).map(|entry| std::mem::take(&mut entry.opened));
+                waiting.into_iter().flatten().for_each(|opened| opened.send(()).unwrap_or_default());
             }
             Command::Closed { room } => self.with(&room, Room::closed),
             Command::LogRead { room, attempt, read } => {
@@ -164,6 +134,11 @@ impl Worker {
             Command::Wrote { room, outcome } => self.with(&room, |room| room.wrote(outcome, now)),
             Command::Presence { room, state } => self.with(&room, |room| room.presence(state, now)),
         }
+    }
+
+    fn entry(&mut self, room: &RoomName, now: Instant) -> &mut RoomEntry {
+        let timing = self.deps.timing;
+        self.rooms.entry(room.clone()).or_insert_with(|| RoomEntry::new(room.clone(), timing, now))
     }
 
     fn fire_timers(&mut self) {
@@ -254,7 +229,16 @@ impl Worker {
                     pending.answer(Err(Refusal::new(Code::Unavailable, why)));
                     pending.done.send(false).unwrap_or_default();
                 }
-                Effect::Deliver(message) => self.push(room, Event::Message(message)),
+                Effect::Deliver(message) => {
+                    if *room == self.everyone
+                        && let Some(user) = message.user()
+                    {
+                        self.turns.note(&user, Instant::now());
+                    }
+                    self.push(room, Event::Message(message));
+                }
+                // Nobody reads the rooms of the server itself.
+                Effect::Resync(_) if room.is_reserved() => {}
                 Effect::Resync(epoch) => {
                     self.deps.telemetry.rooms.resync();
                     self.push(room, Event::Resync(Resync { room: room.clone(), epoch }));
@@ -347,7 +331,12 @@ impl Worker {
         let Some(entry) = self.rooms.get_mut(room).filter(|entry| !entry.pending.is_empty()) else { return };
         let (batch, now) = (std::mem::take(&mut entry.pending), Instant::now());
         let messages = batch.messages() as u64;
-        match self.fanout.send(&entry.members, batch) {
+        let sent = if *room == self.everyone {
+            self.fanout.send_to(self.deps.registry.all(), &entry.members, batch)
+        } else {
+            self.fanout.send(&entry.members, batch)
+        };
+        match sent {
             Ok(()) => {
                 entry.flushed_at = Some(now);
                 entry.activity.add(messages, now);

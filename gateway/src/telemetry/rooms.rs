@@ -103,6 +103,16 @@ pub(crate) struct FanoutTotals {
     pub(crate) written: Written,
 }
 
+impl FanoutTotals {
+    /// The batch was sent to one more member, unless it was not.
+    pub(crate) fn add(&mut self, sent: Option<Written>) {
+        if let Some(written) = sent {
+            self.members += 1;
+            self.written.add(&written);
+        }
+    }
+}
+
 impl Rooms {
     /// The number of a room's members on this node changed from `before` to `after`.
     pub(crate) fn members_changed(&self, before: usize, after: usize) {

@@ -160,6 +160,28 @@ story('what only one of the chats has', { timeout: 60_000 }, async () => {
     await ann.until('is told', () => ann.told.some((line) => line.startsWith('Join again: ')));
   });
 
+  await step('private-rooms: a message without a room goes to everyone, in every vocabulary', async () => {
+    const [ann, listener] = [await new Front(a, 'private-rooms', { name: 'anna' }).join('attic'), await connect(b, { name: 'listener' })];
+    const fronts = [];
+    for (const chat of chats) {
+      const front = new Front(b, chat, { name: upper(chat, unique('all')) });
+      fronts.push(chat === 'abidev' ? front : await front.join(upper(chat, unique('room'))));
+    }
+    await fronts[1].say('I am here, too');
+    await ann.leave();
+    const text = unique('to all');
+    const ack = await ann.ask(['chat', { event: 'chat', text }]);
+    assert.deepEqual([ack.status, ack.room], ['ok', '@all']);
+    for (const front of fronts) await front.sees('ANNA', text);
+    await listener.until('is told', () => listener.received.some(([event, message]) => event === 'message' && message.room === '@all' && message.text === text));
+    const again = await ann.ask(['chat', { event: 'chat', text: 'and again' }]);
+    assert.deepEqual([again.code, again.retry_after_ms], ['rate_limited', 10_000]);
+    await ann.until('is told to wait', () => ann.told.some((line) => line.startsWith('one message to everyone in 10 seconds')));
+    assert.ok(!ann.shown.some(([, shown]) => shown === text), 'its page shows its own messages');
+    await listener.refused('broadcast', { text: 'me, too' }, 'forbidden');
+    for (const event of ['join', 'leave', 'history', 'online_users']) await listener.refused(event, { room: '@all' }, 'bad_room');
+  });
+
   await step('private-rooms: the list goes to the requester only; strings are parsed as JSON', async () => {
     const ann = await new Front(a, 'private-rooms', { name: 'eva' }).join('lair');
     const bob = await new Front(b, 'private-rooms', { name: 'bo' }).join('lair');

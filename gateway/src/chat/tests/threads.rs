@@ -4,8 +4,8 @@ use roomcast_store::Secret;
 
 use super::*;
 
-fn person(secret: &str) -> Person {
-    Person::new(&user("ann"), &Secret::proved(secret))
+fn person(secret: &str) -> PersonId {
+    PersonId::new(&user("ann"), &Secret::proved(secret))
 }
 
 fn change(joined: bool) -> ThreadChange {
@@ -24,7 +24,8 @@ async fn a_persons_threads_are_known_on_every_node() {
     nodes[0].join(&inside, "r", None).await.unwrap();
     nodes[0].is_present("ann", true).await;
     nodes[0].chat.thread_changed(&person("secret"), &change(true)).await;
-    let threads = async |secret| nodes[1].chat.follow_threads(&outside.connection, &person(secret)).await.unwrap();
+    let threads =
+        async |secret| nodes[1].chat.follow_threads(&outside.connection, &person(secret)).await.unwrap();
     assert!(threads("another").await.is_empty(), "another person of that name");
     assert_eq!(threads("secret").await, [room("r")]);
 

@@ -81,7 +81,8 @@ async fn page(
 fn auth(headers: &HeaderMap) -> Result<ConnectAuth, Refusal> {
     let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (scheme, credentials) = value.split_once(' ').unwrap_or_default();
-    let decoded = BASE64_STANDARD.decode(credentials.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded =
+        BASE64_STANDARD.decode(credentials.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     match decoded.as_deref().and_then(|decoded| decoded.split_once(':')) {
         Some((name, resume)) if scheme.eq_ignore_ascii_case("basic") => {
             Ok(ConnectAuth { username: UserName::parse(name)?, resume: Some(resume.to_owned()) })
@@ -104,7 +105,9 @@ fn refused(refusal: Refusal) -> Response {
     let mut response = error_response(status, code.name(), &message);
     if status == StatusCode::UNAUTHORIZED {
         // Not `Basic`: browsers would ask for a password in a window of their own.
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("xBasic realm=\"roomcast\""));
+        response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("xBasic realm=\"roomcast\""));
     }
     response
 }

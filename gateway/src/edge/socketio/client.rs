@@ -15,7 +15,7 @@ use super::identity::Identity;
 use super::outbound::SocketOutbound;
 use super::packet::Packet;
 use super::threads::{Notice, Threads};
-use crate::chat::{Actor, Command, Person, Reply, Request};
+use crate::chat::{Actor, Command, PersonId, Reply, Request};
 use crate::hub::{Connection, SendError};
 use crate::room::Departure;
 use crate::telemetry::{Deed, Written};
@@ -40,7 +40,7 @@ impl Client {
         context: &Arc<ClientContext>,
         connection: Arc<Connection>,
         outbound: SocketOutbound,
-        (name, person): (Option<NameHold>, Option<Person>),
+        (name, person): (Option<NameHold>, Option<PersonId>),
         id: &str,
     ) -> Arc<Self> {
         let threads = person.map(|person| Box::new(Threads::new(person)));
@@ -136,7 +136,9 @@ impl Client {
     /// The room that a command may join or leave, and whether the connection is in it; none if no threads are followed.
     fn thread_of(&self, command: &Command) -> Option<(RoomName, bool)> {
         self.threads.as_ref()?;
-        let (Command::Join(Join { room, .. }) | Command::Leave(Leave { room })) = command else { return None };
+        let (Command::Join(Join { room, .. }) | Command::Leave(Leave { room })) = command else {
+            return None;
+        };
         Some((room.clone(), self.connection.is_in(room)))
     }
 
@@ -176,10 +178,13 @@ impl Client {
 
     /// Where the dialect's front ends show their own messages: makes sure that this one is not sent back. Returns its id.
     fn note_own_message(&self, mut command: Command) -> (Command, Option<String>) {
-        let (Some(own), Command::SendMessage(message)) = (self.outbound.own_messages(), &mut command) else {
-            return (command, None);
+        let Some(own) = self.outbound.own_messages() else { return (command, None) };
+        let id = match &mut command {
+            Command::SendMessage(message) => &mut message.id,
+            Command::Broadcast(message, _) => &mut message.id,
+            _ => return (command, None),
         };
-        let id = message.id.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>())).clone();
+        let id = id.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>())).clone();
         own.note(id.clone());
         (command, Some(id))
     }

@@ -18,7 +18,8 @@ use super::dialects::Namespace;
 use super::engine::{Ended, Session};
 use super::outbound::SocketOutbound;
 use super::packet::refusal;
-use crate::chat::{Person, SignedIn};
+use crate::chat::{PersonId, SignedIn};
+use crate::hub::Outbound as _;
 use crate::room::Departure;
 use crate::users::{ClaimError, NameHold};
 
@@ -123,7 +124,7 @@ fn welcome(
     let person = signed_in
         .as_ref()
         .filter(|_| follows_threads)
-        .map(|SignedIn { name, secret, .. }| Person::new(name.user(), secret));
+        .map(|SignedIn { name, secret, .. }| PersonId::new(name.user(), secret));
     let (name, welcome) = signed_in.map(|SignedIn { name, welcome, .. }| (name, welcome)).unzip();
     let answer = match session.version() {
         Version::V3 => String::new(),
@@ -133,13 +134,15 @@ fn welcome(
     session.send_packet(&["40", packet.namespace.prefix(), &answer]).unwrap_or_default();
     let outbound = SocketOutbound::new(packet.namespace, dialect, Arc::clone(session));
     let user = name.as_ref().map(|name| name.user().clone());
+    // Before a message to everyone can be sent to it.
+    let welcomed = welcome.map(|welcome| outbound.send_own(&welcome));
     let (connection, kind) = context.registry.add(user, Box::new(outbound.clone()));
+    if let Some(written) = welcomed.and_then(|sent| connection.on_sent(sent)) {
+        context.chat.telemetry.wire.written(&written);
+    }
     if name.as_ref().is_some_and(NameHold::is_lost) {
         // Before the connection could be found by its user's name, somebody else took that name.
         connection.close("name_lost");
-    }
-    if let Some(welcome) = welcome {
-        connection.send_own(&welcome);
     }
     context.chat.telemetry.connections.connected(kind, started.elapsed());
     Client::new(context, connection, outbound, (name, person), &packet.id)

@@ -22,7 +22,11 @@ pub(super) fn batch_frames<'a>(batch: &'a Batch, namespace: &Namespace, dialect:
 }
 
 /// The frames of those packets of a batch that connections outside the room are shown, too.
-pub(super) fn outside_frames<'a>(batch: &'a Batch, namespace: &Namespace, dialect: &dyn Dialect) -> &'a Frames {
+pub(super) fn outside_frames<'a>(
+    batch: &'a Batch,
+    namespace: &Namespace,
+    dialect: &dyn Dialect,
+) -> &'a Frames {
     batch.frames((namespace.path(), OUTSIDE), || {
         let shown = |(event, _): &&Packet| dialect.outside().contains(event);
         frames(batch_packets(batch, dialect).iter().filter(shown), namespace)

@@ -97,7 +97,8 @@ impl Outbound for SocketOutbound {
                 self.session.notify(self.namespace, Notice::Gone(change.room.clone()));
             }
         }
-        for (_, change) in encode::batch_packets(batch, dialect).iter().filter(|(event, _)| *event == CHANGED) {
+        for (_, change) in encode::batch_packets(batch, dialect).iter().filter(|(event, _)| *event == CHANGED)
+        {
             match serde_json::from_str(change.get()) {
                 Ok(change) => self.session.notify(self.namespace, Notice::Changed(change)),
                 Err(error) => tracing::error!(%error, "a change of threads cannot be parsed"),

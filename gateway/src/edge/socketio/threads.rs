@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use roomcast_protocol::RoomName;
 use roomcast_protocol::limits::MAX_ROOMS;
 
-use crate::chat::{Chat, Person, ThreadChange};
+use crate::chat::{Chat, PersonId, ThreadChange};
 use crate::hub::Connection;
 use crate::room::Departure;
 
@@ -26,13 +26,13 @@ pub(crate) enum Notice {
 }
 
 pub(super) struct Threads {
-    person: Person,
+    person: PersonId,
     /// The threads that the person is in, by this connection or another one.
     known: Mutex<HashSet<RoomName>>,
 }
 
 impl Threads {
-    pub(super) fn new(person: Person) -> Self {
+    pub(super) fn new(person: PersonId) -> Self {
         Self { person, known: Mutex::default() }
     }
 
@@ -49,7 +49,13 @@ impl Threads {
     }
 
     /// The connection joined this room, or left it, as `was_in` and its present state say.
-    pub(super) async fn moved(&self, chat: &Chat, connection: &Arc<Connection>, room: &RoomName, was_in: bool) {
+    pub(super) async fn moved(
+        &self,
+        chat: &Chat,
+        connection: &Arc<Connection>,
+        room: &RoomName,
+        was_in: bool,
+    ) {
         let is_in = connection.is_in(room);
         if is_in && self.add(room) {
             self.say(chat, room, true).await;
@@ -83,7 +89,9 @@ impl Threads {
             }
             Notice::Gone(thread) => {
                 // If it cannot be read, the person is told of more threads than necessary.
-                if !connection.is_in(&thread) && !chat.is_in_thread(&self.person, &thread).await.unwrap_or(true) {
+                if !connection.is_in(&thread)
+                    && !chat.is_in_thread(&self.person, &thread).await.unwrap_or(true)
+                {
                     self.stop_observing(chat, connection, &thread).await;
                 }
             }

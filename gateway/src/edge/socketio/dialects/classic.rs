@@ -5,6 +5,7 @@
 use roomcast_protocol::ack::{Answer, Done};
 use roomcast_protocol::client::{Join, Leave, SendMessage};
 use roomcast_protocol::limits::{MAX_EXTRA_BYTES, MAX_EXTRA_FIELDS};
+use roomcast_protocol::name::stored_room;
 use roomcast_protocol::{Code, EXTRA_VERSION, Extra, Refusal, RoomName, UserName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -24,8 +25,27 @@ pub(super) const LOST: &str = "Some messages were lost and cannot be shown.";
 
 /// Fields that are never passed on: the server sets them, or a front end could take them for who the sender is.
 const RESERVED: [&str; 21] = [
-    "id", "offset", "ts", "error", "verified", "extra", "username", "user", "userName", "user_name", "userId",
-    "user_id", "sender", "senderId", "sender_id", "from", "author", "client", "name", "nickname", "sid",
+    "id",
+    "offset",
+    "ts",
+    "error",
+    "verified",
+    "extra",
+    "username",
+    "user",
+    "userName",
+    "user_name",
+    "userId",
+    "user_id",
+    "sender",
+    "senderId",
+    "sender_id",
+    "from",
+    "author",
+    "client",
+    "name",
+    "nickname",
+    "sid",
 ];
 
 /// The payload of a classic event.
@@ -75,10 +95,10 @@ impl Fields {
         text: &[&str],
     ) -> Result<Option<Box<Extra>>, Refusal> {
         let found = text.iter().position(|name| self.0.get(*name).is_some_and(|value| !value.is_null()));
-        let text_field = found.filter(|at| *at > 0).and_then(|at| text.get(at)).map(|name| (*name).to_owned());
-        let is_named = |name: &String| {
-            [named, text, &RESERVED].iter().any(|names| names.contains(&name.as_str()))
-        };
+        let text_field =
+            found.filter(|at| *at > 0).and_then(|at| text.get(at)).map(|name| (*name).to_owned());
+        let is_named =
+            |name: &String| [named, text, &RESERVED].iter().any(|names| names.contains(&name.as_str()));
         let others = self.0.iter().filter(|(name, _)| !is_named(name));
         let fields: Map<_, _> = others.map(|(name, value)| (name.clone(), value.clone())).collect();
         if fields.is_empty() && text_field.is_none() {
@@ -178,6 +198,8 @@ pub(super) fn ack(reply: &Result<Reply, Refusal>) -> serde_json::Result<Box<RawV
 /// A text message, for an encoder.
 #[derive(Deserialize)]
 pub(super) struct Text {
+    /// `@all` for a message to everyone.
+    #[serde(deserialize_with = "stored_room")]
     pub(super) room: RoomName,
     pub(super) user: UserName,
     pub(super) text: String,
@@ -189,11 +211,7 @@ pub(super) struct Text {
 
 impl Text {
     /// Encodes the fields that a dialect names, and what the sender, if it is of the same dialect, sent besides.
-    pub(super) fn encode(
-        &self,
-        dialect: &str,
-        named: &impl Serialize,
-    ) -> serde_json::Result<Box<RawValue>> {
+    pub(super) fn encode(&self, dialect: &str, named: &impl Serialize) -> serde_json::Result<Box<RawValue>> {
         let same = |extra: &&Extra| extra.v == EXTRA_VERSION && extra.dialect == dialect;
         let Some(extra) = self.extra.as_ref().filter(same) else { return to_raw_value(named) };
         let mut object = extra.fields.clone();
@@ -255,6 +273,7 @@ pub(super) mod testing {
 
     use super::super::super::dialect::{Dialect, EncodedReply};
     use super::*;
+    use crate::chat::BroadcastOrigin;
     use crate::hub::{Event, Message};
     use crate::room::JoinedRoom;
 
@@ -311,6 +330,9 @@ pub(super) mod testing {
             Step::Execute(Command::SendMessageWith(SendMessage { room, text, .. }, extra)) => {
                 format!("send {room} {text} with {}", serde_json::to_string(extra).unwrap())
             }
+            Step::Execute(Command::Broadcast(message, BroadcastOrigin::Classic)) => {
+                format!("broadcast {}", message.text)
+            }
             Step::Execute(Command::OnlineUsers(online)) => format!("users {}", online.room),
             Step::Execute(other) => format!("{other:?}"),
         }
@@ -323,7 +345,12 @@ pub(super) mod testing {
     }
 
     /// The same, with other fields of its sender's object.
-    pub(in super::super) fn message_with(room_name: &str, user: &str, text: &str, extra: &Value) -> Arc<Message> {
+    pub(in super::super) fn message_with(
+        room_name: &str,
+        user: &str,
+        text: &str,
+        extra: &Value,
+    ) -> Arc<Message> {
         let content = Content::Text { text: text.into() };
         let extra = Some(serde_json::from_value(extra.clone()).unwrap());
         let body = Body { id: "m-1".into(), user: name(user), verified: true, content, extra };
@@ -331,7 +358,8 @@ pub(super) mod testing {
     }
 
     pub(in super::super) fn stored(room_name: &str, body: &str) -> Arc<Message> {
-        let json = compose(&room(room_name), &Epoch::new("e"), 7, 9, body).unwrap();
+        let room = RoomName::parse_stored(room_name).unwrap();
+        let json = compose(&room, &Epoch::new("e"), 7, 9, body).unwrap();
         Arc::new(Message { offset: 7, ts: 9, json, trace: None })
     }
 
@@ -417,7 +445,11 @@ mod tests {
     #[test]
     fn what_is_passed_on_is_bounded_and_names_nobody() {
         let others = |value: Value| fields(value).others("flocker", &["room"], &["msg", "message"]);
-        assert!(others(json!({ "room": "r", "msg": "hi", "from": "eve", "id": 7, "sid": "x" })).unwrap().is_none());
+        assert!(
+            others(json!({ "room": "r", "msg": "hi", "from": "eve", "id": 7, "sid": "x" }))
+                .unwrap()
+                .is_none()
+        );
         let extra = others(json!({ "message": "hi", "color": "red", "tags": [1] })).unwrap().unwrap();
         assert_eq!(extra.text_field.as_deref(), Some("message"));
         assert_eq!(json!(extra.fields), json!({ "color": "red", "tags": [1] }));

@@ -203,7 +203,8 @@ mod tests {
     fn other_fields_of_the_senders_object_are_passed_on_to_its_own_kind() {
         let send = json!({ "username": "eve", "room": "r", "message": "hi", "color": "red", "user_id": 7 });
         let sent = steps(&Flocker, open("ann", &["r"]), "send_message", &send).unwrap();
-        let extra = json!({ "v": 1, "dialect": "flocker", "text_field": "message", "fields": { "color": "red" } });
+        let extra =
+            json!({ "v": 1, "dialect": "flocker", "text_field": "message", "fields": { "color": "red" } });
         let passed_on = sent[0].strip_prefix("send r hi with ").unwrap();
         assert_eq!(serde_json::from_str::<serde_json::Value>(passed_on).unwrap(), extra);
         let named = stamped(json!({ "username": "ann", "msg": "hi", "room": "r" }));
@@ -219,7 +220,12 @@ mod tests {
             assert_eq!(encoded(&Flocker, &event), [("message".into(), named.clone())], "{member}");
         }
         let fields = json!({ "username": "eve", "id": 1, "room": "x" });
-        let event = Event::Message(message_with("r", "ann", "hi", &json!({ "v": 1, "dialect": "flocker", "fields": fields })));
+        let event = Event::Message(message_with(
+            "r",
+            "ann",
+            "hi",
+            &json!({ "v": 1, "dialect": "flocker", "fields": fields }),
+        ));
         assert_eq!(encoded(&Flocker, &event), [("message".into(), named)], "the server's own fields count");
     }
 

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing};
 use super::super::packet::{Payload, decode_auth};
-use crate::chat::{Command, Reply};
+use crate::chat::{BroadcastOrigin, Command, Reply};
 use crate::hub::Event;
 use crate::room::JoinedRoom;
 
@@ -35,6 +35,9 @@ impl Dialect for Native {
             event::client::JOIN => payload.decode().map(Command::Join),
             event::client::LEAVE => payload.decode().map(Command::Leave),
             event::client::SEND_MESSAGE => payload.decode().map(Command::SendMessage),
+            event::client::BROADCAST => {
+                payload.decode().map(|message| Command::Broadcast(message, BroadcastOrigin::Native))
+            }
             event::client::TYPING => payload.decode().map(Command::Typing),
             event::client::HISTORY => payload.decode().map(Command::History),
             event::client::ROOMS => payload.decode_or_default().map(Command::Rooms),

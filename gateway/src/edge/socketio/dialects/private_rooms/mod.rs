@@ -2,7 +2,7 @@
 //! users and rooms are upper-case, a connection is in one room at a time, and its page shows its own messages by
 //! itself. Listed in the table of `dialects/mod.rs`.
 
-use roomcast_protocol::client::{ConnectAuth, OnlineUsers};
+use roomcast_protocol::client::{Broadcast, ConnectAuth, OnlineUsers};
 use roomcast_protocol::limits::MAX_PAGE;
 use roomcast_protocol::{Code, Refusal, RoomName, UserName};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing, Step};
 use super::super::packet::{Payload, decode_optional_auth};
 use super::classic::{self, Fields, SHARED_ROOM, Stamp, escape};
-use crate::chat::{Command, Reply};
+use crate::chat::{BroadcastOrigin, Command, Reply};
 use crate::hub::{Event, Packet};
 
 const CHAT: &str = "chat";
@@ -70,6 +70,12 @@ fn room_of(fields: &Fields, standing: &Standing) -> Result<RoomName, Refusal> {
     }
 }
 
+/// Whether a message is for everyone: it names no room, and its sender has a name and is in none.
+fn is_for_everyone(fields: &Fields, standing: &Standing) -> Result<bool, Refusal> {
+    let names_room = fields.text(&["room"])?.is_some_and(|name| !name.trim().is_empty());
+    Ok(!names_room && standing.user.is_some() && standing.rooms.is_empty())
+}
+
 fn not_supported(what: &str) -> Refusal {
     Refusal::new(Code::BadRequest, format!("{what} are not supported on this server"))
 }
@@ -114,11 +120,16 @@ impl Dialect for PrivateRooms {
             }
             "chat" => {
                 let to = fields.text(&["user"])?.filter(|name| !name.trim().is_empty());
+                let text = fields.text(&["text", "message"])?.unwrap_or_else(|| "Knock! Knock!".into());
+                if to.is_none() && is_for_everyone(&fields, &standing)? {
+                    let broadcast =
+                        Command::Broadcast(Broadcast { text, id: None }, BroadcastOrigin::Classic);
+                    return Ok(classic::single(Step::Execute(broadcast)));
+                }
                 let room = room_of(&fields, &standing)?;
                 if to.is_some() {
                     return Err(not_supported("private messages"));
                 }
-                let text = fields.text(&["text", "message"])?.unwrap_or_else(|| "Knock! Knock!".into());
                 Ok(classic::single(classic::send(room, text)))
             }
             "image" => Err(not_supported("images")),
@@ -225,6 +236,28 @@ mod tests {
             let refusal = chat(Standing::default(), &json!({ "event": event })).unwrap_err();
             assert_eq!(refusal.code, Code::NotJoined);
             assert!(refusal.message.starts_with("Join again: "));
+        }
+    }
+
+    #[test]
+    fn a_message_without_a_room_is_for_everyone_if_its_sender_is_in_none() {
+        let chat_text = |more: Value| {
+            let mut payload = json!({ "event": "chat", "text": "hi" });
+            payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            payload
+        };
+        let in_no_room = || open("ANN", &[]);
+        assert_eq!(chat(in_no_room(), &chat_text(json!({}))).unwrap(), ["broadcast hi"]);
+        assert_eq!(chat(in_no_room(), &chat_text(json!({ "room": " " }))).unwrap(), ["broadcast hi"]);
+        assert_eq!(chat(in_no_room(), &json!({ "event": "chat" })).unwrap(), ["broadcast Knock! Knock!"]);
+        assert_eq!(chat(open("ANN", &["DEN"]), &chat_text(json!({}))).unwrap(), ["send DEN hi"]);
+        for (standing, more) in [
+            (in_no_room(), json!({ "room": "den" })),
+            (in_no_room(), json!({ "user": "bob" })),
+            (Standing::default(), json!({})),
+        ] {
+            let refusal = chat(standing, &chat_text(more)).unwrap_err();
+            assert_eq!(refusal.code, Code::NotJoined);
         }
     }
 

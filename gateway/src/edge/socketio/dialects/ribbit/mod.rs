@@ -193,7 +193,10 @@ mod tests {
         assert_eq!(extra["fields"], json!({ "replyTo": { "id": 4 } }), "nothing that names a user");
         let event = Event::Message(message_with("7", "ann", "hi", &extra));
         let [(_, chat), (_, new_message)] = &encoded(&Ribbit, &event)[..] else { panic!("two packets") };
-        assert_eq!((&chat["replyTo"], &chat["body"], &chat["user"]), (&json!({ "id": 4 }), &json!("hi"), &json!("ann")));
+        assert_eq!(
+            (&chat["replyTo"], &chat["body"], &chat["user"]),
+            (&json!({ "id": 4 }), &json!("hi"), &json!("ann"))
+        );
         assert_eq!(chat, new_message);
     }
 

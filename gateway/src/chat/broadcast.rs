@@ -1,0 +1,74 @@
+//! `broadcast`: a message to every connection of the cluster. It is appended to the log of the reserved room `@all`, which
+//! every node follows (`room/worker.rs`), and which nobody joins, leaves or reads. Answered once it is stored.
+
+use std::time::Instant;
+
+use clap::ValueEnum;
+use roomcast_protocol::ack::Sent;
+use roomcast_protocol::client::Broadcast;
+use roomcast_protocol::{Body, Code, Content, Refusal, RoomName};
+use roomcast_store::{PublishRequest, Published};
+
+use super::limits::{check_text, message_id};
+use super::{Actor, BroadcastOrigin, Chat};
+
+/// Who may send messages to everyone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BroadcastPolicy {
+    /// Nobody
+    Nobody,
+    /// Users of a classic chat that has them: private-rooms, where a message names no room
+    #[default]
+    Dialect,
+    /// Every user, by the event broadcast
+    Everyone,
+}
+
+impl BroadcastPolicy {
+    fn allows(self, origin: BroadcastOrigin) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Dialect => origin == BroadcastOrigin::Classic,
+            Self::Everyone => true,
+        }
+    }
+}
+
+impl Chat {
+    pub(super) async fn broadcast(
+        &self,
+        actor: &Actor,
+        message: Broadcast,
+        origin: BroadcastOrigin,
+    ) -> Result<Sent, Refusal> {
+        let Broadcast { text, id } = message;
+        let user = actor.named()?.clone();
+        if !self.broadcast.allows(origin) {
+            return Err(Refusal::new(Code::Forbidden, "messages to everyone are not allowed here"));
+        }
+        check_text(&text)?;
+        let id = message_id(id)?;
+        let turns = self.rooms.broadcast_turns();
+        if !turns.take(&user, Instant::now()) {
+            let why = "one message to everyone in 10 seconds; wait a little";
+            return Err(Refusal::new(Code::RateLimited, why));
+        }
+        let room = RoomName::everyone();
+        let content = Content::Text { text };
+        let body = Body { id, user, verified: actor.verified(), content, extra: None };
+        let request = PublishRequest { room: &room, body: &body, urgent: true };
+        match self.publish(request).await {
+            Ok(Published { position, ts, duplicate }) => {
+                if !duplicate {
+                    self.telemetry.rooms.stored();
+                }
+                Ok(Sent { id: body.id, room, epoch: position.epoch, offset: position.offset, ts })
+            }
+            Err(error) => {
+                // To be tried again, with the same id.
+                turns.give_back(&body.user);
+                Err(error.into())
+            }
+        }
+    }
+}
