@@ -13,6 +13,8 @@ use crate::{floor, ws};
 pub enum Dialect {
     /// Roomcast: Socket.IO with a user's name, `join`, `send_message`, `message`.
     Roomcast,
+    /// The same for every other member; the ones between speak a classic chat, `flocker`, in the same rooms.
+    RoomcastMixed,
     /// The servers in `peers/` that speak Socket.IO: the same events without user names.
     SocketioPeer,
     /// Centrifuge's JSON protocol.
@@ -46,6 +48,8 @@ pub enum FrameKind {
 }
 
 const JOIN_ACK: &[u8] = b"430[";
+/// The namespace of the classic chat, as it begins a packet.
+const CLASSIC: &str = "/flocker,";
 
 impl Dialect {
     /// Whether a WebSocket handshake comes first.
@@ -61,7 +65,9 @@ impl Dialect {
     /// The first bytes of a connection.
     pub fn opening(self, address: SocketAddr, who: MemberId) -> Vec<u8> {
         let path = match self {
-            Self::Roomcast | Self::SocketioPeer => "/socket.io/?EIO=4&transport=websocket",
+            Self::Roomcast | Self::RoomcastMixed | Self::SocketioPeer => {
+                "/socket.io/?EIO=4&transport=websocket"
+            }
             Self::Centrifuge => "/connection/websocket",
             Self::Floor => {
                 let mut join = Vec::new();
@@ -80,6 +86,8 @@ impl Dialect {
     /// What a text frame means; the frames to be sent in return are appended to `answers`.
     pub fn read_frame(self, who: MemberId, frame: &[u8], answers: &mut Vec<String>) -> FrameKind {
         match self {
+            Self::RoomcastMixed if is_classic(who) => classic(who, frame, answers),
+            Self::RoomcastMixed => Self::Roomcast.socketio(who, frame, answers),
             Self::Roomcast | Self::SocketioPeer => self.socketio(who, frame, answers),
             Self::Centrifuge => centrifuge(who, frame, answers),
             Self::Floor if frame == b"ok" => FrameKind::Joined,
@@ -91,7 +99,12 @@ impl Dialect {
     pub fn join(self, who: MemberId) -> Option<String> {
         let room = room(who.room);
         match self {
-            Self::Roomcast => Some(format!(r#"420["join",{{"room":"{room}","limit":0}}]"#)),
+            Self::RoomcastMixed if is_classic(who) => {
+                Some(format!(r#"42{CLASSIC}0["join",{{"username":"m{0:05}","room":"{room}"}}]"#, who.id))
+            }
+            Self::Roomcast | Self::RoomcastMixed => {
+                Some(format!(r#"420["join",{{"room":"{room}","limit":0}}]"#))
+            }
             Self::SocketioPeer => Some(format!(r#"420["join",{{"room":"{room}"}}]"#)),
             Self::Centrifuge | Self::Floor => None,
         }
@@ -122,7 +135,11 @@ impl Dialect {
     pub fn send(self, out: &mut Vec<u8>, who: MemberId, call: u32, number: u32, text: &str, key: [u8; 4]) {
         let room = room(who.room);
         let frame = match self {
-            Self::Roomcast | Self::SocketioPeer => {
+            Self::RoomcastMixed if is_classic(who) => format!(
+                r#"42{CLASSIC}{call}["send_message",{{"username":"m{0:05}","room":"{room}","msg":"{text}"}}]"#,
+                who.id
+            ),
+            Self::Roomcast | Self::RoomcastMixed | Self::SocketioPeer => {
                 format!(r#"42{call}["send_message",{{"room":"{room}","text":"{text}"}}]"#)
             }
             Self::Centrifuge => {
@@ -154,6 +171,32 @@ fn refused(frame: &[u8]) -> FrameKind {
     FrameKind::Refused(
         String::from_utf8_lossy(frame.get(..frame.len().min(200)).unwrap_or_default()).into_owned(),
     )
+}
+
+/// Whether a member of a mixed swarm speaks the classic chat.
+fn is_classic(who: MemberId) -> bool {
+    who.id % 2 == 1
+}
+
+/// A frame of the classic chat's namespace.
+fn classic(who: MemberId, frame: &[u8], answers: &mut Vec<String>) -> FrameKind {
+    let Some((packet, rest)) = frame.split_at_checked(2) else {
+        answers.extend((frame == b"2").then(|| "3".to_owned()));
+        return FrameKind::Nothing;
+    };
+    match (packet, rest.strip_prefix(CLASSIC.as_bytes())) {
+        (b"42", Some(event)) if event.starts_with(br#"["message","#) => return FrameKind::Messages,
+        (b"43", Some(_)) if memchr::memmem::find(frame, br#""status":"error""#).is_some() => {
+            return refused(frame);
+        }
+        (b"43", Some(ack)) if ack.starts_with(b"0[") => return FrameKind::Joined,
+        (b"43", Some(_)) => return FrameKind::Acked,
+        (b"40", Some(_)) => answers.extend(Dialect::RoomcastMixed.join(who)),
+        (b"41" | b"44", _) => return refused(frame),
+        ([b'0', _], _) => answers.push(format!("40{CLASSIC}")),
+        _ => {}
+    }
+    FrameKind::Nothing
 }
 
 /// A frame holds one JSON value a line. `{}` is a ping.
@@ -205,6 +248,30 @@ mod tests {
         assert_eq!(said(r#"40{"sid":"x"}"#), [r#"420["join",{"room":"bench-3","limit":0}]"#]);
         assert_eq!(read(Dialect::Roomcast, r#"430[{"status":"ok"}]"#).0, FrameKind::Joined);
         assert_eq!(said("2"), ["3"]);
+    }
+
+    #[test]
+    fn every_other_member_of_a_mixed_swarm_speaks_the_classic_chat() {
+        let odd = MemberId { id: 13, room: 3 };
+        let said = |frame: &str| {
+            let mut answers = Vec::new();
+            (Dialect::RoomcastMixed.read_frame(odd, frame.as_bytes(), &mut answers), answers.pop())
+        };
+        assert_eq!(said(r#"0{"sid":"x"}"#).1.unwrap(), "40/flocker,");
+        let join = r#"42/flocker,0["join",{"username":"m00013","room":"bench-3"}]"#;
+        assert_eq!(said(r#"40/flocker,{"sid":"x"}"#).1.unwrap(), join);
+        assert_eq!(said(r#"43/flocker,0[{"status":"ok"}]"#).0, FrameKind::Joined);
+        assert_eq!(said(r#"43/flocker,7[{"status":"ok"}]"#).0, FrameKind::Acked);
+        assert!(matches!(said(r#"43/flocker,7[{"status":"error"}]"#).0, FrameKind::Refused(_)));
+        assert_eq!(said(r#"42/flocker,["message",{"msg":"x"}]"#).0, FrameKind::Messages);
+        assert_eq!(said(r#"42/flocker,["online_users",{}]"#).0, FrameKind::Nothing);
+        assert_eq!(said("2").1.unwrap(), "3");
+        let (joined, _) = read(Dialect::RoomcastMixed, r#"430[{"status":"ok"}]"#);
+        assert_eq!(joined, FrameKind::Joined, "the others are native");
+        let mut out = Vec::new();
+        Dialect::RoomcastMixed.send(&mut out, odd, 7, 0, "hi", [0; 4]);
+        let sent = r#"42/flocker,7["send_message",{"username":"m00013","room":"bench-3","msg":"hi"}]"#;
+        assert!(String::from_utf8_lossy(&out).ends_with(sent));
     }
 
     #[test]

@@ -53,12 +53,12 @@ impl Cluster {
     /// Starts the servers and waits until they are ready.
     pub(super) fn start(entry: Entry, places: &Places) -> Result<Self> {
         let redis = match entry {
-            Entry::Floor | Entry::Alone | Entry::Slow => None,
+            Entry::Floor | Entry::Alone | Entry::Mixed | Entry::Slow => None,
             Entry::Roomcast(_) | Entry::Peer(..) => Some(start_redis(&places.results.join("logs"))?),
         };
         let mut cluster = Self { servers: Vec::new(), redis, addresses: Vec::new(), admins: Vec::new() };
         let count = match entry {
-            Entry::Floor | Entry::Alone | Entry::Slow => 1,
+            Entry::Floor | Entry::Alone | Entry::Mixed | Entry::Slow => 1,
             Entry::Roomcast(count) | Entry::Peer(_, count) => count,
         };
         for number in 0..count {
@@ -79,7 +79,7 @@ impl Cluster {
                 server.until_listening()?;
                 server
             }
-            Entry::Alone | Entry::Slow | Entry::Roomcast(_) => {
+            Entry::Alone | Entry::Mixed | Entry::Slow | Entry::Roomcast(_) => {
                 let program = places.binaries.join("roomcast-gateway");
                 let admin = free_address()?;
                 let mut words =

@@ -176,7 +176,7 @@ pub(super) fn chart(workload: &Workload, taken: &Taken) -> Option<Chart> {
                 measures.iter().map(|measure| taken.median(&entry.id(), measure)).collect::<Option<_>>()?;
             let sum: f64 = parts.iter().sum();
             let decimals = if sum < 100.0 { 1 } else { 0 };
-            let ours = matches!(entry, Entry::Alone | Entry::Roomcast(_));
+            let ours = matches!(entry, Entry::Alone | Entry::Mixed | Entry::Roomcast(_));
             Some(Row { label: entry.label(), parts, note: format!("{sum:.decimals$}"), ours })
         })
         .collect();

@@ -24,6 +24,8 @@ pub(super) enum Entry {
     Floor,
     /// One gateway, alone, without Redis.
     Alone,
+    /// The same, with every other member speaking a classic chat.
+    Mixed,
     /// The same, with a member who stops reading.
     Slow,
     /// This many gateways, and Redis.
@@ -38,6 +40,7 @@ impl Entry {
         match self {
             Self::Floor => "floor".into(),
             Self::Alone => "roomcast-alone".into(),
+            Self::Mixed => "roomcast-mixed".into(),
             Self::Slow => "roomcast-slow".into(),
             Self::Roomcast(gateways) => format!("roomcast-{gateways}"),
             Self::Peer(name, _) => name.into(),
@@ -49,6 +52,7 @@ impl Entry {
         match self {
             Self::Floor => "Raw write (floor)".into(),
             Self::Alone => "Roomcast, 1 gateway, no Redis".into(),
+            Self::Mixed => "the same, every other member a classic chat's".into(),
             Self::Slow => "the same, one member stops reading".into(),
             Self::Roomcast(1) => "Roomcast, 1 gateway + Redis".into(),
             Self::Roomcast(gateways) => format!("Roomcast, {gateways} gateways + Redis"),
@@ -70,6 +74,7 @@ impl Entry {
     pub(super) fn dialect(self) -> Dialect {
         match self {
             Self::Floor => Dialect::Floor,
+            Self::Mixed => Dialect::RoomcastMixed,
             Self::Alone | Self::Slow | Self::Roomcast(_) => Dialect::Roomcast,
             Self::Peer(CENTRIFUGE, _) => Dialect::Centrifuge,
             Self::Peer(..) => Dialect::SocketioPeer,
@@ -127,7 +132,7 @@ pub(super) struct Workload {
 
 /// All of them.
 pub(super) fn all() -> Vec<Workload> {
-    use Entry::{Alone, Floor, Peer, Roomcast, Slow};
+    use Entry::{Alone, Floor, Mixed, Peer, Roomcast, Slow};
     let fanout = |name, title, rooms, each, rate, entries| Workload {
         name,
         title,
@@ -190,6 +195,14 @@ pub(super) fn all() -> Vec<Workload> {
                 vec![Roomcast(2), Roomcast(8)],
             )
         },
+        fanout(
+            "dialects",
+            "one room of 1,000 members, 50 messages/s: all native, or 500 of them of a classic chat",
+            1,
+            1_000,
+            50.0,
+            vec![Alone, Mixed],
+        ),
         // At this rate the kernel's buffers are full, and the gateway's deadline is over, well within the time.
         Workload {
             work: Work::Slow { rate: 50.0 },
@@ -341,6 +354,14 @@ pub(super) fn bars() -> Vec<Bar> {
             Some(cpu("roomcast-2")),
             "≤ 1.1",
             1.1,
+        ),
+        bar(
+            "dialects",
+            "500 native and 500 members of a classic chat: CPU per delivery ÷ 1,000 native ones",
+            cpu("roomcast-mixed"),
+            Some(cpu("roomcast-alone")),
+            "≤ 1.10",
+            1.10,
         ),
         Bar {
             slack: Some(2.0),
