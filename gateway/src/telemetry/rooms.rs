@@ -10,6 +10,9 @@ use roomcast_ops::{Metrics, MetricsError};
 use super::numbers::{count, gauge};
 use super::wire::Written;
 
+/// The dialects of `edge/socketio/dialects`.
+const DIALECTS: [&str; 6] = ["native", "flocker", "abidev", "flask-chat-app", "ribbit", "private-rooms"];
+
 /// Bucket bounds for members of a room.
 const MEMBERS: &[f64] =
     &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 50_000.0];
@@ -20,6 +23,7 @@ pub(crate) struct Rooms {
     joins: IntCounter,
     stored: IntCounter,
     delivered: IntCounter,
+    encoded: CounterSet,
     lag: Histogram,
     fanout_members: Histogram,
     fanout_seconds: Histogram,
@@ -42,6 +46,13 @@ impl Rooms {
             delivered: metrics.counter(
                 "roomcast_deliveries_total",
                 "Events of rooms given to this node's members, each counted.",
+            )?,
+            encoded: metrics.counter_set(
+                "roomcast_messages_encoded_total",
+                "Messages encoded for members on this node, by dialect: each once for every dialect that members of \
+                 its room here speak, however many they are.",
+                "dialect",
+                &DIALECTS,
             )?,
             lag: metrics.histogram(
                 "roomcast_delivery_lag_seconds",
@@ -126,6 +137,11 @@ impl Rooms {
 
     pub(crate) fn stored(&self) {
         self.stored.inc();
+    }
+
+    /// Messages were encoded for all members that speak a dialect.
+    pub(crate) fn encoded(&self, dialect: &str, messages: usize) {
+        self.encoded.add(dialect, count(messages));
     }
 
     /// A batch of `events` events was sent to the members of a room; `oldest` is when its first message was stored, in

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 
 import { Front, chats, cluster, connect, eventually, quiet, step, story, unique } from './harness.mjs';
+import { scrape } from './metrics.mjs';
 
 /** A room and names as each chat has them: one of them has upper case only. */
 const upper = (chat, name) => (chat === 'private-rooms' ? name.toUpperCase() : name);
@@ -173,7 +174,7 @@ story('what only one of the chats has', { timeout: 60_000 }, async () => {
     const ack = await ann.ask(['chat', { event: 'chat', text }]);
     assert.deepEqual([ack.status, ack.room], ['ok', '@all']);
     for (const front of fronts) await front.sees('ANNA', text);
-    await listener.until('is told', () => listener.received.some(([event, message]) => event === 'message' && message.room === '@all' && message.text === text));
+    await eventually(() => listener.room('@all').texts.includes(text), { what: 'a native client is told' });
     const again = await ann.ask(['chat', { event: 'chat', text: 'and again' }]);
     assert.deepEqual([again.code, again.retry_after_ms], ['rate_limited', 10_000]);
     await ann.until('is told to wait', () => ann.told.some((line) => line.startsWith('one message to everyone in 10 seconds')));
@@ -314,6 +315,57 @@ story('with --dialect the namespace / speaks it, and /native stays', { timeout: 
   }
 });
 
+story('with --dialect auto the namespace / speaks the chat of each front end', { timeout: 60_000 }, async () => {
+  const { gateways: [gateway] } = await cluster({ gateways: 1, redis: false, args: ['--dialect', 'auto'] });
+  const nat = await connect(gateway, { name: 'nat', namespace: '/' });
+  await nat.join('general');
+  const front = (chat, name, options) => new Front(gateway, chat, { name, namespace: '/', ...options });
+  const fronts = chats.map((chat, n) => front(chat, upper(chat, `u${n}`)));
+  /** What each is shown in the vocabulary of the chat without rooms. */
+  const heard = fronts.map(({ socket }) => {
+    const texts = [];
+    socket.on('message receive', ({ message }) => texts.push(message));
+    return texts;
+  });
+
+  await step('who has no name hears the shared room, whatever its client', async () => {
+    const undecided = [0, 1, 2, 4].map((n) => heard[n]);
+    await eventually(async () => (await nat.send('general', 'welcome'), undecided.every((texts) => texts.includes('welcome'))), { every: 100 });
+    assert.deepEqual(heard[3], [], 'ribbit connects with a name');
+    fronts[1].emit(['dance', {}]);
+    await fronts[1].until('is told that it is of no chat', () => fronts[1].told.some((line) => line.startsWith('no chat is known by')));
+  });
+
+  await step('the first event decides', async () => {
+    for (const [n, one] of fronts.entries()) {
+      await one.join(upper(chats[n], 'general'));
+      assert.equal((await one.say(`hello from ${n}`)).status, 'ok', one.label);
+    }
+    const before = heard.map((texts) => texts.length);
+    await nat.send('general', 'to all five');
+    for (const [n, one] of fronts.entries()) {
+      await one.sees('nat', 'to all five');
+      if (chats[n] !== 'abidev') assert.equal(heard[n].length, before[n], `${one.label} is sent one vocabulary only`);
+    }
+    assert.deepEqual(nat.room('general').texts.filter((text) => text.startsWith('hello')), chats.map((_, n) => `hello from ${n}`));
+    // For good: an event of another chat is unknown now.
+    assert.equal((await fronts[0].ask(['message broadcast', { message: 'hi' }])).code, 'unknown_event');
+  });
+
+  await step('auth with a name is native, in the query of old clients, too', async () => {
+    const old = front('abidev', 'old', { auth: { username: 'old', resume: 'its own' } });
+    const welcomed = new Promise((resolve) => old.socket.on('welcome', resolve));
+    assert.equal((await welcomed).user, 'old');
+    assert.equal((await old.ask(['join', { room: 'general' }])).online.users.includes('old'), true);
+  });
+
+  await step('/ is the native page, and the others stay at their addresses', async () => {
+    const page = async (path) => (await fetch(gateway.url + path)).text();
+    assert.equal(await page('/'), await page('/native/'));
+    for (const chat of chats) assert.notEqual(await page(`/classic/${chat}`), await page('/'));
+  });
+});
+
 story('with --log-chat what users do is logged, and no text', { timeout: 60_000 }, async () => {
   const args = ['--log-chat', '--log-format', 'json'];
   const { gateways: [gateway] } = await cluster({ gateways: 1, redis: false, args });
@@ -375,4 +427,18 @@ story('all five and a native client in one room on three gateways', { timeout: 9
       assert.deepEqual(have().map((received) => [received[1].offset, ...front.chat.shown(received)]), due);
     });
   }
+
+  await step('a gateway encodes a message once for each vocabulary among its members', async () => {
+    const vocabularies = ['native', ...chats];
+    const present = [['native', 'flocker', 'ribbit'], ['abidev', 'private-rooms'], ['flask-chat-app']];
+    for (const [n, gateway] of gateways.entries()) {
+      const { of } = await scrape(gateway);
+      for (const dialect of vocabularies) {
+        const encoded = of(`roomcast_messages_encoded_total{dialect="${dialect}"}`);
+        // Some of the first messages came before the member.
+        const expected = present[n].includes(dialect) ? [last - begin, last] : [0, 0];
+        assert.ok(encoded >= expected[0] && encoded <= expected[1], `${dialect} on gateway ${n}: ${encoded}, not ${expected}`);
+      }
+    }
+  });
 });

@@ -38,8 +38,13 @@ impl<M> Set<M> {
 impl CounterSet {
     /// Counts one. What is not in the set counts as its last value, which is `other` where that can happen.
     pub fn inc(&self, value: &str) {
+        self.add(value, 1);
+    }
+
+    /// Counts several, in the same way.
+    pub fn add(&self, value: &str, by: u64) {
         if let Some(counter) = self.0.of(value) {
-            counter.inc();
+            counter.inc_by(by);
         }
     }
 }

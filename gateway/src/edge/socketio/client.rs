@@ -13,7 +13,7 @@ use super::context::ClientContext;
 use super::dialect::{Decoded, Standing, Step};
 use super::identity::Identity;
 use super::outbound::SocketOutbound;
-use super::packet::Packet;
+use super::packet::{Packet, Payload};
 use super::threads::{Notice, Threads};
 use crate::chat::{Actor, Command, PersonId, Reply, Request};
 use crate::hub::{Connection, SendError};
@@ -54,9 +54,7 @@ impl Client {
 
     /// Executes what the dialect's connections do before their first event.
     pub(super) async fn begin(self: &Arc<Self>) {
-        if let Some(threads) = &self.threads {
-            threads.begin(&self.context.chat, &self.connection).await;
-        }
+        self.follow_threads().await;
         let Some(command) = self.outbound.dialect().on_connect() else { return };
         if self.execute_part(&self.identity.actor(), command).await.is_err() {
             // Its events would be refused for a reason that its user cannot know: it connects again.
@@ -64,9 +62,35 @@ impl Client {
         }
     }
 
+    async fn follow_threads(&self) {
+        if let Some(threads) = self.threads() {
+            threads.begin(&self.context.chat, &self.connection).await;
+        }
+    }
+
+    /// The threads of its person, if its dialect shows new messages of all.
+    fn threads(&self) -> Option<&Threads> {
+        self.threads.as_deref().filter(|_| !self.outbound.dialect().outside().is_empty())
+    }
+
+    /// Where the dialect is not decided yet: decides it by this event, if that is possible.
+    async fn decide(&self, event: &str, payload: &Payload) {
+        let before = self.outbound.dialect();
+        let Some(dialect) = before.decide(event, payload) else { return };
+        if dialect.name() != before.name() {
+            // It was shown the shared room in the vocabulary of another chat.
+            self.context.chat.leave_all(&self.connection, Departure::Left).await;
+        }
+        self.outbound.decide(dialect);
+        self.follow_threads().await;
+    }
+
     /// Handles one event and answers it. `urgent` says that more are waiting.
     pub(super) async fn handle(self: &Arc<Self>, packet: Packet, urgent: bool) {
         let Packet { event, payload, ack_id } = packet;
+        if self.outbound.dialect().is_undecided() {
+            Box::pin(self.decide(&event, &payload)).await;
+        }
         match self.outbound.dialect().decode(&|| self.standing(), &event, &payload) {
             Ok(Decoded::Command(command)) => {
                 let client = Arc::clone(self);
@@ -116,7 +140,7 @@ impl Client {
                     };
                     let actor = self.identity.actor();
                     chat.execute(&actor, Request { command, urgent, respond }).await;
-                    if let (Some(threads), Some((room, was_in))) = (&self.threads, thread) {
+                    if let (Some(threads), Some((room, was_in))) = (self.threads(), thread) {
                         threads.moved(chat, &self.connection, &room, was_in).await;
                     }
                     return;
@@ -135,7 +159,7 @@ impl Client {
 
     /// The room that a command may join or leave, and whether the connection is in it; none if no threads are followed.
     fn thread_of(&self, command: &Command) -> Option<(RoomName, bool)> {
-        self.threads.as_ref()?;
+        self.threads()?;
         let (Command::Join(Join { room, .. }) | Command::Leave(Leave { room })) = command else {
             return None;
         };
@@ -144,7 +168,7 @@ impl Client {
 
     /// Handles what the hub tells it.
     pub(super) async fn noticed(&self, notice: Notice) {
-        if let Some(threads) = &self.threads {
+        if let Some(threads) = self.threads() {
             threads.noticed(&self.context.chat, &self.connection, notice).await;
         }
     }
@@ -254,7 +278,7 @@ impl Client {
     pub(super) async fn end(&self, how: Departure) {
         self.log_leaves();
         self.log(Deed::Disconnected, None);
-        if let Some(threads) = &self.threads {
+        if let Some(threads) = self.threads() {
             threads.end(&self.context.chat, &self.connection, how).await;
         }
         self.context.chat.leave_all(&self.connection, how).await;

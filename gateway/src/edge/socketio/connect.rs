@@ -120,7 +120,7 @@ fn welcome(
     signed_in: Option<SignedIn>,
     started: Instant,
 ) -> Arc<Client> {
-    let follows_threads = !dialect.outside().is_empty();
+    let follows_threads = !dialect.outside().is_empty() || dialect.is_undecided();
     let person = signed_in
         .as_ref()
         .filter(|_| follows_threads)
@@ -132,6 +132,7 @@ fn welcome(
     };
     // A failed write ends the session elsewhere.
     session.send_packet(&["40", packet.namespace.prefix(), &answer]).unwrap_or_default();
+    let dialect = dialect.when_signed_in().filter(|_| name.is_some()).unwrap_or(dialect);
     let outbound = SocketOutbound::new(packet.namespace, dialect, Arc::clone(session));
     let user = name.as_ref().map(|name| name.user().clone());
     // Before a message to everyone can be sent to it.

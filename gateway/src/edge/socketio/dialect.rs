@@ -48,7 +48,8 @@ pub(super) enum Decoded {
 
 /// A dialect. It only translates; permissions are checked in `chat/`.
 pub(super) trait Dialect: Send + Sync {
-    /// Its name, which no other dialect has: what is encoded for one of its clients is sent to all of them.
+    /// Its name, which only dialects have that encode events in the same way: what is encoded for one of their clients is
+    /// sent to all of them.
     fn name(&self) -> &'static str;
 
     /// The name and the secret in the auth of a connect packet. None where the client sends no name then: it connects
@@ -58,6 +59,21 @@ pub(super) trait Dialect: Send + Sync {
     /// The name or the secret is missing or invalid.
     fn sign_in(&self, auth: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal> {
         decode_optional_auth(auth)
+    }
+
+    /// The dialect of clients that connected with a name, if it is another one.
+    fn when_signed_in(&self) -> Option<&'static dyn Dialect> {
+        None
+    }
+
+    /// Whether it stands for several dialects, one of which a client's first event decides.
+    fn is_undecided(&self) -> bool {
+        false
+    }
+
+    /// The dialect of a client that sends this first event. None if the event decides nothing.
+    fn decide(&self, _event: &str, _payload: &Payload) -> Option<&'static dyn Dialect> {
+        None
     }
 
     /// What a connection does by itself before its first event.

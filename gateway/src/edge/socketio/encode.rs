@@ -7,18 +7,33 @@ use super::dialect::Dialect;
 use super::dialects::Namespace;
 use super::engine::frame;
 use crate::hub::{Batch, Event, Frames, Packet};
+use crate::telemetry::Telemetry;
 
 /// What frames for connections outside the room are cached as. Only one dialect of a namespace has them.
 const OUTSIDE: &str = "outside";
 
 /// The packets of a batch. Namespaces of one dialect share them.
-pub(super) fn batch_packets<'a>(batch: &'a Batch, dialect: &dyn Dialect) -> &'a [Packet] {
-    batch.packets(dialect.name(), || packets(batch.events(), dialect))
+pub(super) fn batch_packets<'a>(
+    batch: &'a Batch,
+    dialect: &dyn Dialect,
+    telemetry: &Telemetry,
+) -> &'a [Packet] {
+    batch.packets(dialect.name(), || {
+        telemetry.rooms.encoded(dialect.name(), batch.messages());
+        packets(batch.events(), dialect)
+    })
 }
 
 /// The frames of a batch. The dialect must be that of the namespace.
-pub(super) fn batch_frames<'a>(batch: &'a Batch, namespace: &Namespace, dialect: &dyn Dialect) -> &'a Frames {
-    batch.frames((namespace.path(), dialect.name()), || frames(batch_packets(batch, dialect), namespace))
+pub(super) fn batch_frames<'a>(
+    batch: &'a Batch,
+    namespace: &Namespace,
+    dialect: &dyn Dialect,
+    telemetry: &Telemetry,
+) -> &'a Frames {
+    batch.frames((namespace.path(), dialect.name()), || {
+        frames(batch_packets(batch, dialect, telemetry), namespace)
+    })
 }
 
 /// The frames of those packets of a batch that connections outside the room are shown, too.
@@ -26,10 +41,11 @@ pub(super) fn outside_frames<'a>(
     batch: &'a Batch,
     namespace: &Namespace,
     dialect: &dyn Dialect,
+    telemetry: &Telemetry,
 ) -> &'a Frames {
     batch.frames((namespace.path(), OUTSIDE), || {
         let shown = |(event, _): &&Packet| dialect.outside().contains(event);
-        frames(batch_packets(batch, dialect).iter().filter(shown), namespace)
+        frames(batch_packets(batch, dialect, telemetry).iter().filter(shown), namespace)
     })
 }
 
@@ -57,11 +73,14 @@ pub(super) fn frames<'a>(packets: impl IntoIterator<Item = &'a Packet>, namespac
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use roomcast_protocol::Refusal;
+    use roomcast_ops::Metrics;
     use roomcast_protocol::client::ConnectAuth;
+    use roomcast_protocol::message::compose;
     use roomcast_protocol::server::Restarting;
+    use roomcast_protocol::{Epoch, Refusal, RoomName};
     use serde_json::value::RawValue;
 
     use super::super::dialect::{Decoded, EncodedReply, Standing};
@@ -69,6 +88,7 @@ mod tests {
     use super::super::packet::Payload;
     use super::*;
     use crate::chat::Reply;
+    use crate::hub::Message;
 
     /// Counts what it encodes.
     struct Counting {
@@ -115,6 +135,10 @@ mod tests {
         }
     }
 
+    fn telemetry() -> Telemetry {
+        Telemetry::new(&Metrics::new("test").unwrap()).unwrap()
+    }
+
     fn dialect_of(namespace: &Namespace) -> &'static dyn Dialect {
         namespace.dialect(DialectName::default())
     }
@@ -127,21 +151,44 @@ mod tests {
             Namespace::new("/a", "/a,", &DIALECTS[0]),
             Namespace::new("/b", "/b,", &DIALECTS[1]),
         ];
+        let telemetry = telemetry();
         let mut batch = Batch::default();
         (0..2).for_each(|n| batch.push(Event::Restarting(Restarting { reconnect_in_ms: n })));
         for namespace in namespaces.iter().cycle().take(30) {
-            batch_frames(&batch, namespace, dialect_of(namespace));
-            batch_packets(&batch, dialect_of(namespace));
+            batch_frames(&batch, namespace, dialect_of(namespace), &telemetry);
+            batch_packets(&batch, dialect_of(namespace), &telemetry);
         }
         let encoded = DIALECTS.iter().map(|dialect| dialect.encoded.load(Ordering::Relaxed));
         assert_eq!(encoded.collect::<Vec<_>>(), [2, 2, 0], "both events, once");
 
-        let frames =
-            namespaces.iter().map(|namespace| batch_frames(&batch, namespace, dialect_of(namespace)));
+        let frames = namespaces
+            .iter()
+            .map(|namespace| batch_frames(&batch, namespace, dialect_of(namespace), &telemetry));
         let expected = ["42/0,[\"a\",null]", "42/a,[\"a\",null]", "42/b,[\"b\",null]"];
         for (frames, expected) in frames.zip(expected) {
             assert_eq!(frames.count, 4);
             assert_eq!(frames.bytes.get(2..2 + expected.len()), Some(expected.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn encoded_messages_are_counted_once_for_each_dialect_present() {
+        let metrics = Metrics::new("test").unwrap();
+        let telemetry = Telemetry::new(&metrics).unwrap();
+        let body = r#"{"v":1,"id":"a","kind":"text","user":"Ann","text":"hi"}"#;
+        let json = compose(&RoomName::parse("r").unwrap(), &Epoch::new("e"), 1, 2, body).unwrap();
+        let message = Arc::new(Message { offset: 1, ts: 2, json, trace: None });
+        let mut batch = Batch::default();
+        (0..3).for_each(|_| batch.push(Event::Message(Arc::clone(&message))));
+        batch.push(Event::Restarting(Restarting { reconnect_in_ms: 0 }));
+        let present = ["/", "/native", "/flocker", "/ribbit"].map(|path| Namespace::of_path(path).unwrap());
+        for namespace in present.iter().cycle().take(100) {
+            batch_frames(&batch, namespace, dialect_of(namespace), &telemetry);
+        }
+        let counted = metrics.encode();
+        for (dialect, messages) in [("native", 3), ("flocker", 3), ("ribbit", 3), ("abidev", 0)] {
+            let line = format!("roomcast_messages_encoded_total{{dialect=\"{dialect}\"}} {messages}\n");
+            assert!(counted.contains(&line), "{line}");
         }
     }
 
@@ -151,8 +198,8 @@ mod tests {
         let namespace = Namespace::new("/o", "/o,", &DIALECT);
         let mut batch = Batch::default();
         batch.push(Event::Restarting(Restarting { reconnect_in_ms: 0 }));
-        assert_eq!(batch_frames(&batch, &namespace, &DIALECT).count, 2);
-        assert_eq!(outside_frames(&batch, &namespace, &DIALECT).count, 2);
+        assert_eq!(batch_frames(&batch, &namespace, &DIALECT, &telemetry()).count, 2);
+        assert_eq!(outside_frames(&batch, &namespace, &DIALECT, &telemetry()).count, 2);
         assert_eq!(DIALECT.encoded.load(Ordering::Relaxed), 1);
     }
 
@@ -161,11 +208,12 @@ mod tests {
         static DIALECT: Counting = Counting::new("many");
         let mut batch = Batch::default();
         batch.push(Event::Restarting(Restarting { reconnect_in_ms: 0 }));
+        let telemetry = telemetry();
         for n in 0..1_000 {
             let path: &'static str = format!("/{n}").leak();
             let namespace = Namespace::new(path, path, &DIALECT);
             let prefix = format!("42/{n}[");
-            let frames = batch_frames(&batch, &namespace, &DIALECT);
+            let frames = batch_frames(&batch, &namespace, &DIALECT, &telemetry);
             assert!(frames.bytes.windows(prefix.len()).any(|bytes| bytes == prefix.as_bytes()), "{path}");
         }
         assert_eq!(DIALECT.encoded.load(Ordering::Relaxed), 1);

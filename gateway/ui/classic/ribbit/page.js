@@ -51,8 +51,14 @@ function line(username, message, ts) {
 
 function enter(thread) {
   if (!threads.has(thread)) threads.set(thread, { unread: 0, messages: [] });
+  threads.get(thread).outside = false;
   socket.emit('join', { threadId: thread });
   show(thread);
+}
+
+function visit(thread) {
+  if (threads.get(thread).outside) enter(thread);
+  else show(thread);
 }
 
 function connect(username) {
@@ -61,7 +67,7 @@ function connect(username) {
     byId('sign-in').hidden = true;
     document.querySelector('main').hidden = false;
     byId('error').textContent = '';
-    for (const thread of threads.keys()) socket.emit('join', { threadId: thread });
+    for (const [thread, { outside }] of threads) if (!outside) socket.emit('join', { threadId: thread });
   });
   socket.on('connect_error', ({ message }) => {
     byId('error').textContent = message === 'username_taken' ? `${username} is somebody else` : message;
@@ -74,9 +80,11 @@ function connect(username) {
     if (String(data.threadId) === open) line(data.username, data.message, data.ts);
   });
   socket.on('new_message', ({ threadId }) => {
-    const thread = threads.get(String(threadId));
-    if (!thread || String(threadId) === open) return;
-    thread.unread += 1;
+    const id = String(threadId);
+    if (id === open) return;
+    // Another tab of this user is in a thread that this one has not joined.
+    if (!threads.has(id)) threads.set(id, { unread: 0, messages: [], outside: true });
+    threads.get(id).unread += 1;
     draw();
   });
 }
@@ -93,11 +101,11 @@ byId('open-thread').addEventListener('submit', (event) => {
 });
 byId('threads').addEventListener('click', ({ target }) => {
   const button = target.closest('button');
-  if (button) show(button.dataset.thread);
+  if (button) visit(button.dataset.thread);
 });
 byId('nav-messages').addEventListener('click', () => {
   const waiting = [...threads].find(([, { unread }]) => unread > 0);
-  if (waiting) show(waiting[0]);
+  if (waiting) visit(waiting[0]);
 });
 byId('form').addEventListener('submit', (event) => {
   event.preventDefault();

@@ -2,6 +2,7 @@
 //! them, and by the encoder (`encode.rs`). A new dialect is a folder beside this file and a line of this table.
 
 mod abidev;
+mod auto;
 mod classic;
 mod flask_chat_app;
 mod flocker;
@@ -14,6 +15,7 @@ use roomcast_protocol::event::NATIVE_NAMESPACE;
 
 use super::dialect::Dialect;
 use abidev::Abidev;
+use auto::AUTO;
 use flask_chat_app::FlaskChatApp;
 use flocker::Flocker;
 use native::Native;
@@ -32,7 +34,7 @@ pub(super) static NAMESPACES: [Namespace; 7] = [
     Namespace::new("/private-rooms", "/private-rooms,", &PrivateRooms),
 ];
 
-/// The dialects, by the names of their namespaces.
+/// The dialects that `/` may speak, by the names of their namespaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum DialectName {
     /// Roomcast's own
@@ -48,13 +50,15 @@ pub(crate) enum DialectName {
     Ribbit,
     /// chat with an event or a type
     PrivateRooms,
+    /// that of each client's first event
+    Auto,
 }
 
 impl DialectName {
-    /// Its name; none for the native one.
+    /// The name of the classic chat that it is of, if it is one's.
     pub(crate) fn classic_name(self) -> Option<String> {
         let name = self.to_possible_value().map(|value| value.get_name().to_owned());
-        name.filter(|_| self != Self::Native)
+        name.filter(|_| !matches!(self, Self::Native | Self::Auto))
     }
 
     fn dialect(self) -> &'static dyn Dialect {
@@ -65,6 +69,7 @@ impl DialectName {
             Self::FlaskChatApp => &FlaskChatApp,
             Self::Ribbit => &Ribbit,
             Self::PrivateRooms => &PrivateRooms,
+            Self::Auto => &AUTO,
         }
     }
 }
@@ -122,7 +127,8 @@ mod tests {
 
     #[test]
     fn the_table_is_consistent() {
-        for name in DialectName::value_variants() {
+        // `auto` has no namespace of its own.
+        for name in DialectName::value_variants().iter().filter(|name| **name != DialectName::Auto) {
             let value = name.to_possible_value().unwrap();
             let namespace = Namespace::of_path(&format!("/{}", value.get_name())).unwrap();
             assert_eq!(namespace.dialect(DialectName::Native).name(), value.get_name());

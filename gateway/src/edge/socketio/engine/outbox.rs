@@ -116,7 +116,7 @@ impl Outbox {
     }
 
     /// The telemetry, for the reading side.
-    pub(super) fn telemetry(&self) -> &Telemetry {
+    pub(crate) fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }
 
