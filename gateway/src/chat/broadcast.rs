@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use clap::ValueEnum;
 use roomcast_protocol::ack::Sent;
 use roomcast_protocol::client::Broadcast;
 use roomcast_protocol::{Body, Code, Content, Refusal, RoomName};
@@ -11,28 +10,6 @@ use roomcast_store::{PublishRequest, Published};
 
 use super::limits::{check_text, message_id};
 use super::{Actor, BroadcastOrigin, Chat};
-
-/// Who may send messages to everyone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BroadcastPolicy {
-    /// Nobody
-    Nobody,
-    /// Users of a classic chat that has them: private-rooms, where a message names no room
-    #[default]
-    Dialect,
-    /// Every user, by the event broadcast
-    Everyone,
-}
-
-impl BroadcastPolicy {
-    fn allows(self, origin: BroadcastOrigin) -> bool {
-        match self {
-            Self::Nobody => false,
-            Self::Dialect => origin == BroadcastOrigin::Classic,
-            Self::Everyone => true,
-        }
-    }
-}
 
 impl Chat {
     pub(super) async fn broadcast(

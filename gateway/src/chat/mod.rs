@@ -10,6 +10,7 @@ mod join;
 mod leave;
 mod limits;
 mod online_users;
+mod policy;
 mod reply;
 mod rooms;
 mod send_message;
@@ -25,8 +26,8 @@ use roomcast_protocol::{Refusal, RoomName};
 use roomcast_store::Store;
 
 pub(crate) use actor::{Actor, Rights};
-pub(crate) use broadcast::BroadcastPolicy;
 pub(crate) use command::{BroadcastOrigin, Command};
+pub(crate) use policy::BroadcastPolicy;
 pub(crate) use reply::Reply;
 pub(crate) use sign_in::SignedIn;
 pub(crate) use threads::{PersonId, ThreadChange};
