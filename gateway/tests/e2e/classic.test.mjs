@@ -233,13 +233,13 @@ story('what only one of the chats has', { timeout: 60_000 }, async () => {
     await rob.say('last');
     for (const front of [outside, later]) await front.until('is told', () => numbers(front, 'new_message').includes('last'));
     for (const front of [outside, later]) assert.deepEqual(numbers(front, 'chat'), [], 'they are not in the thread');
-    assert.equal((await later.ask(['chat', { threadId: 21, message: 'hi' }])).code, 'not_joined');
+    assert.equal((await later.ask(['leave', { threadId: 21 }])).code, 'not_joined');
     // Another tab in the thread, which one of the two leaves.
     await later.join(21);
     await inside.leave();
-    await rob.say('still here?');
+    const told = () => numbers(inside, 'new_message').includes('still here?');
+    await eventually(async () => (await rob.say('still here?'), told()), { every: 100, what: 'it is told of what it does not read' });
     await later.sees('rob2', 'still here?');
-    await inside.until('is told of what it does not read', () => numbers(inside, 'new_message').includes('still here?'));
     assert.ok(!numbers(inside, 'chat').includes('still here?'));
     // Nobody of her is in it any more.
     await later.leave();
@@ -435,8 +435,9 @@ story('all five and a native client in one room on three gateways', { timeout: 9
       const { of } = await scrape(gateway);
       for (const dialect of vocabularies) {
         const encoded = of(`roomcast_messages_encoded_total{dialect="${dialect}"}`);
-        // Some of the first messages came before the member.
-        const expected = present[n].includes(dialect) ? [last - begin, last] : [0, 0];
+        // Some of the first messages came before the member; that ribbit's user is in a thread is a message to its user.
+        const most = last + (dialect === 'ribbit' ? 1 : 0);
+        const expected = present[n].includes(dialect) ? [last - begin, most] : [0, 0];
         assert.ok(encoded >= expected[0] && encoded <= expected[1], `${dialect} on gateway ${n}: ${encoded}, not ${expected}`);
       }
     }

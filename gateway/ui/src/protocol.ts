@@ -3,10 +3,18 @@
 /** An acknowledgement, as encoded on the wire. */
 export type Answer<T> = { "status": "ok" } & T | { "status": "error" } & Failure;
 
+/** `broadcast`: a message to every connection of the cluster, in the room `@all`. */
+export type Broadcast = {
+  /** The text: not empty, at most 16 KiB of UTF-8. */
+  text: string;
+  /** As for `send_message`. */
+  id?: string;
+};
+
 /** Why a request was refused. The number's thousands digit tells what a client should do:
  * 1xxx correct the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
  * happened), 5xxx try again with the same `id` (it may have happened). */
-export type Code = "bad_request" | "bad_room" | "bad_username" | "bad_text" | "bad_id" | "not_joined" | "unknown_event" | "username_taken" | "id_taken" | "too_many_rooms" | "busy" | "unavailable" | "draining" | "outcome_unknown";
+export type Code = "bad_request" | "bad_room" | "bad_username" | "bad_text" | "bad_id" | "not_joined" | "unknown_event" | "forbidden" | "username_taken" | "id_taken" | "too_many_rooms" | "busy" | "rate_limited" | "unavailable" | "draining" | "outcome_unknown";
 
 /** Auth of the connect packet where anonymous users are allowed. */
 export type ConnectAuth = {
@@ -37,6 +45,19 @@ export type Done = object;
 
 /** Names one epoch of a room's log: a random string, opaque to clients. */
 export type Epoch = string;
+
+/** Fields of a classic front end's own object that no dialect names: only clients of its dialect are shown them, as the
+ * original server sent the whole object on. */
+export type Extra = {
+  /** The version of this object's layout: 1. */
+  v: number;
+  /** The dialect of the sender. */
+  dialect: string;
+  /** The field in which the sender's object had the text, if that is not the usual one. */
+  text_field?: string;
+  /** The other fields. */
+  fields: Record<string, unknown>;
+};
 
 /** The fields of `{status: "error"}`. */
 export type Failure = {
@@ -128,7 +149,7 @@ export type Limits = {
 
 /** `message`, as clients receive it. */
 export type Message = {
-  /** The room. */
+  /** The room; `@all` for a message to everyone. */
   room: RoomName;
   /** The epoch of the room's log. */
   epoch: Epoch;
@@ -146,6 +167,8 @@ export type Message = {
   verified?: boolean;
   /** The text, for `kind: "text"`. */
   text?: string;
+  /** Fields that a front end of a classic chat sent besides, for others of its kind. Mostly absent. */
+  extra?: Extra;
 };
 
 /** The users in a room: the count is exact, the list is left out for large rooms. */
@@ -239,7 +262,7 @@ export type SendMessage = {
   id?: string;
 };
 
-/** Of `send_message`: the message is in the room's log. */
+/** Of `send_message` and `broadcast`: the message is in the room's log. */
 export type Sent = {
   /** The message's identity in its room. */
   id: string;
@@ -313,6 +336,8 @@ export interface ClientToServerEvents {
   leave: (payload: Leave, answer: (answer: Answer<Left>) => void) => void;
   /** Send a message to a room. */
   send_message: (payload: SendMessage, answer: (answer: Answer<Sent>) => void) => void;
+  /** Send a message to everyone, where that is allowed. */
+  broadcast: (payload: Broadcast, answer: (answer: Answer<Sent>) => void) => void;
   /** Start or stop typing. */
   typing: (payload: Typing, answer?: (answer: Answer<Done>) => void) => void;
   /** Read a page of a room's log. */

@@ -10,9 +10,12 @@ use serde_json::{Map, Value};
 
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing};
 use super::super::packet::Payload;
-use super::DialectName;
 use super::abidev::Abidev;
+use super::flask_chat_app::FlaskChatApp;
+use super::flocker::Flocker;
 use super::native::Native;
+use super::private_rooms::PrivateRooms;
+use super::ribbit::Ribbit;
 use crate::chat::{Command, Reply};
 use crate::hub::Event;
 
@@ -39,25 +42,25 @@ impl Seen {
 }
 
 /// Which classic chat an event is of; none if none has it, or if it could be of several.
-fn classic(event: &str, seen: &Seen) -> Option<DialectName> {
+fn classic(event: &str, seen: &Seen) -> Option<&'static dyn Dialect> {
     let is_thread = seen.has("threadId");
     match event {
-        "message broadcast" => Some(DialectName::Abidev),
-        "join" | "leave" | "join_room" | "leave_room" | "chat" if is_thread => Some(DialectName::Ribbit),
-        "chat" => Some(DialectName::PrivateRooms),
-        "join" if seen.has("username") => Some(DialectName::Flocker),
-        "join_room" | "leave_room" if seen.has("username") => Some(DialectName::FlaskChatApp),
+        "message broadcast" => Some(&Abidev),
+        "join" | "leave" | "join_room" | "leave_room" | "chat" if is_thread => Some(&Ribbit),
+        "chat" => Some(&PrivateRooms),
+        "join" if seen.has("username") => Some(&Flocker),
+        "join_room" | "leave_room" if seen.has("username") => Some(&FlaskChatApp),
         // The thread may be called a room, too.
-        "join" | "join_room" | "leave_room" if seen.has("room") => Some(DialectName::Ribbit),
-        "leave" if seen.has("room") => Some(DialectName::Flocker),
-        "send_message" if seen.has("msg") => Some(DialectName::Flocker),
-        "send_message" if seen.has("message") => Some(DialectName::FlaskChatApp),
+        "join" | "join_room" | "leave_room" if seen.has("room") => Some(&Ribbit),
+        "leave" if seen.has("room") => Some(&Flocker),
+        "send_message" if seen.has("msg") => Some(&Flocker),
+        "send_message" if seen.has("message") => Some(&FlaskChatApp),
         _ => None,
     }
 }
 
 /// Which dialect the first event of a client is of; none if it decides nothing.
-fn recognise(event: &str, payload: &Payload, signed_in: bool) -> Option<DialectName> {
+fn recognise(event: &str, payload: &Payload, signed_in: bool) -> Option<&'static dyn Dialect> {
     let seen = Seen::of(payload);
     if !signed_in {
         return classic(event, &seen);
@@ -69,7 +72,7 @@ fn recognise(event: &str, payload: &Payload, signed_in: bool) -> Option<DialectN
         _ => false,
     };
     let classic = if is_native { None } else { classic(event, &seen) };
-    Some(classic.unwrap_or(DialectName::Native))
+    Some(classic.unwrap_or(&Native))
 }
 
 impl Auto {
@@ -102,7 +105,7 @@ impl Dialect for Auto {
     }
 
     fn decide(&self, event: &str, payload: &Payload) -> Option<&'static dyn Dialect> {
-        recognise(event, payload, self.signed_in).map(DialectName::dialect)
+        recognise(event, payload, self.signed_in)
     }
 
     fn decode(
@@ -136,36 +139,36 @@ mod tests {
 
     use super::*;
 
-    fn recognised(event: &str, payload: &Value, signed_in: bool) -> Option<DialectName> {
-        recognise(event, &Payload::Json(to_raw_value(payload).unwrap()), signed_in)
+    fn recognised(event: &str, payload: &Value, signed_in: bool) -> Option<&'static str> {
+        let payload = Payload::Json(to_raw_value(payload).unwrap());
+        recognise(event, &payload, signed_in).map(|dialect| dialect.name())
     }
 
     #[test]
     fn the_first_event_of_every_dialect_is_recognised() {
-        use DialectName::{Abidev, FlaskChatApp, Flocker, PrivateRooms, Ribbit};
         for (event, payload, dialect) in [
-            ("join", json!({ "username": "ann", "room": "r" }), Flocker),
-            ("send_message", json!({ "username": "ann", "room": "r", "msg": "hi" }), Flocker),
-            ("leave", json!({ "room": "r" }), Flocker),
-            ("message broadcast", json!({ "message": "hi" }), Abidev),
-            ("message broadcast", json!({ "data": "hi" }), Abidev),
-            ("message broadcast", json!("hi"), Abidev),
-            ("join_room", json!({ "username": "ann", "room": "r" }), FlaskChatApp),
-            ("send_message", json!({ "username": "ann", "room": "r", "message": "hi" }), FlaskChatApp),
-            ("leave_room", json!({ "username": "ann", "room": "r" }), FlaskChatApp),
-            ("join", json!({ "threadId": 7 }), Ribbit),
-            ("join", json!({ "threadId": 7, "username": "ann" }), Ribbit),
-            ("join", json!({ "room": "7" }), Ribbit),
-            ("join_room", json!({ "threadId": 7, "username": "ann" }), Ribbit),
-            ("join_room", json!({ "room": "7" }), Ribbit),
-            ("leave", json!({ "threadId": 7 }), Ribbit),
-            ("leave_room", json!({ "room": "7" }), Ribbit),
-            ("chat", json!({ "threadId": 7, "message": "hi" }), Ribbit),
-            ("chat", json!({ "threadId": 7, "event": "like", "message": "hi" }), Ribbit),
-            ("chat", json!({ "event": "join", "user": "ann", "room": "r" }), PrivateRooms),
-            ("chat", json!({ "room": "r" }), PrivateRooms),
-            ("chat", json!({ "threadId": null, "room": "r" }), PrivateRooms),
-            ("chat", json!(r#"{"event":"users"}"#), PrivateRooms),
+            ("join", json!({ "username": "ann", "room": "r" }), "flocker"),
+            ("send_message", json!({ "username": "ann", "room": "r", "msg": "hi" }), "flocker"),
+            ("leave", json!({ "room": "r" }), "flocker"),
+            ("message broadcast", json!({ "message": "hi" }), "abidev"),
+            ("message broadcast", json!({ "data": "hi" }), "abidev"),
+            ("message broadcast", json!("hi"), "abidev"),
+            ("join_room", json!({ "username": "ann", "room": "r" }), "flask-chat-app"),
+            ("send_message", json!({ "username": "ann", "room": "r", "message": "hi" }), "flask-chat-app"),
+            ("leave_room", json!({ "username": "ann", "room": "r" }), "flask-chat-app"),
+            ("join", json!({ "threadId": 7 }), "ribbit"),
+            ("join", json!({ "threadId": 7, "username": "ann" }), "ribbit"),
+            ("join", json!({ "room": "7" }), "ribbit"),
+            ("join_room", json!({ "threadId": 7, "username": "ann" }), "ribbit"),
+            ("join_room", json!({ "room": "7" }), "ribbit"),
+            ("leave", json!({ "threadId": 7 }), "ribbit"),
+            ("leave_room", json!({ "room": "7" }), "ribbit"),
+            ("chat", json!({ "threadId": 7, "message": "hi" }), "ribbit"),
+            ("chat", json!({ "threadId": 7, "event": "like", "message": "hi" }), "ribbit"),
+            ("chat", json!({ "event": "join", "user": "ann", "room": "r" }), "private-rooms"),
+            ("chat", json!({ "room": "r" }), "private-rooms"),
+            ("chat", json!({ "threadId": null, "room": "r" }), "private-rooms"),
+            ("chat", json!(r#"{"event":"users"}"#), "private-rooms"),
         ] {
             assert_eq!(recognised(event, &payload, false), Some(dialect), "{event} {payload}");
         }
@@ -173,20 +176,19 @@ mod tests {
 
     #[test]
     fn a_client_with_a_name_is_native_unless_its_first_event_is_not() {
-        use DialectName::{FlaskChatApp, Flocker, Native, Ribbit};
         for (event, payload, dialect) in [
-            ("join", json!({ "room": "r" }), Native),
-            ("join", json!({}), Native),
-            ("leave", json!({ "room": "r" }), Native),
-            ("send_message", json!({ "room": "r", "text": "hi" }), Native),
-            ("send_message", json!({ "room": "r", "text": "hi", "message": "hi" }), Native),
-            ("send_message", json!({ "room": "r" }), Native),
-            ("rooms", json!({}), Native),
-            ("no such event", json!({}), Native),
-            ("join", json!({ "threadId": 7 }), Ribbit),
-            ("chat", json!({ "threadId": 7, "message": "hi" }), Ribbit),
-            ("join", json!({ "username": "ann", "room": "r" }), Flocker),
-            ("send_message", json!({ "room": "r", "message": "hi" }), FlaskChatApp),
+            ("join", json!({ "room": "r" }), "native"),
+            ("join", json!({}), "native"),
+            ("leave", json!({ "room": "r" }), "native"),
+            ("send_message", json!({ "room": "r", "text": "hi" }), "native"),
+            ("send_message", json!({ "room": "r", "text": "hi", "message": "hi" }), "native"),
+            ("send_message", json!({ "room": "r" }), "native"),
+            ("rooms", json!({}), "native"),
+            ("no such event", json!({}), "native"),
+            ("join", json!({ "threadId": 7 }), "ribbit"),
+            ("chat", json!({ "threadId": 7, "message": "hi" }), "ribbit"),
+            ("join", json!({ "username": "ann", "room": "r" }), "flocker"),
+            ("send_message", json!({ "room": "r", "message": "hi" }), "flask-chat-app"),
         ] {
             assert_eq!(recognised(event, &payload, true), Some(dialect), "{event} {payload}");
         }
