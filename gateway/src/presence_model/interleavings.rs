@@ -104,6 +104,10 @@ impl Names for SlowNames {
         self.names.was_taken_over(user).await
     }
 
+    async fn is_owner(&self, user: &UserName, secret: &Secret) -> Result<bool> {
+        self.names.is_owner(user, secret).await
+    }
+
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>> {
         self.names.holders(user).await
     }
