@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::edge::http::debug::{self, Debug};
 use crate::edge::peer::sid::Tag;
 use crate::edge::peer::{PeerConfig, Peering, Peers};
-use crate::edge::socketio::{Heartbeat, Origins};
+use crate::edge::socketio::Heartbeat;
 use crate::edge::{self, EdgeConfig, Routes};
 use crate::hub::{Event, Registry};
 use crate::node::Node;
@@ -167,7 +167,8 @@ impl App {
             chat,
             registry: registry.clone(),
             peers: peers.clone(),
-            origins: Origins::new(config.origins),
+            hosts: config.hosts,
+            origins: config.origins,
             bounds: config.bounds,
             heartbeat: Heartbeat { interval: config.ping_interval, timeout: config.ping_timeout },
             dialect: config.dialect,

@@ -16,6 +16,7 @@ use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_store::{DEFAULT_PREFIX, Retention, Settings, parse_prefix};
 
 use crate::chat::BroadcastPolicy;
+use crate::edge::hosts::{Hosts, parse_public_host};
 use crate::edge::peer::{Peering, Secret};
 use crate::edge::socketio::{Bounds, DialectName, OriginSettings};
 
@@ -59,6 +60,10 @@ pub struct Args {
     /// believed, and their Host may lack the port, as 10.0.0.7, 10.0.0.0/8 or fd00::/8 (repeatable)
     #[arg(long, env = "ROOMCAST_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
     trusted_proxy: Vec<Network>,
+    /// Host by which clients reach the gateways, without a port: requests for others are refused; without the flag all are
+    /// served, and cookies are given on IP addresses and localhost only (repeatable)
+    #[arg(long, env = "ROOMCAST_PUBLIC_HOST", value_name = "NAME", value_delimiter = ',', value_parser = parse_public_host)]
+    public_host: Vec<String>,
     /// Which chat's events the namespace `/` speaks; each also has a namespace of its name
     #[arg(long, env = "ROOMCAST_DIALECT", value_enum, default_value_t = DialectName::Native)]
     dialect: DialectName,
@@ -138,6 +143,8 @@ pub struct Config {
     pub store: Settings,
     /// This node's name.
     pub node: String,
+    /// Which hosts are served.
+    pub(crate) hosts: Hosts,
     /// Which pages may connect.
     pub(crate) origins: OriginSettings,
     /// Whether what users do is logged.
@@ -201,11 +208,8 @@ impl Args {
                 upgrade_wait: 2 * self.lease,
             },
             node: self.node.unwrap_or_else(|| format!("node-{:06x}", rand::random::<u32>() & 0x00ff_ffff)),
-            origins: OriginSettings {
-                allowed: self.allow_origin,
-                headers: self.allow_header,
-                trusted_proxies: self.trusted_proxy,
-            },
+            hosts: Hosts { public: self.public_host, trusted_proxies: self.trusted_proxy },
+            origins: OriginSettings { allowed: self.allow_origin, headers: self.allow_header },
             log_chat: self.log_chat,
             dialect: self.dialect,
             broadcast: self.broadcast,

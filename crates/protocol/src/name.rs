@@ -139,6 +139,17 @@ macro_rules! name {
         }
     };
 }
+/// The name of the server itself in lists of messages that have only names of users.
+const SERVER: &str = "system";
+
+impl UserName {
+    /// Whether it is the server's own name, in any spelling of its letters: no user may have it.
+    pub fn is_reserved(&self) -> bool {
+        // In upper case first: some letters have the same upper case as one of these.
+        self.0.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).eq(SERVER.chars())
+    }
+}
+
 name!(RoomName, "the name of a room", MAX_ROOM_CHARS, Code::BadRoom);
 name!(UserName, "the name of a user", MAX_NAME_CHARS, Code::BadUsername);
 
@@ -273,5 +284,22 @@ mod tests {
             assert_eq!(RoomName::parse(name).unwrap_err().code, Code::BadRoom, "{name:?}");
         }
         assert_eq!(UserName::parse(&"é".repeat(65)).unwrap_err().code, Code::BadUsername);
+    }
+
+    #[test]
+    fn the_servers_own_name_is_reserved() {
+        for (name, reserved) in [
+            ("System", true),
+            ("SYSTEM", true),
+            ("sYsTeM", true),
+            ("\u{17f}ystem", true),
+            ("\u{ff33}ystem", true),
+            ("Sys\u{200b}tem", true),
+            ("System 1", false),
+            ("ecosystem", false),
+            ("Ann", false),
+        ] {
+            assert_eq!(UserName::parse(name).unwrap().is_reserved(), reserved, "{name}");
+        }
     }
 }

@@ -19,8 +19,8 @@ pub(crate) struct Rights {
 pub(crate) struct Actor {
     /// None for a device without a name: it may receive the events of rooms and take a name, nothing else.
     user: Option<UserName>,
-    /// Whether the name is proved by a secret. An open name is one that a classic front end took without any.
-    verified: bool,
+    /// The dialect in which a classic front end took the name with nothing to prove it; none for a proved name.
+    open_in: Option<&'static str>,
     rights: Rights,
     /// The connection that receives the events of joined rooms; none for an actor that only sends commands.
     device: Option<Arc<Connection>>,
@@ -29,25 +29,31 @@ pub(crate) struct Actor {
 impl Actor {
     /// A user whose name is proved.
     pub(crate) fn new(user: UserName, rights: Rights, device: Option<Arc<Connection>>) -> Self {
-        Self { user: Some(user), verified: true, rights, device }
+        Self { user: Some(user), open_in: None, rights, device }
     }
 
-    /// A user whose name is open.
-    pub(crate) fn open(user: UserName, device: Arc<Connection>) -> Self {
-        Self { user: Some(user), verified: false, rights: Rights::default(), device: Some(device) }
+    /// A user whose name is open: taken in this dialect.
+    pub(crate) fn open(user: UserName, dialect: &'static str, device: Arc<Connection>) -> Self {
+        Self { user: Some(user), open_in: Some(dialect), rights: Rights::default(), device: Some(device) }
     }
 
     /// A device without a name.
     pub(crate) fn unnamed(device: Arc<Connection>) -> Self {
-        Self { user: None, verified: false, rights: Rights::default(), device: Some(device) }
+        Self { user: None, open_in: None, rights: Rights::default(), device: Some(device) }
     }
 
     pub(crate) fn user(&self) -> Option<&UserName> {
         self.user.as_ref()
     }
 
+    /// Whether the name is proved.
     pub(crate) fn verified(&self) -> bool {
-        self.verified
+        self.user.is_some() && self.open_in.is_none()
+    }
+
+    /// The dialect in which the name was taken, if it is open.
+    pub(super) fn open_in(&self) -> Option<&'static str> {
+        self.open_in
     }
 
     pub(crate) fn device(&self) -> Option<&Arc<Connection>> {

@@ -1,7 +1,7 @@
 //! Validation of command fields. Pure. Called by the commands' files.
 
 use roomcast_protocol::limits::{DEFAULT_PAGE, MAX_ID_CHARS, MAX_PAGE, MAX_RESUME_BYTES, MAX_TEXT_BYTES};
-use roomcast_protocol::{Code, Refusal};
+use roomcast_protocol::{Code, Refusal, UserName};
 
 /// Validates the requested size of a page: `min` to [`MAX_PAGE`], or the default.
 pub(super) fn page(limit: Option<usize>, min: usize) -> Result<usize, Refusal> {
@@ -32,6 +32,11 @@ pub(super) fn message_id(id: Option<String>) -> Result<String, Refusal> {
         Some(id) => Ok(id),
         None => Ok(random_hex()),
     }
+}
+
+/// Validates the name of a user: that of the server itself is reserved.
+pub(super) fn check_user(user: &UserName) -> Result<(), Refusal> {
+    if user.is_reserved() { Err(Refusal::new(Code::BadUsername, "this name is reserved")) } else { Ok(()) }
 }
 
 /// Validates a secret that a client chose.
@@ -75,6 +80,13 @@ mod tests {
         assert_eq!(page(Some(0), 0).unwrap(), 0);
         assert_eq!(page(Some(0), 1).unwrap_err().code, Code::BadRequest);
         assert_eq!(page(Some(MAX_PAGE + 1), 0).unwrap_err().code, Code::BadRequest);
+    }
+
+    #[test]
+    fn the_name_of_the_server_is_reserved() {
+        let check = |name: &str| check_user(&UserName::parse(name).unwrap()).map_err(|refusal| refusal.code);
+        assert_eq!(check("System"), Err(Code::BadUsername));
+        assert_eq!(check("Systemic"), Ok(()));
     }
 
     #[test]

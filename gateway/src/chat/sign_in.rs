@@ -9,7 +9,7 @@ use roomcast_protocol::server::Welcome;
 use roomcast_store::Secret;
 
 use super::Chat;
-use super::limits::{check_resume, random_hex};
+use super::limits::{check_resume, check_user, random_hex};
 use crate::hub::Event;
 use crate::users::{ClaimError, NameHold};
 
@@ -24,23 +24,26 @@ pub(crate) struct SignedIn {
 }
 
 impl Chat {
-    /// Claims a name for one more connection of the user with this secret. Where the client chose none, the secret is
-    /// `made`, which is generated for the first sign-in of a session.
+    /// Claims a name for one more connection of the user with this secret. Where the client chose none, it is that of its
+    /// cookie, or else `made`, which is generated for the first sign-in of a session.
     ///
     /// # Errors
     /// The name belongs to another user, a field is invalid, or the claim cannot be decided now.
     pub(crate) async fn sign_in(
         &self,
         auth: ConnectAuth,
+        cookie: Option<&Secret>,
         made: &OnceLock<String>,
     ) -> Result<SignedIn, ClaimError> {
         let ConnectAuth { username, resume } = auth;
-        let (secret, resume) = match resume {
-            Some(resume) => {
+        check_user(&username).map_err(ClaimError::Refused)?;
+        let (secret, resume) = match (resume, cookie) {
+            (Some(resume), _) => {
                 check_resume(&resume).map_err(ClaimError::Refused)?;
                 (Secret::proved(&resume), None)
             }
-            None => {
+            (None, Some(cookie)) => (cookie.clone(), None),
+            (None, None) => {
                 let resume = made.get_or_init(random_hex);
                 (Secret::proved(resume), Some(resume.clone()))
             }

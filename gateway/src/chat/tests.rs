@@ -52,6 +52,7 @@ struct Person {
 }
 
 mod broadcast;
+mod names;
 mod replay;
 mod returns;
 mod threads;
@@ -112,7 +113,7 @@ impl Node {
     }
 
     async fn authenticate(&self, auth: ConnectAuth) -> Result<(Person, NameHold), ClaimError> {
-        let SignedIn { name, welcome, .. } = self.chat.sign_in(auth, &OnceLock::new()).await?;
+        let SignedIn { name, welcome, .. } = self.chat.sign_in(auth, None, &OnceLock::new()).await?;
         let received = Arc::<Received>::default();
         let device = Device { received: Arc::clone(&received) };
         let (connection, _) = self.registry.add(name.user().clone(), Box::new(device));
@@ -407,9 +408,9 @@ impl Node {
 
     /// Takes an open name for a device.
     async fn take(&self, person: &mut Person, name: &str) -> Result<NameHold, Refusal> {
-        let hold = self.chat.take_name(&user(name)).await?;
+        let hold = self.chat.take_name(&user(name), None).await?;
         self.registry.rename(&person.connection, user(name));
-        person.actor = Actor::open(user(name), Arc::clone(&person.connection));
+        person.actor = Actor::open(user(name), "flocker", Arc::clone(&person.connection));
         Ok(hold)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use prometheus::{Histogram, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use roomcast_ops::metrics::{CounterSet, GaugeSet, SECONDS};
 use roomcast_ops::{Metrics, MetricsError};
 use roomcast_protocol::{Code, event};
@@ -80,6 +80,8 @@ pub(crate) struct Connections {
     refusals: CounterSet,
     origin_refusals: CounterSet,
     origin_log: LogLimit,
+    host_refusals: IntCounter,
+    host_log: LogLimit,
     received: CounterSet,
     forwarded: IntCounterVec,
     draining: IntGauge,
@@ -156,6 +158,11 @@ impl Connections {
                 &[TransportKind::WebSocket.name(), TransportKind::Polling.name()],
             )?,
             origin_log: LogLimit::default(),
+            host_refusals: metrics.counter(
+                "roomcast_host_refusals_total",
+                "Requests refused because their Host is none of --public-host.",
+            )?,
+            host_log: LogLimit::default(),
             received: metrics.counter_set(
                 "roomcast_events_received_total",
                 "Events received from clients, by name.",
@@ -217,6 +224,14 @@ impl Connections {
         if let Some(left_out) = self.origin_log.admit(Instant::now()) {
             let forwarded_host = forwarded.map(tracing::field::display);
             tracing::warn!(?origin, ?host, forwarded_host, left_out, "origin refused");
+        }
+    }
+
+    /// A request was refused because its host is not served.
+    pub(crate) fn host_refused(&self, host: &str) {
+        self.host_refusals.inc();
+        if let Some(left_out) = self.host_log.admit(Instant::now()) {
+            tracing::warn!(?host, left_out, "host refused");
         }
     }
 

@@ -20,7 +20,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{
-    CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_TYPE, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use roomcast_ops::Lifecycle;
@@ -133,7 +134,7 @@ impl Peers {
         let mut forwarded = Request::new(body);
         *forwarded.method_mut() = head.method;
         *forwarded.uri_mut() = path_and_query(&head.uri);
-        copy(&head.headers, forwarded.headers_mut(), &[CONTENT_TYPE]);
+        copy(&head.headers, forwarded.headers_mut(), &[CONTENT_TYPE, COOKIE]);
         let forwarded = self.forward(tag, forwarded).await;
         self.0.telemetry.connections.forwarded(Forward::Poll, outcome(&forwarded));
         forwarded.ok().map(|(response, _)| response)
@@ -245,7 +246,8 @@ fn path_and_query(uri: &Uri) -> Uri {
     uri.path_and_query().cloned().map(Uri::from).unwrap_or_default()
 }
 
-/// Copies these headers. No others are forwarded: neither cookies nor headers that proxies added.
+/// Copies these headers. No others are forwarded, such as those that proxies added. Of cookies, the caller has left the
+/// one that the owner may read.
 fn copy(from: &HeaderMap, to: &mut HeaderMap, names: &[HeaderName]) {
     for name in names {
         if let Some(value) = from.get(name) {

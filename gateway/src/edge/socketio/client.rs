@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use roomcast_ops::trace;
 use roomcast_protocol::client::{Join, Leave};
 use roomcast_protocol::{Code, Refusal, RoomName};
+use roomcast_store::Secret;
 use tokio::sync::oneshot;
 
 use super::context::ClientContext;
@@ -34,17 +35,17 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// `name` is none for a connection that has no name yet, `person` where the dialect follows no threads; `id` is the
-    /// socket's.
+    /// `name` is none for a connection that has no name yet, `person` where the dialect follows no threads; `cookie` is the
+    /// secret in the browser's cookie, if it was read; `id` is the socket's.
     pub(super) fn new(
         context: &Arc<ClientContext>,
         connection: Arc<Connection>,
         outbound: SocketOutbound,
-        (name, person): (Option<NameHold>, Option<PersonId>),
+        (name, person, cookie): (Option<NameHold>, Option<PersonId>, Option<Secret>),
         id: &str,
     ) -> Arc<Self> {
         let threads = person.map(|person| Box::new(Threads::new(person)));
-        let identity = Identity::new(&connection, name);
+        let identity = Identity::new(&connection, name, cookie);
         let logged_as = context.chat.telemetry.chat_log.is_enabled().then(|| id.into());
         let (context, registered) = (Arc::clone(context), AtomicBool::new(true));
         let client = Self { context, connection, identity, outbound, threads, logged_as, registered };
@@ -105,14 +106,15 @@ impl Client {
 
     fn standing(&self) -> Standing {
         let actor = self.identity.actor();
-        let (user, verified) = (actor.user().cloned(), actor.verified());
-        Standing { user, verified, rooms: self.connection.rooms() }
+        let (user, signed_in) = (actor.user().cloned(), self.identity.signed_in());
+        Standing { user, signed_in, rooms: self.connection.rooms() }
     }
 
     /// Executes steps one after the other up to the first that is refused. The last one, or the one that was refused,
     /// answers the event.
     async fn execute_steps(self: &Arc<Self>, steps: Vec<Step>, urgent: bool, ack_id: Option<u64>) {
         let (chat, registry) = (&self.context.chat, &self.context.registry);
+        let dialect = self.outbound.dialect().name();
         let mut steps = steps.into_iter().peekable();
         while let Some(step) = steps.next() {
             let sends = matches!(
@@ -122,9 +124,11 @@ impl Client {
             let done = match step {
                 Step::TakeName(user) => {
                     let log_leaves = || self.log_leaves();
-                    self.identity.take(chat, registry, (&self.connection, user), log_leaves).await
+                    self.identity.take(chat, registry, (&self.connection, user, dialect), log_leaves).await
                 }
-                Step::TakeGuestName => self.identity.take_guest_name(chat, registry, &self.connection).await,
+                Step::TakeGuestName => {
+                    self.identity.take_guest_name(chat, registry, (&self.connection, dialect)).await
+                }
                 Step::Execute(command) if steps.peek().is_some() => {
                     self.execute_part(&self.identity.actor(), command).await
                 }

@@ -8,6 +8,7 @@ use roomcast_ops::trace::{self, Kind};
 use roomcast_protocol::Code;
 use roomcast_protocol::server::ConnectError;
 use roomcast_protocol::text::replace_lone_surrogates;
+use roomcast_store::Secret;
 use roomcast_wire::engine::Version;
 use serde_json::{Value, json};
 
@@ -98,10 +99,16 @@ async fn sign_in(
         }
     };
     let Some(auth) = dialect.sign_in(auth).map_err(ClaimError::Refused)? else { return Ok(None) };
-    let signed_in = context.chat.sign_in(auth, session.resume_secret()).await?;
+    let cookie = cookie(session, dialect.when_signed_in().unwrap_or(dialect));
+    let signed_in = context.chat.sign_in(auth, cookie, session.resume_secret()).await?;
     // Logged inside the request's span, so that the line has its `trace_id`.
     tracing::debug!(transport = session.transport().name(), socket = packet.id, "client signed in");
     Ok(Some(signed_in))
+}
+
+/// The secret in the browser's cookie, for a dialect that has it.
+fn cookie<'a>(session: &'a Session, dialect: &dyn Dialect) -> Option<&'a Secret> {
+    session.visitor().filter(|_| dialect.uses_cookie())
 }
 
 /// The auth of Engine.IO 3 clients, whose connect packet carries none: the queries of their handshake and of the
@@ -146,7 +153,8 @@ fn welcome(
         connection.close("name_lost");
     }
     context.chat.telemetry.connections.connected(kind, started.elapsed());
-    Client::new(context, connection, outbound, (name, person), &packet.id)
+    let cookie = cookie(session, dialect).cloned();
+    Client::new(context, connection, outbound, (name, person, cookie), &packet.id)
 }
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ pub(super) struct EncodedReply {
 pub(super) struct Standing {
     /// None while the connection has no name.
     pub(super) user: Option<UserName>,
-    /// Whether the name is proved; then the connection keeps it.
-    pub(super) verified: bool,
+    /// Whether the connection signed in with its name, and so keeps it.
+    pub(super) signed_in: bool,
     /// The rooms that the connection has joined.
     pub(super) rooms: Vec<RoomName>,
 }
@@ -31,9 +31,9 @@ pub(super) struct Standing {
 /// A part of what an event asks for. Where one fails, those after it are left out.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Takes an open name. If the connection had another one, its rooms are left first.
+    /// Takes a name. If the connection had another one, its rooms are left first.
     TakeName(UserName),
-    /// Takes an open name that the server makes up.
+    /// Takes a name that the server makes up.
     TakeGuestName,
     Execute(Command),
 }
@@ -74,6 +74,11 @@ pub(super) trait Dialect: Send + Sync {
     /// The dialect of a client that sends this first event. None if the event decides nothing.
     fn decide(&self, _event: &str, _payload: &Payload) -> Option<&'static dyn Dialect> {
         None
+    }
+
+    /// Whether the cookie of pages that gateways serve proves the names of its clients (`visitor.rs`).
+    fn uses_cookie(&self) -> bool {
+        true
     }
 
     /// What a connection does by itself before its first event.

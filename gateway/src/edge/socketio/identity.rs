@@ -1,10 +1,11 @@
-//! Who a client is: nobody yet, a user with a proved name, or one with an open name, which it may change. Called by
-//! `client.rs`, for one event at a time.
+//! Who a client is: nobody yet, a user who signed in, or one whose name was taken by a join, which may change it. Such a
+//! name is proved by the browser's cookie, or open. Called by `client.rs`, for one event at a time.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use roomcast_protocol::{Code, Refusal, UserName};
+use roomcast_store::Secret;
 
 use crate::chat::{Actor, Chat, Rights};
 use crate::hub::{Connection, Registry};
@@ -16,6 +17,10 @@ const GUEST_ATTEMPTS: usize = 5;
 
 pub(super) struct Identity {
     current: Mutex<Current>,
+    /// The secret in the browser's cookie, if it was read.
+    cookie: Option<Secret>,
+    /// The client signed in with its name, and so keeps it.
+    signed_in: bool,
 }
 
 struct Current {
@@ -25,21 +30,28 @@ struct Current {
 }
 
 impl Identity {
-    /// `name` is the proved name of a client that signed in.
-    pub(super) fn new(connection: &Arc<Connection>, name: Option<NameHold>) -> Self {
+    /// `name` is the name of a client that signed in.
+    pub(super) fn new(connection: &Arc<Connection>, name: Option<NameHold>, cookie: Option<Secret>) -> Self {
         let device = Arc::clone(connection);
         let actor = match &name {
             Some(name) => Actor::new(name.user().clone(), Rights::default(), Some(device)),
             None => Actor::unnamed(device),
         };
-        Self { current: Mutex::new(Current { actor: Arc::new(actor), name }) }
+        let signed_in = name.is_some();
+        Self { current: Mutex::new(Current { actor: Arc::new(actor), name }), cookie, signed_in }
+    }
+
+    /// Whether the client signed in with its name, and so keeps it.
+    pub(super) fn signed_in(&self) -> bool {
+        self.signed_in
     }
 
     pub(super) fn actor(&self) -> Arc<Actor> {
         Arc::clone(&self.current.lock().actor)
     }
 
-    /// Takes an open name. A former one is released, after its rooms were left; `before_leaving` is called before that.
+    /// Takes a name by a join in this dialect. A former one is released, after its rooms were left; `before_leaving` is
+    /// called before that.
     ///
     /// # Errors
     /// The name belongs to another user, or the claim cannot be decided now; nothing changes then.
@@ -47,10 +59,10 @@ impl Identity {
         &self,
         chat: &Chat,
         registry: &Registry,
-        (connection, user): (&Arc<Connection>, UserName),
+        (connection, user, dialect): (&Arc<Connection>, UserName, &'static str),
         before_leaving: impl FnOnce(),
     ) -> Result<(), Refusal> {
-        let name = chat.take_name(&user).await?;
+        let name = chat.take_name(&user, self.cookie.as_ref()).await?;
         if connection.user().is_some() {
             before_leaving();
             chat.leave_all(connection, Departure::Left).await;
@@ -60,7 +72,12 @@ impl Identity {
             // Before the connection could be found by its user's name, somebody else took that name.
             connection.close("name_lost");
         }
-        let actor = Arc::new(Actor::open(user, Arc::clone(connection)));
+        let device = Arc::clone(connection);
+        let actor = match &self.cookie {
+            Some(_) => Actor::new(user, Rights::default(), Some(device)),
+            None => Actor::open(user, dialect, device),
+        };
+        let actor = Arc::new(actor);
         let former = std::mem::replace(&mut *self.current.lock(), Current { actor, name: Some(name) });
         if let Some(former) = former.name {
             former.release(Departure::Left).await;
@@ -68,7 +85,7 @@ impl Identity {
         Ok(())
     }
 
-    /// Takes an open name that is made up.
+    /// Takes a name that is made up.
     ///
     /// # Errors
     /// The claim cannot be decided now.
@@ -76,11 +93,11 @@ impl Identity {
         &self,
         chat: &Chat,
         registry: &Registry,
-        connection: &Arc<Connection>,
+        (connection, dialect): (&Arc<Connection>, &'static str),
     ) -> Result<(), Refusal> {
         for _ in 0..GUEST_ATTEMPTS {
             let name = UserName::parse(&format!("guest-{:06x}", rand::random::<u32>() & 0x00ff_ffff))?;
-            match self.take(chat, registry, (connection, name), || ()).await {
+            match self.take(chat, registry, (connection, name, dialect), || ()).await {
                 Err(refusal) if refusal.code == Code::UsernameTaken => {}
                 done => return done,
             }

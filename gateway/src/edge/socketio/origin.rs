@@ -3,20 +3,19 @@
 //! `edge/http/threads.rs`.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use roomcast_ops::config::Network;
 
+use crate::edge::hosts::{Addressed, Hosts, shown, split_port};
 use crate::telemetry::{Telemetry, TransportKind};
 
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Settings of the check.
 #[derive(Debug, Clone, Default)]
@@ -25,15 +24,13 @@ pub(crate) struct OriginSettings {
     pub(crate) allowed: Vec<String>,
     /// Headers that pages of those origins may send besides `authorization` and `content-type`.
     pub(crate) headers: Vec<HeaderName>,
-    /// Proxies whose `X-Forwarded-Host` and `X-Forwarded-Proto` are believed.
-    pub(crate) trusted_proxies: Vec<Network>,
 }
 
 /// The check.
 #[derive(Debug, Clone)]
 pub(crate) struct Origins {
     allowed: Vec<String>,
-    trusted_proxies: Vec<Network>,
+    hosts: Hosts,
     /// The value of `Access-Control-Allow-Headers`.
     allow_headers: HeaderValue,
 }
@@ -66,14 +63,18 @@ struct ForwardedHost {
 }
 
 impl Origins {
-    pub(crate) fn new(settings: OriginSettings) -> Self {
-        let OriginSettings { allowed, headers, trusted_proxies } = settings;
+    pub(crate) fn new(settings: OriginSettings, hosts: Hosts) -> Self {
+        let OriginSettings { allowed, headers } = settings;
         let names = [AUTHORIZATION, CONTENT_TYPE].into_iter().chain(headers);
         let names: Vec<_> = names.map(|name| name.as_str().to_owned()).collect();
         // Names of headers are always a valid value.
         let allow_headers = HeaderValue::try_from(names.join(", "))
             .unwrap_or(HeaderValue::from_static("authorization, content-type"));
-        Self { allowed, trusted_proxies, allow_headers }
+        Self { allowed, hosts, allow_headers }
+    }
+
+    pub(super) fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// Checks a request.
@@ -83,75 +84,89 @@ impl Origins {
     pub(crate) fn check(&self, request: &Request) -> Result<Cors, RefusedOrigin> {
         let headers = request.headers();
         let Some(origin) = headers.get(ORIGIN) else { return Ok(Cors::SameOrigin) };
-        let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        let trusted =
-            client.is_some_and(|client| self.trusted_proxies.iter().any(|network| network.contains(client)));
+        let addressed = self.hosts.addressed(request);
         let text = origin.to_str().unwrap_or_default();
-        if is_own(text, headers, trusted) {
+        if self.is_own(text, &addressed, PortLeftOut::Any) {
             return Ok(Cors::SameOrigin);
         }
         let headers_allowed = self.allow_headers.clone();
-        if self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(text)) {
+        if self.is_listed(text) {
             return Ok(Cors::Named { origin: origin.clone(), headers: headers_allowed });
         }
         if self.allowed.iter().any(|allowed| allowed == "*") {
             return Ok(Cors::Any { headers: headers_allowed });
         }
-        let forwarded = first(headers, &X_FORWARDED_HOST).map(|host| ForwardedHost {
+        let forwarded = addressed.forwarded_host().map(|host| ForwardedHost {
             host: host.to_owned(),
-            proxy: client,
-            trusted,
+            proxy: addressed.client,
+            trusted: addressed.from_trusted_proxy,
         });
         let host = headers.get(HOST).map(shown).unwrap_or_default();
         Err(RefusedOrigin { origin: shown(origin), host, forwarded })
     }
-}
 
-/// Whether an origin is the gateway's own, as the request addresses it.
-fn is_own(origin: &str, headers: &HeaderMap, from_trusted_proxy: bool) -> bool {
-    let (default_port, origin) = match origin.split_once("://") {
-        Some(("http", authority)) => ("80", authority),
-        Some(("https", authority)) => ("443", authority),
-        _ => return false,
-    };
-    let (host, port) = split_port(origin);
-    let is_same = |(name, its_port): (&str, Option<&str>)| {
-        // A trusted proxy may pass the name alone, such as nginx with `Host $host`.
-        let port_is_left_out = from_trusted_proxy && its_port.is_none();
-        let same_port = port.unwrap_or(default_port) == its_port.unwrap_or(default_port);
-        !name.is_empty() && name.eq_ignore_ascii_case(host) && (same_port || port_is_left_out)
-    };
-    if from_trusted_proxy {
-        // Traefik calls the scheme of a WebSocket wss. The scheme is not compared otherwise: what the gateway receives
-        // is http, and a proxy may have terminated TLS.
-        let secure = first(headers, &X_FORWARDED_PROTO)
-            .is_some_and(|scheme| ["https", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)));
-        if secure && default_port != "443" {
+    /// Whether the cookie of a request may be read: only where the browser says which page it acts for, and that is the
+    /// gateway's own, port included, or listed by its name. A page that is allowed by `*` acts for nobody.
+    pub(super) fn reads_cookie(&self, request: &Request) -> bool {
+        let addressed = self.hosts.addressed(request);
+        let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok());
+        let is_known = origin.is_some_and(|origin| {
+            self.is_own(origin, &addressed, PortLeftOut::Default) || self.is_listed(origin)
+        });
+        is_known && addressed.host().is_some_and(|host| self.hosts.has_cookies(host))
+    }
+
+    /// Whether a browser may be given a cookie by the answer to a request: only for a page of the gateway's own. Most
+    /// browsers say so themselves; they send no `Origin` with the request of a page's own script.
+    pub(super) fn gives_cookie(&self, request: &Request) -> bool {
+        let addressed = self.hosts.addressed(request);
+        let headers = request.headers();
+        let is_own = |origin: &HeaderValue| {
+            origin.to_str().is_ok_and(|origin| self.is_own(origin, &addressed, PortLeftOut::Default))
+        };
+        headers.get(ORIGIN).is_none_or(is_own)
+            && headers.get(SEC_FETCH_SITE).is_none_or(|site| site == "same-origin")
+            && addressed.host().is_some_and(|host| self.hosts.has_cookies(host))
+    }
+
+    fn is_listed(&self, origin: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    }
+
+    /// Whether an origin is the gateway's own, as the request addresses it.
+    fn is_own(&self, origin: &str, addressed: &Addressed<'_>, left_out: PortLeftOut) -> bool {
+        let (default_port, origin) = match origin.split_once("://") {
+            Some(("http", authority)) => ("80", authority),
+            Some(("https", authority)) => ("443", authority),
+            _ => return false,
+        };
+        let (host, port) = split_port(origin);
+        let port = port.unwrap_or(default_port);
+        let is_same = |(name, its_port): (&str, Option<&str>)| {
+            let same_port = match (its_port, left_out) {
+                // A trusted proxy may pass the name alone, such as nginx with `Host $host`.
+                (None, PortLeftOut::Any) if addressed.from_trusted_proxy => true,
+                (its_port, _) => port == its_port.unwrap_or(default_port),
+            };
+            !name.is_empty() && name.eq_ignore_ascii_case(host) && same_port
+        };
+        // The scheme is not compared otherwise: what the gateway receives is http, and a proxy may have terminated TLS.
+        if addressed.is_secure() && default_port != "443" || !self.hosts.is_served(host) {
             return false;
         }
-        if first(headers, &X_FORWARDED_HOST).is_some_and(|host| is_same(split_port(host))) {
-            return true;
-        }
-    }
-    headers.get(HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| is_same(split_port(host)))
-}
-
-/// The first value of a header that each proxy on the way may have appended to: what the outermost one received.
-fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()?.split(',').next().map(str::trim)
-}
-
-/// Splits `host[:port]`. In `[::1]:3000` only a colon after the bracket separates the port.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
+        let forwarded = addressed.forwarded_host().filter(|_| addressed.from_trusted_proxy);
+        forwarded.is_some_and(|host| is_same(split_port(host)))
+            || addressed.received_host().is_some_and(|host| is_same(split_port(host)))
     }
 }
 
-/// The value as the log shows it.
-fn shown(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
+/// Which port a host without one may stand for.
+#[derive(Debug, Clone, Copy)]
+enum PortLeftOut {
+    /// That of the scheme.
+    Default,
+    /// Any, where a trusted proxy says so.
+    Any,
 }
 
 impl Cors {
@@ -195,17 +210,21 @@ impl fmt::Display for ForwardedHost {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use axum::body::Body;
+    use axum::extract::ConnectInfo;
     use roomcast_ops::config::parse_network;
 
     use super::*;
 
     fn origins(allowed: &[&str], trusted: &[&str]) -> Origins {
-        Origins::new(OriginSettings {
+        let settings = OriginSettings {
             allowed: allowed.iter().map(|&origin| origin.to_owned()).collect(),
             headers: vec![HeaderName::from_static("x-request-id")],
-            trusted_proxies: trusted.iter().map(|network| parse_network(network).unwrap()).collect(),
-        })
+        };
+        let trusted_proxies = trusted.iter().map(|network| parse_network(network).unwrap()).collect();
+        Origins::new(settings, Hosts { trusted_proxies, ..Hosts::default() })
     }
 
     /// A request of 10.0.0.7.
@@ -317,5 +336,39 @@ mod tests {
         assert_eq!((&*refused.origin, &*refused.host), ("https://chat.example", "upstream:3000"));
         let forwarded = refused.forwarded.unwrap().to_string();
         assert_eq!(forwarded, "\"chat.example\" by 10.0.0.7, not trusted");
+    }
+    #[test]
+    fn a_cookie_is_read_for_known_pages_only() {
+        let reads = |allowed: &[&str], headers: &[(&str, &str)]| {
+            origins(allowed, &["10.0.0.7"]).reads_cookie(&request(headers))
+        };
+        let at = |origin| [("host", "127.0.0.1:3000"), ("origin", origin)];
+        assert!(reads(&[], &at("http://127.0.0.1:3000")));
+        assert!(!reads(&[], &[("host", "127.0.0.1:3000")]), "no origin: any page may have caused it");
+        assert!(!reads(&[], &at("http://127.0.0.1:3001")), "another port");
+        assert!(reads(&["*"], &at("http://127.0.0.1:3000")), "the own page, whatever else is allowed");
+        assert!(!reads(&["*"], &at("https://good.example")));
+        assert!(reads(&["*", "https://good.example"], &at("https://good.example")));
+        let named = [("host", "chat.example"), ("origin", "http://chat.example")];
+        assert!(!reads(&[], &named), "a name that anybody may have");
+        let port_left_out = [("host", "127.0.0.1"), ("origin", "https://127.0.0.1:8443")];
+        assert!(is_own(&["10.0.0.7"], &port_left_out) && !reads(&[], &port_left_out));
+    }
+
+    #[test]
+    fn a_cookie_is_given_to_own_pages_only() {
+        let gives = |headers: &[(&str, &str)]| {
+            let host = [("host", "localhost:3000")];
+            origins(&["*", "https://good.example"], &[])
+                .gives_cookie(&request(&[&host[..], headers].concat()))
+        };
+        assert!(gives(&[]) && gives(&[("sec-fetch-site", "same-origin")]));
+        assert!(gives(&[("origin", "http://localhost:3000")]));
+        for site in ["same-site", "cross-site", "none"] {
+            assert!(!gives(&[("sec-fetch-site", site)]), "{site}");
+        }
+        for origin in ["https://good.example", "http://localhost:3001", "null"] {
+            assert!(!gives(&[("origin", origin)]), "{origin}");
+        }
     }
 }

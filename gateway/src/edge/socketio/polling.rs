@@ -11,9 +11,9 @@ use http::{HeaderMap, StatusCode};
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_wire::engine::{Version, decode_payload, put_payload_packet};
 
-use super::body;
 use super::context::RequestContext;
 use super::engine::{Ended, Session};
+use super::{body, visitor};
 use crate::edge::error::HttpError;
 
 /// How long a poll waits while the client moves to a WebSocket: it upgrades once its polls have been answered.
@@ -64,6 +64,7 @@ pub(super) async fn post(
         session.close(Ended::TransportError);
         return HttpError::BAD_REQUEST.into_response();
     };
+    session.set_visitor(|| visitor::secret(headers));
     let read = match requests.bodies.read(body).await {
         Ok(read) => read,
         Err(refused) => return refused,

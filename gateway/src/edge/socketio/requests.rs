@@ -14,7 +14,7 @@ use roomcast_wire::engine::Version;
 use super::context::RequestContext;
 use super::engine::Session;
 use super::query::Query;
-use super::{body, polling, upgrade};
+use super::{body, polling, upgrade, visitor};
 use crate::edge::error::HttpError;
 use crate::edge::peer::sid::{SessionId, Tag};
 use crate::telemetry::TransportKind;
@@ -117,7 +117,7 @@ pub(crate) async fn forwarded(State(requests): State<Arc<RequestContext>>, reque
     }
 }
 
-pub(crate) async fn socket_io(State(requests): State<Arc<RequestContext>>, request: Request) -> Response {
+pub(crate) async fn socket_io(State(requests): State<Arc<RequestContext>>, mut request: Request) -> Response {
     let cors = match requests.origins.check(&request) {
         Ok(cors) => cors,
         Err(origin) => {
@@ -130,6 +130,8 @@ pub(crate) async fn socket_io(State(requests): State<Arc<RequestContext>>, reque
             return refused;
         }
     };
+    let reads_cookie = requests.origins.reads_cookie(&request);
+    visitor::restrict(request.headers_mut(), reads_cookie);
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {

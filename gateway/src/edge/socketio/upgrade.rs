@@ -10,11 +10,13 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
+use roomcast_store::Secret;
 use roomcast_wire::engine::{Packet, Version, decode_text};
 use roomcast_wire::websocket::{Decoder, Message};
 use tungstenite::handshake::derive_accept_key;
 
 use super::engine::{Session, SessionConfig, frame, websocket};
+use super::visitor;
 use crate::edge::client_stream::ClientStream;
 use crate::edge::error::HttpError;
 use crate::edge::handshake_stream::{HandshakeStream, UpgradedStream};
@@ -50,6 +52,7 @@ pub(super) fn upgrade(
     };
     let accept = derive_accept_key(key.as_bytes());
     let query = request.uri().query().unwrap_or_default().to_owned();
+    let visitor = visitor::secret(request.headers());
     let upgraded = hyper::upgrade::on(&mut request);
     let own = Arc::clone(config);
     config.lifecycle.spawn_until_hard("websocket", async move {
@@ -57,7 +60,7 @@ pub(super) fn upgrade(
             // Boxed: the moves are rare, and the task of a session lives long.
             Ok(Some(stream)) => match session {
                 Some(session) => Box::pin(move_session(session, stream)).await,
-                None => open_session(&own, stream, version, &query).await,
+                None => open_session(&own, stream, version, (&query, visitor)).await,
             },
             Ok(None) => tracing::error!("upgraded connection was not accepted by this listener"),
             Err(error) => tracing::debug!(%error, "upgrade failed"),
@@ -71,9 +74,15 @@ pub(super) fn upgrade(
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-async fn open_session(config: &Arc<SessionConfig>, stream: UpgradedStream, version: Version, query: &str) {
+async fn open_session(
+    config: &Arc<SessionConfig>,
+    stream: UpgradedStream,
+    version: Version,
+    (query, visitor): (&str, Option<Secret>),
+) {
     let UpgradedStream { stream, response, read_ahead } = stream;
     let session = Session::open(config, version, query, Some(stream));
+    session.set_visitor(|| visitor);
     let open = frame::text(&[&session.open_packet(&[])]);
     // In one write; a failure is noticed by the first read.
     session.outbox().begin([response, open]).unwrap_or_default();

@@ -1,21 +1,11 @@
-// The page of the dialect `ribbit`: signs in with a name and a secret that this browser keeps, emits `join` and
-// `chat`, hears `chat` for the open thread and `new_message` for the badges.
+// The page of the dialect `ribbit`: signs in with a name, which this browser's cookie proves, so that every tab is the same
+// user; emits `join` and `chat`, hears `chat` for the open thread and `new_message` for the badges.
 'use strict';
 
 const byId = (id) => document.getElementById(id);
 const threads = new Map();
 let socket;
 let open;
-
-/** The secret that makes every tab of this browser the same user. */
-function secret() {
-  let kept = localStorage.getItem('ribbit-secret');
-  if (!kept) {
-    kept = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-    localStorage.setItem('ribbit-secret', kept);
-  }
-  return kept;
-}
 
 function draw() {
   const list = byId('threads');
@@ -62,7 +52,7 @@ function visit(thread) {
 }
 
 function connect(username) {
-  socket = io('/ribbit', { auth: { username, resume: secret() } });
+  socket = io('/ribbit', { auth: { username } });
   socket.on('connect', () => {
     byId('sign-in').hidden = true;
     document.querySelector('main').hidden = false;

@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 use super::super::dialect::{Decoded, Standing, Step};
 use super::super::packet::Payload;
 use crate::chat::{Command, Reply};
-/// The sender of messages of the server itself. No user of a classic chat can have that name.
+
+/// The sender of messages of the server itself. No user can have that name.
 pub(super) const SYSTEM: &str = "System";
 
 /// The room that users of a chat without rooms share.
@@ -127,17 +128,13 @@ impl Fields {
 
 /// Parses the name of a user of a classic chat, whose front ends send white space around it as it was typed.
 pub(super) fn user(name: &str) -> Result<UserName, Refusal> {
-    let name = name.trim();
-    if name.eq_ignore_ascii_case(SYSTEM) {
-        return Err(Refusal::new(Code::BadUsername, "this name is reserved"));
-    }
-    UserName::parse(name)
+    UserName::parse(name.trim())
 }
 
 /// The steps by which a connection enters a room under a name, and leaves the rooms that it was in.
 ///
 /// # Errors
-/// The connection's name is proved, and is another one.
+/// The connection signed in with another name.
 pub(super) fn enter(
     standing: &Standing,
     user: UserName,
@@ -150,7 +147,7 @@ pub(super) fn enter(
             let former = standing.rooms.iter().filter(|former| **former != room);
             steps.extend(former.map(|former| leave(former.clone())));
         }
-        Some(own) if standing.verified => {
+        Some(own) if standing.signed_in => {
             return Err(Refusal::new(Code::BadUsername, format!("you are signed in as {own}")));
         }
         // Taking another name leaves the rooms.
@@ -302,16 +299,16 @@ mod tests {
     }
 
     #[test]
-    fn names_are_trimmed_and_the_servers_is_reserved() {
+    fn names_are_trimmed() {
         assert_eq!(user(" ann ").unwrap(), name("ann"));
-        for bad in ["", "system", " System", "@ann"] {
+        for bad in ["", " ", "@ann"] {
             assert_eq!(user(bad).unwrap_err().code, Code::BadUsername, "{bad:?}");
         }
     }
 
     #[test]
-    fn a_proved_name_cannot_be_changed() {
-        let proved = || Standing { verified: true, ..open("ann", &["a"]) };
+    fn a_name_that_was_signed_in_with_cannot_be_changed() {
+        let proved = || Standing { signed_in: true, ..open("ann", &["a"]) };
         assert_eq!(enter(&proved(), name("ann"), room("b"), 0).unwrap().len(), 2);
         assert_eq!(enter(&proved(), name("bob"), room("b"), 0).unwrap_err().code, Code::BadUsername);
     }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use rand::distr::{Alphanumeric, SampleString as _};
 use roomcast_ops::Lifecycle;
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
+use roomcast_store::Secret;
 use roomcast_wire::engine::{self, Version};
 use roomcast_wire::socket::{Kind as PacketKind, Packet as SocketPacket};
 use serde_json::json;
@@ -92,6 +93,8 @@ pub(crate) struct Session {
     heard: AtomicU64,
     /// The resume secret made for clients that chose none: one for all namespaces of the session.
     resume: OnceLock<String>,
+    /// The secret in the browser's cookie, if one was read (`../visitor.rs`).
+    visitor: OnceLock<Secret>,
     requests: RequestsUnderWay,
     state: Mutex<State>,
 }
@@ -135,6 +138,7 @@ impl Session {
             opened,
             heard: AtomicU64::new(0),
             resume: OnceLock::new(),
+            visitor: OnceLock::new(),
             requests: RequestsUnderWay::default(),
             state: Mutex::new(state),
         });
@@ -193,6 +197,20 @@ impl Session {
 
     pub(crate) fn resume_secret(&self) -> &OnceLock<String> {
         &self.resume
+    }
+
+    /// The secret in the browser's cookie, if one was read.
+    pub(crate) fn visitor(&self) -> Option<&Secret> {
+        self.visitor.get()
+    }
+
+    /// Takes the secret in the cookie of a request, unless one was read before.
+    pub(crate) fn set_visitor(&self, read: impl FnOnce() -> Option<Secret>) {
+        if self.visitor.get().is_none()
+            && let Some(secret) = read()
+        {
+            self.visitor.get_or_init(|| secret);
+        }
     }
 
     /// The current transport.

@@ -149,7 +149,7 @@ mod tests {
             ("message broadcast", json!("hi"), Code::BadRequest),
             ("message broadcast", json!({}), Code::BadRequest),
             ("message broadcast", json!({ "message": ["hi"] }), Code::BadRequest),
-            ("message broadcast", json!({ "message": "hi", "client": "System" }), Code::BadUsername),
+            ("message broadcast", json!({ "message": "hi", "client": "@ann" }), Code::BadUsername),
             ("broadcast", json!({ "message": "hi" }), Code::UnknownEvent),
         ] {
             assert_eq!(self::code(&Abidev, Standing::default(), event, &payload), code, "{payload}");

@@ -25,7 +25,7 @@ pub(in super::super) fn name(name: &str) -> UserName {
 /// A connection with an open name in these rooms.
 pub(in super::super) fn open(user: &str, rooms: &[&str]) -> Standing {
     let rooms = rooms.iter().map(|name| room(name)).collect();
-    Standing { user: Some(name(user)), verified: false, rooms }
+    Standing { user: Some(name(user)), signed_in: false, rooms }
 }
 
 /// Decodes an event; shows the steps in short.
@@ -35,8 +35,8 @@ pub(in super::super) fn steps(
     event: &str,
     payload: &Value,
 ) -> Result<Vec<String>, Refusal> {
-    let Standing { user, verified, rooms } = standing;
-    let standing = || Standing { user: user.clone(), verified, rooms: rooms.clone() };
+    let Standing { user, signed_in, rooms } = standing;
+    let standing = || Standing { user: user.clone(), signed_in, rooms: rooms.clone() };
     let payload = Payload::Json(to_raw_value(payload).unwrap());
     let decoded = dialect.decode(&standing, event, &payload)?;
     let Decoded::Steps(steps) = decoded else { panic!("{decoded:?}") };

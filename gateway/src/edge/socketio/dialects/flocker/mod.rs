@@ -179,7 +179,7 @@ mod tests {
         let send = json!({ "username": "ann", "room": "general", "msg": "hi" });
         let sent = steps(&Flocker, Standing::default(), "send_message", &send).unwrap();
         assert_eq!(sent, ["name ann", "join general 0", "send general hi"]);
-        let proved = Standing { verified: true, ..open("bob", &[]) };
+        let proved = Standing { signed_in: true, ..open("bob", &[]) };
         assert_eq!(
             steps(&Flocker, proved, "send_message", &send).unwrap(),
             ["join general 0", "send general hi"]
@@ -249,7 +249,7 @@ mod tests {
             ("join", json!("general"), Code::BadRequest),
             ("join", json!({ "username": "ann" }), Code::BadRequest),
             ("join", json!({ "username": "ann", "room": "#" }), Code::BadRoom),
-            ("join", json!({ "username": "System", "room": "r" }), Code::BadUsername),
+            ("join", json!({ "username": "@ann", "room": "r" }), Code::BadUsername),
             ("send_message", json!({ "username": "ann", "room": "r" }), Code::BadRequest),
             ("send_message", json!({ "room": "r", "msg": "hi" }), Code::BadRequest),
             ("shout", json!({}), Code::UnknownEvent),

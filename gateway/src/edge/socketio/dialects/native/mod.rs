@@ -25,6 +25,11 @@ impl Dialect for Native {
         decode_auth(auth).map(Some)
     }
 
+    /// Its clients choose and keep a secret.
+    fn uses_cookie(&self) -> bool {
+        false
+    }
+
     fn decode(
         &self,
         _standing: &dyn Fn() -> Standing,

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn signed_in(rooms: &[&str]) -> Standing {
-        Standing { verified: true, ..open("ann", rooms) }
+        Standing { signed_in: true, ..open("ann", rooms) }
     }
 
     #[test]
