@@ -341,6 +341,10 @@ mod tests {
                 "--client-buffer=1MB",
                 "--client-buffer (or ROOMCAST_CLIENT_BUFFER): must be a number of bytes, such as 1048576, not \"1MB\"",
             ),
+            (
+                "--public-host=chat.example:443",
+                "--public-host (or ROOMCAST_PUBLIC_HOST): must be the name of a host without a port, such as chat.example.org, not \"chat.example:443\"",
+            ),
             ("--room=", "--room (or ROOMCAST_ROOM): the name of a room is empty"),
         ] {
             assert_eq!(errors(&[flag]), error);

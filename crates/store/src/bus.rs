@@ -37,6 +37,14 @@ pub enum BusEvent {
         /// Who.
         users: Vec<UserName>,
     },
+    /// Users in the room, whose names were open, are other persons now, who have a connection by this node. Connections of
+    /// the former ones that dropped, on whichever node, do not return.
+    Replaced {
+        /// Where the new ones are.
+        node: Incarnation,
+        /// Who.
+        users: Vec<UserName>,
+    },
     /// Somebody began or stopped typing.
     Typing {
         /// Who.

@@ -6,6 +6,7 @@
 //!   last word only of traced requests
 //! - `1 p GENERATION NUMBER COUNT` + a line `+USER` or `-USER` each
 //! - `1 r INCARNATION` + a line `USER` each; releases that do not know it read the rooms of one worker again
+//! - `1 x INCARNATION` + a line `USER` each; read by other releases like the one before
 //! - `1 t 0|1` + the user
 //!
 //! Words after the known ones are ignored, so that a release may add some at the end of the head.
@@ -69,11 +70,15 @@ pub(crate) fn parse(payload: &[u8]) -> Result<BusEvent, StoreError> {
             }
             Ok(BusEvent::Presence { version, count, joined, left })
         }
-        "r" => {
+        kind @ ("r" | "x") => {
             let user = |name| UserName::parse(name).map_err(|_| corrupt("a bad name"));
             let (node, users) =
                 (Incarnation::new(word()?), body.lines().map(user).collect::<Result<_, _>>()?);
-            Ok(BusEvent::Returned { node, users })
+            Ok(if kind == "r" {
+                BusEvent::Returned { node, users }
+            } else {
+                BusEvent::Replaced { node, users }
+            })
         }
         "t" => {
             let typing = word()? == "1";
@@ -115,6 +120,10 @@ mod tests {
         assert_eq!(
             parse(b"1 r i\nAnn B.\n+x").unwrap(),
             BusEvent::Returned { node: Incarnation::new("i"), users: vec![user("Ann B."), user("+x")] }
+        );
+        assert_eq!(
+            parse(b"1 x i\nAnn B.").unwrap(),
+            BusEvent::Replaced { node: Incarnation::new("i"), users: vec![user("Ann B.")] }
         );
         assert_eq!(
             parse(typing(&user("Ann"), true).as_bytes()).unwrap(),

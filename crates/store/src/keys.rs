@@ -9,7 +9,7 @@
 //! | `P:{t}:i:ROOM` | hash | message id → `OFFSET TS EPOCH USER`, trimmed with the log | idle | `log_publish.lua` | `log_publish.lua` |
 //! | `P:{t}:u:ROOM` | hash | user → incarnations with a fact of the user, space-separated | swept | `presence_*.lua` | `presence_read.lua`, HSCAN |
 //! | `P:{t}:f:ROOM` | sorted set | facts `INCARNATION USER`, all scores 0 | swept | `presence_*.lua` | the same, ZSCORE |
-//! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` from opening the room until closing it | a day once empty, or with an unused room | `presence_*.lua`, gateways | `presence_*.lua` |
+//! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` from opening the room until closing it, dialect of an open name `o:USER` | a day once empty, or with an unused room | `presence_*.lua`, gateways | `presence_*.lua` |
 //! | `P:{t}:b:ROOM` | channel | the room's events | | `log_publish.lua`, `presence_*.lua`, `publish_ephemeral` | subscribed nodes |
 //! | `P:{t}:a:USER` | hash | a name's owner: secret's hash `h`, proved `c`, `t` where it was taken over, `i:INCARNATION` → `live` or `grace` | swept | `name_*.lua` | `name_claim.lua`, HKEYS, HEXISTS, HGETALL |
 //! | `P:{t}:x:BUCKET` | sorted set | room index: names of rooms, all scores 0; 16 buckets | pruned by its readers | gateways | `rooms` |

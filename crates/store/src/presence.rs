@@ -49,6 +49,9 @@ pub struct Change {
     /// Users with a new connection here since the last write. Where other incarnations have facts of them, too, an
     /// event is published, because it may be the return of a connection that dropped there.
     pub arrived: Vec<UserName>,
+    /// Those of `here` and `arrived` with an open name, and the dialect in which each was taken. A user who arrives under a
+    /// name that the room has as one of another kind is another person: an event is published.
+    pub open: Vec<(UserName, String)>,
     /// Earlier incarnations of this node: their facts are removed after `here` is added, so that no leave is
     /// published for users who are still here.
     pub former: Vec<Incarnation>,

@@ -25,7 +25,8 @@ impl Chat {
         let Join { room, since, .. } = join;
         trace::note("roomcast.room", || room.to_string());
         let respond = Box::new(move |joined: Result<_, Refusal>| respond(joined.map(Reply::Joined)));
-        let request = JoinRequest { room, connection, since, limit, observes: false, respond };
+        let open_in = actor.open_in();
+        let request = JoinRequest { room, connection, open_in, since, limit, observes: false, respond };
         if !self.rooms.join(request).await {
             trace::fail("refused");
         }

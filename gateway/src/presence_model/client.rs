@@ -141,7 +141,7 @@ impl World {
         let timing = RoomTiming { grace: GRACE, touch: Duration::from_secs(3_600) };
         let fresh = || RoomEntry { room: Room::new(name.clone(), timing), wake_at: None };
         let entry = self.nodes[node].entries.entry(name.clone()).or_insert_with(fresh);
-        let attempt = JoinAttempt { id, user: Some(user), since: None, limit: 0, pending: id };
+        let attempt = JoinAttempt { id, user: Some(user), open_in: None, since: None, limit: 0, pending: id };
         let effects = entry.room.enter(attempt, now);
         self.apply_effects(node, name, effects);
     }

@@ -19,6 +19,8 @@ pub(crate) struct JoinAttempt<T> {
     pub(crate) id: ConnectionId,
     /// None for a connection without a name, which receives the room's events and is not in its presence.
     pub(crate) user: Option<UserName>,
+    /// The dialect in which the name was taken, if it is open.
+    pub(crate) open_in: Option<&'static str>,
     pub(crate) since: Option<Position>,
     pub(crate) limit: usize,
     /// What the caller needs to answer it.

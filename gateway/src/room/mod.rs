@@ -53,6 +53,8 @@ const OPEN_RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct JoinRequest {
     pub(crate) room: RoomName,
     pub(crate) connection: Arc<Connection>,
+    /// The dialect in which its user's name was taken, if it is open.
+    pub(crate) open_in: Option<&'static str>,
     pub(crate) since: Option<Position>,
     pub(crate) limit: usize,
     /// The connection only observes the room. It must not be a member.
@@ -140,12 +142,12 @@ impl Rooms {
 
     /// Makes a connection a member of a room and answers the join. Returns whether it is a member.
     pub(crate) async fn join(&self, request: JoinRequest) -> bool {
-        let JoinRequest { room, connection, since, limit, observes, respond } = request;
+        let JoinRequest { room, connection, open_in, since, limit, observes, respond } = request;
         let (done, joined) = oneshot::channel();
         let (id, user) = (connection.id(), connection.user().filter(|_| !observes));
         let (respond, trace) = (Some(respond), trace::here());
         let pending = PendingJoin { connection, observes, respond, done, trace };
-        let attempt = JoinAttempt { id, user, since, limit, pending };
+        let attempt = JoinAttempt { id, user, open_in, since, limit, pending };
         self.send(&room, Command::Join { room: room.clone(), attempt }).await;
         // An error means that the connection ended during the join, or that the workers have stopped.
         joined.await.unwrap_or(false)

@@ -1,6 +1,7 @@
 //! Who is in one room, as this node sees it: the stays of its own users, their presence in the store (`writes.rs`), and
 //! the presence updates that members get (`view.rs`). Pure. Called by `room/state.rs`.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use roomcast_protocol::UserName;
@@ -16,6 +17,8 @@ use crate::users::stay::{Departure, Stays};
 
 pub(crate) struct Roster {
     stays: Stays,
+    /// The dialect of each open name among them.
+    open: HashMap<UserName, &'static str>,
     writes: Writes,
     view: View,
 }
@@ -23,12 +26,21 @@ pub(crate) struct Roster {
 impl Roster {
     /// A room that was just opened: its state in the store, and the incarnation that indexed it.
     pub(crate) fn begin(stays: Stays, state: RoomState, indexed: Option<Incarnation>) -> Self {
-        Self { stays, writes: Writes::begin(indexed), view: View::begin(state) }
+        let (open, writes, view) = (HashMap::new(), Writes::begin(indexed), View::begin(state));
+        Self { stays, open, writes, view }
     }
 
-    /// A connection joins.
-    pub(crate) fn arrive(&mut self, user: &UserName) {
+    /// A connection joins, under an open name that was taken in a dialect, or a proved one.
+    pub(crate) fn arrive(&mut self, user: &UserName, open_in: Option<&'static str>) {
         let before = self.stays.is_present(user);
+        if before && self.open.get(user).copied() != open_in {
+            // Another person: it is not the return of the one who dropped here.
+            self.stays.end_graces(user);
+        }
+        match open_in {
+            Some(dialect) => self.open.insert(user.clone(), dialect),
+            None => self.open.remove(user),
+        };
         if !self.stays.arrive(user) {
             self.writes.arrived(user);
         }
@@ -54,6 +66,18 @@ impl Roster {
         }
     }
 
+    /// These names in the room belong to other persons now, who have connections on this node or another one.
+    pub(crate) fn replaced(&mut self, node: &Incarnation, users: &[UserName]) {
+        for user in users {
+            self.view.replaced(user, &self.stays);
+            if !self.writes.is_own(node) {
+                let before = self.stays.is_present(user);
+                self.stays.end_graces(user);
+                self.presence_changed(user, before);
+            }
+        }
+    }
+
     /// Ends the graces that are over.
     pub(crate) fn expire(&mut self, now: Instant) {
         for user in self.stays.expire(now) {
@@ -63,6 +87,9 @@ impl Roster {
 
     fn presence_changed(&mut self, user: &UserName, before: bool) {
         let present = self.stays.is_present(user);
+        if !present {
+            self.open.remove(user);
+        }
         if before && !present {
             self.writes.set_urgent();
         }
@@ -97,7 +124,12 @@ impl Roster {
 
     /// The next write of presence, where none is in progress. Its outcome goes to [`Roster::wrote`].
     pub(crate) fn next_write(&mut self, now: Instant) -> Option<Write> {
-        self.writes.next(&self.stays, now)
+        let mut write = self.writes.next(&self.stays, now)?;
+        let change = &mut write.change;
+        let dialect = |user: &UserName| Some((user.clone(), (*self.open.get(user)?).to_owned()));
+        let open: BTreeMap<_, _> = change.here.iter().chain(&change.arrived).filter_map(dialect).collect();
+        change.open = open.into_iter().collect();
+        Some(write)
     }
 
     /// The outcome of a write.

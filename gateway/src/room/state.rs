@@ -323,6 +323,7 @@ impl<T> Room<T> {
                     live.roster.on_event(version, count, joined, left);
                 }
                 BusEvent::Returned { node, users } => live.roster.returned(&node, &users),
+                BusEvent::Replaced { node, users } => live.roster.replaced(&node, &users),
                 BusEvent::Typing { user, typing } => effects.push(Effect::Typing { user, typing }),
             },
             Phase::Closing { .. } => {}
@@ -371,11 +372,11 @@ impl<T> Room<T> {
         effects: &mut Effects<T>,
     ) {
         let Phase::Open(live) = &mut self.phase else { return };
-        let JoinAttempt { id, user, pending, .. } = attempt;
+        let JoinAttempt { id, user, open_in, pending, .. } = attempt;
         // A member without a name that has taken one joins again, and only then is present.
         let before = self.members.insert(id, user.clone()).flatten();
         if let (None, Some(user)) = (before, user) {
-            live.roster.arrive(&user);
+            live.roster.arrive(&user, open_in);
         }
         let joined = JoinedRoom {
             room: self.name.clone(),

@@ -65,6 +65,8 @@ pub(super) struct View {
     /// When names were read last, if they were.
     listed_at: Option<Instant>,
     unsent: BTreeMap<UserName, Unsent>,
+    /// Users who are other persons than members know: they are sent as left, and after that as joined.
+    replaced: BTreeSet<UserName>,
     /// There were too many differences to keep, or names are left out from now on: a snapshot is sent instead.
     list_unsent: bool,
     /// How many lists were sent to single members.
@@ -88,6 +90,7 @@ impl View {
             read_not_before: None,
             listed_at: None,
             unsent: BTreeMap::new(),
+            replaced: BTreeSet::new(),
             list_unsent: false,
             lists: 0,
             sent_count: None,
@@ -137,6 +140,18 @@ impl View {
         }
     }
 
+    /// A name in the room belongs to another person now.
+    pub(super) fn replaced(&mut self, user: &UserName, stays: &Stays) {
+        let unknown = self.unsent.get(user).is_some_and(|unsent| unsent.shown && !unsent.same_sent);
+        if !unknown && self.is_shown(user, stays) {
+            self.replaced.insert(user.clone());
+        }
+    }
+
+    fn is_shown(&self, user: &UserName, stays: &Stays) -> bool {
+        self.users.as_ref().is_some_and(|users| users.contains(user) || stays.is_present(user))
+    }
+
     /// Applies an event. Where its number is not the next one, the state must be read: [`View::wants_read`].
     pub(super) fn on_event(&mut self, event: PresenceEvent, stays: &Stays) {
         let version = &event.version;
@@ -177,6 +192,7 @@ impl View {
             self.users = None;
             self.listed = None;
             self.unsent.clear();
+            self.replaced.clear();
             self.list_unsent = true;
         }
         if self.unsent.len() > 2 * MAX_LISTED_USERS {
@@ -298,11 +314,24 @@ impl View {
         }
         let side = |shown| unsent.iter().filter(move |(_, unsent)| unsent.shown == shown);
         let names = |shown| side(shown).map(|(user, _)| user.clone()).collect();
-        Some(PresenceUpdate::Differences { joined: names(true), left: names(false), count })
+        let (joined, mut left): (Vec<_>, Vec<_>) = (names(true), names(false));
+        for user in std::mem::take(&mut self.replaced) {
+            // One who left meanwhile is among those already.
+            if self.is_shown(&user, stays) && !unsent.contains_key(&user) {
+                left.push(user.clone());
+                let lists = self.lists;
+                self.unsent
+                    .insert(user, Unsent { shown: true, lists, opposite_sent: true, same_sent: false });
+            }
+        }
+        Some(PresenceUpdate::Differences { joined, left, count })
     }
 
     fn has_unsent(&self, stays: &Stays) -> bool {
-        !self.unsent.is_empty() || self.list_unsent || self.sent_count != Some(self.count(stays))
+        !self.unsent.is_empty()
+            || !self.replaced.is_empty()
+            || self.list_unsent
+            || self.sent_count != Some(self.count(stays))
     }
 
     /// When the next update or read is due.

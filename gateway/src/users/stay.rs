@@ -78,6 +78,14 @@ impl Stays {
         true
     }
 
+    /// Ends all graces of a user here: the connections that dropped do not return.
+    pub(crate) fn end_graces(&mut self, user: &UserName) {
+        if let Some(stay) = self.stays.get_mut(user) {
+            std::mem::take(&mut stay.graces).iter().for_each(|end| drop(self.ends.remove(end)));
+            self.remove_if_over(user);
+        }
+    }
+
     /// Ends the graces that are over; returns the users that are not present any more.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<UserName> {
         let mut gone = Vec::new();

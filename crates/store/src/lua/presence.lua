@@ -13,7 +13,7 @@ local function add(users, facts, node, user, joined)
 end
 
 -- The removal of the last fact is a leave.
-local function remove(users, facts, node, user, left)
+local function remove(users, facts, meta, node, user, left)
   if redis.call('ZREM', facts, node .. ' ' .. user) == 0 then
     return
   end
@@ -27,6 +27,7 @@ local function remove(users, facts, node, user, left)
     redis.call('HSET', users, user, table.concat(rest, ' '))
   else
     redis.call('HDEL', users, user)
+    redis.call('HDEL', meta, 'o:' .. user)
     left[#left + 1] = user
   end
 end

@@ -6,7 +6,7 @@
 local found = facts_of(KEYS[2], ARGV[1], tonumber(ARGV[5]))
 local left = {}
 for _, user in ipairs(found) do
-  remove(KEYS[1], KEYS[2], ARGV[1], user, left)
+  remove(KEYS[1], KEYS[2], KEYS[3], ARGV[1], user, left)
 end
 local last = #found < tonumber(ARGV[5])
 if last then

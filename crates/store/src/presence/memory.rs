@@ -46,6 +46,8 @@ struct Rooms {
 struct Room {
     users: HashMap<UserName, BTreeSet<Incarnation>>,
     facts: HashMap<Incarnation, BTreeSet<UserName>>,
+    /// The dialect of each open name.
+    dialects: HashMap<UserName, String>,
     sequences: HashMap<Incarnation, u64>,
     version: Version,
     /// When an empty room is forgotten.
@@ -84,9 +86,22 @@ impl Room {
             by.remove(node);
             if by.is_empty() {
                 self.users.remove(user);
+                self.dialects.remove(user);
                 difference.left.push(user.clone());
             }
         }
+    }
+
+    /// Whether a user who arrives is another person than the one that the room has under the name.
+    fn replaces(&mut self, user: &UserName, dialect: Option<&String>) -> bool {
+        let replaced = self.users.contains_key(user) && self.dialects.get(user) != dialect;
+        if replaced {
+            match dialect {
+                Some(dialect) => self.dialects.insert(user.clone(), dialect.clone()),
+                None => self.dialects.remove(user),
+            };
+        }
+        replaced
     }
 
     fn facts_of(&self, node: &Incarnation, limit: usize) -> Vec<UserName> {
@@ -157,9 +172,23 @@ impl Rooms {
         }
         capacity.check(change.script())?;
         facts.sequences.insert(node.clone(), sequence);
+        let dialects: HashMap<_, _> = change.open.iter().map(|(user, dialect)| (user, dialect)).collect();
+        let (replaced, same): (Vec<UserName>, Vec<UserName>) = change
+            .arrived
+            .iter()
+            .cloned()
+            .partition(|user| facts.replaces(user, dialects.get(user).copied()));
+        let has_others =
+            |user: &UserName| facts.users.get(user).is_some_and(|by| by.iter().any(|by| by != node));
+        let returned: Vec<UserName> = same.into_iter().filter(has_others).collect();
         let mut difference = Difference::default();
         for user in &change.here {
             facts.add(node, user, &mut difference);
+        }
+        for user in &difference.joined {
+            if let Some(&dialect) = dialects.get(user) {
+                facts.dialects.insert(user.clone(), dialect.clone());
+            }
         }
         for user in &change.gone {
             facts.drop(node, user, &mut difference);
@@ -172,9 +201,6 @@ impl Rooms {
                 }
             }
         }
-        let returned =
-            |user: &&UserName| facts.users.get(*user).is_some_and(|by| by.iter().any(|by| by != node));
-        let returned: Vec<UserName> = change.arrived.iter().filter(returned).cloned().collect();
         // After the new facts, so that no leave is published for users who are still here.
         for former in &change.former {
             for user in facts.facts_of(former, usize::MAX) {
@@ -185,6 +211,9 @@ impl Rooms {
         facts.publish_changes(room, difference, now, subscribers);
         for users in returned.chunks(MAX_NAMES_PER_EVENT) {
             subscribers.deliver(room, &BusEvent::Returned { node: node.clone(), users: users.to_vec() });
+        }
+        for users in replaced.chunks(MAX_NAMES_PER_EVENT) {
+            subscribers.deliver(room, &BusEvent::Replaced { node: node.clone(), users: users.to_vec() });
         }
         Ok(true)
     }

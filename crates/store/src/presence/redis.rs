@@ -77,7 +77,8 @@ impl Presence for RedisPresence {
     ) -> Result<bool> {
         let (candidate, channel) = (Self::candidate(), self.keys.room_channel(room));
         let (sequence, most) = (sequence.to_string(), MAX_NAMES_PER_EVENT.to_string());
-        let counts = [&change.here, &change.gone, &change.arrived].map(|users| users.len().to_string());
+        let lengths = [change.here.len(), change.gone.len(), change.arrived.len(), change.open.len()];
+        let counts = lengths.map(|length| length.to_string());
         let kind = match change {
             Change { whole: true, .. } => "whole",
             Change { continues: true, .. } => "continues",
@@ -86,7 +87,9 @@ impl Presence for RedisPresence {
         let mut args = vec![node.as_str(), &sequence, &candidate, &channel, &most, kind];
         args.extend(counts.iter().map(String::as_str));
         let users = change.here.iter().chain(&change.gone).chain(&change.arrived);
-        args.extend(users.map(UserName::as_str).chain(change.former.iter().map(Incarnation::as_str)));
+        args.extend(users.map(UserName::as_str));
+        args.extend(change.open.iter().flat_map(|(user, dialect)| [user.as_str(), dialect]));
+        args.extend(change.former.iter().map(Incarnation::as_str));
         let args: Vec<&[u8]> = args.into_iter().map(str::as_bytes).collect();
         self.link.script(change.script(), &self.keys.presence(room), &args).await
     }

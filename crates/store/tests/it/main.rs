@@ -69,6 +69,7 @@ contract! {
         rooms_are_listed_in_pages
         rooms_of_a_user_are_listed
         an_arrival_is_published_where_the_user_has_facts_of_other_nodes
+        an_arrival_under_a_name_of_another_kind_is_another_person
         a_write_that_continues_is_refused_by_a_store_that_lost_its_data
         a_closed_room_keeps_no_field_of_the_node
         a_room_without_a_message_or_a_user_is_forgotten

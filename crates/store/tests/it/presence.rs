@@ -296,6 +296,50 @@ pub(crate) async fn an_arrival_is_published_where_the_user_has_facts_of_other_no
     );
 }
 
+pub(crate) async fn an_arrival_under_a_name_of_another_kind_is_another_person(subject: Subject) {
+    let (room, node) = (room("persons"), subject.node().await);
+    let (a, b) = (Incarnation::random(), Incarnation::random());
+    node.bus.subscribe(&room).await.unwrap();
+    let open = |names: &[&str], dialect: &str| {
+        let open = users(names).into_iter().map(|user| (user, dialect.to_owned())).collect();
+        Change { arrived: users(names), open, ..here(names) }
+    };
+    let proved = |names: &[&str]| Change { arrived: users(names), ..here(names) };
+    let write = async |by, sequence, change| {
+        assert!(node.presence.write(&room, by, sequence, &change).await.unwrap())
+    };
+    let heard = |replaced| {
+        let of_kind = move |event| match event {
+            BusEvent::Replaced { node, users } if replaced => Some((node, sorted(&users))),
+            BusEvent::Returned { node, users } if !replaced => Some((node, sorted(&users))),
+            _ => None,
+        };
+        node.heard.of(&room).into_iter().filter_map(of_kind).collect::<Vec<_>>()
+    };
+    write(&a, 1, open(&["Ann", "Bob", "Cyd"], "one")).await;
+    write(&a, 2, proved(&["Dan"])).await;
+    write(&b, 1, open(&["Ann"], "one")).await;
+    write(&b, 2, open(&["Bob"], "two")).await;
+    write(&b, 3, proved(&["Cyd", "Dan"])).await;
+    // By now the same persons; the former ones' graces are no arrivals, whatever is written of them.
+    write(&b, 4, open(&["Bob"], "two")).await;
+    write(&b, 5, proved(&["Cyd"])).await;
+    let graces = Change { arrived: vec![], whole: true, ..open(&["Bob", "Cyd", "Dan"], "one") };
+    write(&a, 3, graces).await;
+    // On the same node, and after everybody of that name has left.
+    write(&b, 6, open(&["Eve"], "one")).await;
+    write(&b, 7, proved(&["Eve"])).await;
+    write(&b, 8, gone(&["Eve"])).await;
+    write(&b, 9, open(&["Eve"], "two")).await;
+    until("all events are received", async || heard(true).len() >= 3).await;
+    silence().await;
+    let of = |by: &Incarnation, users: &[&str]| (by.clone(), names(users));
+    assert_eq!(heard(true), [of(&b, &["Bob"]), of(&b, &["Cyd"]), of(&b, &["Eve"])]);
+    let returned = [of(&b, &["Ann"]), of(&b, &["Dan"]), of(&b, &["Bob"]), of(&b, &["Cyd"])];
+    assert_eq!(heard(false), returned);
+    assert_eq!(who(&node, &room).await, ["Ann", "Bob", "Cyd", "Dan", "Eve"]);
+}
+
 pub(crate) async fn a_write_that_continues_is_refused_by_a_store_that_lost_its_data(subject: Subject) {
     let (room, node, by) = (room("continued"), subject.node().await, Incarnation::random());
     let continues = Change { continues: true, ..here(&["Ann"]) };

@@ -64,10 +64,10 @@ fn differences(joined: &[&str], left: &[&str], count: usize) -> Option<PresenceU
 #[test]
 fn many_arrivals_are_written_in_two_writes() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     let first = roster.next_change(now).unwrap();
     assert_eq!(first.here, users(&["a"]));
-    ["b", "c", "d"].iter().for_each(|name| roster.arrive(&user(name)));
+    ["b", "c", "d"].iter().for_each(|name| roster.arrive(&user(name), None));
     assert_eq!(roster.next_write(now), None, "one write of a room at a time");
     roster.accept(now);
     assert_eq!(roster.next_write(now), None, "arrivals after the first are collected into one write");
@@ -80,10 +80,10 @@ fn many_arrivals_are_written_in_two_writes() {
 #[test]
 fn a_leave_is_written_at_once_with_the_arrivals_that_wait() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     roster.next_write(now);
     roster.accept(now);
-    roster.arrive(&user("b"));
+    roster.arrive(&user("b"), None);
     roster.depart(&user("a"), Departure::Left, now);
     let change = roster.next_change(now).unwrap();
     assert_eq!((change.here, change.gone), (users(&["b"]), users(&["a"])));
@@ -108,7 +108,7 @@ fn is_waiting(roster: &mut Roster, later: Instant) -> bool {
 #[test]
 fn a_write_that_failed_is_due_again_after_the_retry_delay() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     roster.next_write(now);
     let failed = now + 3 * WRITE_INTERVAL;
     roster.fail(failed);
@@ -123,7 +123,7 @@ fn no_write_or_read_is_due_while_one_is_in_progress() {
     let (mut roster, now) = (roster(&["a"]), Instant::now());
     roster.gap();
     advance(&mut roster, now);
-    roster.arrive(&user("b"));
+    roster.arrive(&user("b"), None);
     advance(&mut roster, now);
     assert!(is_waiting(&mut roster, now + 100 * RETRY));
     roster.read(None, now);
@@ -142,7 +142,7 @@ fn nothing_is_due_at_once_after_any_sequence_of_events() {
         for _ in 0..200 {
             let user = &names[random.random_range(0..names.len())];
             match random.random_range(0..9) {
-                0 => roster.arrive(user),
+                0 => roster.arrive(user, None),
                 1 => roster.depart(user, Departure::Left, now),
                 2 => roster.depart(user, Departure::Dropped, now),
                 3 if random.random() => roster.returned(&node("other"), std::slice::from_ref(user)),
@@ -167,12 +167,12 @@ fn nothing_is_due_at_once_after_any_sequence_of_events() {
 #[test]
 fn a_return_within_the_grace_is_not_written_and_the_end_of_a_grace_is() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     roster.next_write(now);
     roster.accept(now);
     roster.depart(&user("a"), Departure::Dropped, now);
     assert_eq!(roster.deadline(), Some(now + GRACE));
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     roster.expire(now + GRACE);
     assert_eq!(roster.next_write(now + GRACE), None, "the user returned within the grace");
     roster.depart(&user("a"), Departure::Dropped, now + GRACE);
@@ -186,8 +186,8 @@ fn a_return_within_the_grace_is_not_written_and_the_end_of_a_grace_is() {
 #[test]
 fn an_explicit_leave_of_the_last_connection_is_written_at_once() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
+    roster.arrive(&user("a"), None);
     roster.next_write(now);
     roster.accept(now);
     roster.depart(&user("a"), Departure::Left, now);
@@ -199,7 +199,7 @@ fn an_explicit_leave_of_the_last_connection_is_written_at_once() {
 #[test]
 fn a_write_of_unknown_outcome_is_followed_by_a_whole_write() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     roster.next_write(now);
     roster.fail(now);
     assert_eq!(*roster.list_for_member().users, users(&["a"]), "on this node the user is present");
@@ -268,8 +268,11 @@ fn a_list_is_made_once_until_the_users_change() {
         !std::ptr::eq(before.as_ptr(), roster.list_for_member().users.as_ptr())
     };
     assert!(!made_again(&mut |_| {}));
-    assert!(made_again(&mut |roster| roster.arrive(&user("a"))));
-    assert!(!made_again(&mut |roster| roster.arrive(&user("a"))), "a second connection of the same user");
+    assert!(made_again(&mut |roster| roster.arrive(&user("a"), None)));
+    assert!(
+        !made_again(&mut |roster| roster.arrive(&user("a"), None)),
+        "a second connection of the same user"
+    );
     assert!(!made_again(&mut |roster| roster.on_event(version(2), 2, users(&["a"]), vec![])), "it was shown");
     assert!(made_again(&mut |roster| roster.on_event(version(3), 3, users(&["b"]), vec![])));
     assert!(
@@ -365,7 +368,7 @@ fn a_difference_is_not_cancelled_where_a_member_received_a_list_in_between() {
 #[test]
 fn a_user_who_joined_and_left_before_a_write_is_removed_from_the_list() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     assert_eq!(*roster.list_for_member().users, users(&["a"]));
     roster.depart(&user("a"), Departure::Left, now);
     assert_eq!(roster.next_update(now), differences(&[], &["a"], 0));
@@ -389,7 +392,7 @@ fn a_read_sends_differences_that_were_not_sent_yet() {
 #[test]
 fn a_return_on_another_node_ends_the_grace_here_at_once() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     assert_eq!(roster.next_change(now).unwrap().arrived, users(&["a"]));
     roster.accept(now);
     roster.depart(&user("a"), Departure::Dropped, now);
@@ -403,13 +406,13 @@ fn a_return_on_another_node_ends_the_grace_here_at_once() {
 #[test]
 fn only_a_connection_that_is_no_return_is_written_as_an_arrival() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     roster.next_write(now);
     roster.accept(now);
     roster.depart(&user("a"), Departure::Dropped, now);
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     assert_eq!(roster.next_write(now + WRITE_INTERVAL), None, "the return of one that dropped here");
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     let change = roster.next_change(now + WRITE_INTERVAL).unwrap();
     assert_eq!((change.here, change.arrived), (vec![], users(&["a"])), "a second tab");
     roster.fail(now + WRITE_INTERVAL);
@@ -429,7 +432,7 @@ fn only_a_connection_that_is_no_return_is_written_as_an_arrival() {
 #[test]
 fn a_new_incarnation_writes_everything_and_removes_facts_of_the_former() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     let first = roster.next_write(now).unwrap();
     assert_eq!(first.under(&node("j")), None, "only the incarnation that indexed the room may write it");
     roster.accept(now);
@@ -443,10 +446,10 @@ fn a_new_incarnation_writes_everything_and_removes_facts_of_the_former() {
 #[test]
 fn a_refused_write_is_followed_by_a_whole_write() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     roster.next_write(now);
     roster.accept(now);
-    roster.arrive(&user("b"));
+    roster.arrive(&user("b"), None);
     assert!(roster.next_change(now + WRITE_INTERVAL).unwrap().continues);
     roster.wrote(WriteOutcome::Refused(node("i")), now + WRITE_INTERVAL);
     let change = roster.next_write(now + WRITE_INTERVAL + RETRY).unwrap().under(&node("i")).unwrap();
@@ -456,7 +459,7 @@ fn a_refused_write_is_followed_by_a_whole_write() {
 #[test]
 fn a_room_is_closed_in_the_store_unless_a_write_may_still_be_executed() {
     let (mut roster, now) = (roster(&[]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     roster.next_write(now);
     roster.accept(now);
     assert_eq!(roster.writers(), [node("i")]);
@@ -469,7 +472,7 @@ fn a_room_is_closed_in_the_store_unless_a_write_may_still_be_executed() {
 #[test]
 fn graces_that_end_while_the_store_is_unreachable_are_restored() {
     let (mut roster, now) = (roster(&["a"]), Instant::now());
-    roster.arrive(&user("a"));
+    roster.arrive(&user("a"), None);
     roster.next_write(now);
     roster.accept(now);
     roster.depart(&user("a"), Departure::Dropped, now);
@@ -486,4 +489,64 @@ fn graces_that_end_while_the_store_is_unreachable_are_restored() {
         users(&["a"]),
         "the grace continues with the time that was left"
     );
+}
+
+#[test]
+fn a_name_that_another_person_has_now_is_sent_as_left_and_then_as_joined() {
+    let (mut roster, now) = (roster(&[]), Instant::now());
+    roster.arrive(&user("a"), Some("flocker"));
+    let change = roster.next_change(now).unwrap();
+    assert_eq!(change.open, [(user("a"), "flocker".to_owned())]);
+    roster.accept(now);
+    roster.on_event(version(2), 1, users(&["a"]), vec![]);
+    assert_eq!(roster.next_update(now), differences(&["a"], &[], 1));
+    roster.depart(&user("a"), Departure::Dropped, now);
+
+    // The store decides whether it is another person; that it may be is certain, as the other one's grace is over.
+    roster.arrive(&user("a"), None);
+    let later = now + COALESCE;
+    let change = roster.next_change(later).unwrap();
+    assert_eq!((change.here, change.arrived, change.open), (vec![], users(&["a"]), vec![]));
+    roster.accept(later);
+    assert_eq!(roster.next_update(later), None);
+    roster.replaced(&node("i"), &users(&["a"]));
+    assert_eq!(roster.next_update(later), differences(&[], &["a"], 1));
+    assert_eq!(roster.next_update(later), None);
+    assert_eq!(roster.next_update(later + COALESCE), differences(&["a"], &[], 1));
+    roster.expire(later + GRACE);
+    assert_eq!(roster.list_for_member().users.iter().collect::<Vec<_>>(), [&user("a")]);
+}
+
+#[test]
+fn a_grace_ends_where_another_person_has_the_name_on_another_node() {
+    let (mut roster, now) = (roster(&["b"]), Instant::now());
+    roster.arrive(&user("a"), Some("flocker"));
+    roster.next_write(now);
+    roster.accept(now);
+    roster.on_event(version(2), 2, users(&["a"]), vec![]);
+    roster.depart(&user("a"), Departure::Dropped, now);
+    roster.next_update(now);
+    roster.replaced(&node("j"), &users(&["a"]));
+    assert_eq!(roster.next_change(now).unwrap().gone, users(&["a"]));
+    roster.accept(now);
+    let mut later = now + COALESCE;
+    assert_eq!(roster.next_update(later), differences(&[], &["a"], 2));
+    // The other one leaves before it was sent as joined.
+    roster.on_event(version(3), 1, vec![], users(&["a"]));
+    later += COALESCE;
+    assert_eq!(roster.next_update(later), differences(&[], &[], 1));
+}
+
+#[test]
+fn the_same_person_returns_silently() {
+    for open_in in [None, Some("flocker")] {
+        let (mut roster, now) = (roster(&[]), Instant::now());
+        roster.arrive(&user("a"), open_in);
+        roster.next_write(now);
+        roster.accept(now);
+        roster.next_update(now);
+        roster.depart(&user("a"), Departure::Dropped, now);
+        roster.arrive(&user("a"), open_in);
+        assert_eq!(roster.next_write(now + WRITE_INTERVAL), None, "{open_in:?}");
+    }
 }

@@ -65,7 +65,7 @@ impl<T> Room<T> {
         let Phase::Open(live) = &mut self.phase else { return };
         let before = self.members.insert(attempt.id, attempt.user.clone()).flatten();
         if let (None, Some(user)) = (before, &attempt.user) {
-            live.roster.arrive(user);
+            live.roster.arrive(user, attempt.open_in);
         }
         let joined = JoinedRoom {
             room: self.name.clone(),

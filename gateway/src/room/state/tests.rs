@@ -21,7 +21,14 @@ fn room() -> TestRoom {
 
 fn attempt(id: ConnectionId, since: Option<(&str, u64)>) -> JoinAttempt<u32> {
     let since = since.map(|(epoch, offset)| Position { epoch: Epoch::new(epoch), offset });
-    JoinAttempt { id, user: Some(user("ann")), since, limit: 50, pending: u32::try_from(id).unwrap() }
+    JoinAttempt {
+        id,
+        user: Some(user("ann")),
+        open_in: None,
+        since,
+        limit: 50,
+        pending: u32::try_from(id).unwrap(),
+    }
 }
 
 fn entry(offset: u64) -> Entry {
