@@ -77,7 +77,7 @@ async function isPerson(target, name, { headers, transports = ['websocket'] }) {
 }
 
 story('for whom the cookie is read', { timeout: 90_000 }, async () => {
-  const args = ['--allow-origin', '*,http://good.example', '--log', 'trace', '--log-chat'];
+  const args = ['--allow-origin', '*,http://good.example', '--log', 'trace', '--log-chat', '--lease', '2s'];
   const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1, args });
   const { gateways: [named] } = await cluster({ ...alone, args: ['--public-host', 'chat.example'] });
   const cookie = newCookie();
