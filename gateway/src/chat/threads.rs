@@ -124,7 +124,17 @@ impl Chat {
         // An error means that the connection's task was ended.
         let respond = Box::new(move |answer| sender.send(answer).unwrap_or_default());
         let (room, connection) = (room.clone(), Arc::clone(connection));
-        self.rooms.join(JoinRequest { room, connection, since: None, limit, observes: true, respond }).await;
+        self.rooms
+            .join(JoinRequest {
+                room,
+                connection,
+                open_in: None,
+                since: None,
+                limit,
+                observes: true,
+                respond,
+            })
+            .await;
         joined.await.ok().transpose()
     }
 }
