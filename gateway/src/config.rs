@@ -13,7 +13,7 @@ use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
 use roomcast_protocol::RoomName;
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
-use roomcast_store::{DEFAULT_PREFIX, Retention, Settings, parse_prefix};
+use roomcast_store::{DEFAULT_INBOX_LEN, DEFAULT_PREFIX, Retention, Settings, parse_prefix};
 
 use crate::chat::BroadcastPolicy;
 use crate::edge::hosts::{Hosts, parse_public_host};
@@ -82,6 +82,9 @@ pub struct Args {
     /// Maximum number of messages kept of a room
     #[arg(long, env = "ROOMCAST_HISTORY_CAP", default_value_t = 10_000)]
     history_cap: usize,
+    /// Newest private messages that are kept for each user, for as long as --room-ttl without use
+    #[arg(long, env = "ROOMCAST_INBOX_LEN", default_value_t = DEFAULT_INBOX_LEN)]
+    inbox_len: usize,
     /// A room that has not been used for this time is deleted with its log
     #[arg(long, env = "ROOMCAST_ROOM_TTL", default_value = "7d", value_parser = parse_duration)]
     room_ttl: Duration,
@@ -203,6 +206,7 @@ impl Args {
                     cap: self.history_cap,
                     idle: self.room_ttl,
                 },
+                inbox_len: self.inbox_len,
                 prefix: self.prefix,
                 batch_window: self.batch_window,
                 upgrade_wait: 2 * self.lease,

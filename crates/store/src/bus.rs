@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use roomcast_protocol::{RoomName, UserName};
 
 use crate::error::Result;
+use crate::inbox::{InboxEvent, Person};
 use crate::log::Entry;
 use crate::nodes::Incarnation;
 use crate::presence::Version;
@@ -59,7 +60,12 @@ pub trait BusListener: Send + Sync {
     /// An event of a subscribed room, in the order the store made it.
     fn on_event(&self, room: &RoomName, event: BusEvent);
 
-    /// Events may have been missed, of one room or of all, and none is being missed any more.
+    /// A message reached the inbox of a person who is connected to this node.
+    fn on_inbox(&self, person: &Person, event: InboxEvent) {
+        let _ = (person, event);
+    }
+
+    /// Events may have been missed, of one room or of all rooms and inboxes, and none is being missed any more.
     fn on_gap(&self, room: Option<&RoomName>);
 }
 
@@ -82,6 +88,10 @@ pub trait Bus: Send + Sync {
 
     /// Ceases to receive a room's events.
     async fn unsubscribe(&self, room: &RoomName) -> Result<()>;
+
+    /// Begins to receive the private messages for the users of this node's incarnation, in place of those of a former
+    /// one. Does nothing where it does already. Once it returns, none is missed unless [`BusListener::on_gap`] says so.
+    async fn listen(&self, node: &Incarnation) -> Result<()>;
 
     /// Sends [`BusEvent::Typing`] to every subscribed node, this one included. It is not stored and may be
     /// lost.

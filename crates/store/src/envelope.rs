@@ -1,5 +1,5 @@
-//! Payloads of the bus: a head line, then what its kind says. Written by the publish and presence scripts
-//! and by `publish_ephemeral`; read here, where nothing is trusted: another version, a foreign program or
+//! Payloads of the bus: a head line, then what its kind says. Written by the publish and presence scripts,
+//! by `publish_ephemeral` and by `inbox/redis.rs`; read here, where nothing is trusted: another version, a foreign program or
 //! half a payload is an error, never a panic. Called by `bus/redis.rs` and `log/redis.rs`.
 //!
 //! - `1 m EPOCH OFFSET TS COUNTED [TRACEPARENT]` + the message's body in either layout (`layout.rs`); the
@@ -8,16 +8,20 @@
 //! - `1 r INCARNATION` + a line `USER` each; releases that do not know it read the rooms of one worker again
 //! - `1 x INCARNATION` + a line `USER` each; read by other releases like the one before
 //! - `1 t 0|1` + the user
+//! - on a node's own channel: `1 i SECRET EPOCH OFFSET TS` + a line each of the inbox's owner and of whom the message
+//!   was sent to, + its body; or `1 i SECRET EPOCH OFFSET` + the owner, where the message must be read
 //!
 //! Words after the known ones are ignored, so that a release may add some at the end of the head.
 
 use roomcast_ops::trace::{Origin, Trace};
-use roomcast_protocol::{Epoch, UserName};
+use roomcast_protocol::{Epoch, Position, UserName};
 
 use crate::bus::BusEvent;
 use crate::error::StoreError;
+use crate::inbox::{InboxEntry, InboxEvent, Person};
 use crate::layout;
 use crate::log::Entry;
+use crate::names::Secret;
 use crate::nodes::Incarnation;
 use crate::presence::Version;
 
@@ -37,15 +41,57 @@ fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt(format!("a bus envelope: {what}"))
 }
 
-pub(crate) fn parse(payload: &[u8]) -> Result<BusEvent, StoreError> {
+fn number(word: &str) -> Result<u64, StoreError> {
+    word.parse().map_err(|_| corrupt("no number"))
+}
+
+/// The head of a payload and what follows it.
+fn split(payload: &[u8]) -> Result<(&str, &str), StoreError> {
     if payload.len() > MAX_BYTES {
         return Err(corrupt("too long"));
     }
     let text = std::str::from_utf8(payload).map_err(|_| corrupt("not UTF-8"))?;
-    let (head, body) = text.split_once('\n').ok_or_else(|| corrupt("no head"))?;
+    text.split_once('\n').ok_or_else(|| corrupt("no head"))
+}
+
+/// The payload for the nodes of an inbox's owner.
+pub(crate) fn private(
+    Person { user, secret }: &Person,
+    InboxEvent { position, entry }: &InboxEvent,
+) -> String {
+    let head = format!("1 i {} {} {}", secret.to_hex(), position.epoch, position.offset);
+    match entry {
+        Some(InboxEntry { entry, to }) => format!("{head} {}\n{user}\n{to}\n{}", entry.ts, entry.body),
+        None => format!("{head}\n{user}"),
+    }
+}
+
+/// Reads a payload of a node's own channel. The secret says nothing about whether it is proved.
+pub(crate) fn parse_private(payload: &[u8]) -> Result<(Person, InboxEvent), StoreError> {
+    let (head, rest) = split(payload)?;
     let mut words = head.split(' ');
     let mut word = || words.next().ok_or_else(|| corrupt("a short head"));
-    let number = |word: &str| word.parse::<u64>().map_err(|_| corrupt("no number"));
+    if (word()?, word()?) != ("1", "i") {
+        return Err(corrupt("another kind"));
+    }
+    let secret = Secret::from_hex(word()?, true).ok_or_else(|| corrupt("no hash"))?;
+    let position = Position { epoch: Epoch::new(word()?), offset: number(word()?)? };
+    let user = |name| UserName::parse(name).map_err(|_| corrupt("a bad name"));
+    let Ok(ts) = word() else {
+        return Ok((Person { user: user(rest)?, secret }, InboxEvent { position, entry: None }));
+    };
+    let mut lines = rest.splitn(3, '\n');
+    let mut line = || lines.next().ok_or_else(|| corrupt("a short payload"));
+    let (owner, to, body) = (user(line()?)?, user(line()?)?, line()?.to_owned());
+    let (epoch, offset) = (position.epoch.clone(), position.offset);
+    let entry = Entry { epoch, offset, ts: number(ts)?, body, trace: None };
+    Ok((Person { user: owner, secret }, InboxEvent { position, entry: Some(InboxEntry { entry, to }) }))
+}
+
+pub(crate) fn parse(payload: &[u8]) -> Result<BusEvent, StoreError> {
+    let (head, body) = split(payload)?;
+    let mut words = head.split(' ');
+    let mut word = || words.next().ok_or_else(|| corrupt("a short head"));
     if word()? != "1" {
         return Err(corrupt("another version"));
     }
@@ -129,6 +175,31 @@ mod tests {
             parse(typing(&user("Ann"), true).as_bytes()).unwrap(),
             BusEvent::Typing { user: user("Ann"), typing: true }
         );
+    }
+
+    #[test]
+    fn a_private_message_is_read_as_it_was_written() {
+        let user = |name: &str| UserName::parse(name).unwrap();
+        let person = Person { user: user("Ann B."), secret: Secret::proved("s") };
+        let position = Position { epoch: Epoch::new("e1"), offset: 7 };
+        let body = "{\"v\":1,\"id\":\"a\",\n\"text\":\"x\"}".to_owned();
+        let entry = Entry { epoch: Epoch::new("e1"), offset: 7, ts: 1_790_000_000_000, body, trace: None };
+        for entry in [Some(InboxEntry { entry, to: user("Bob") }), None] {
+            let event = InboxEvent { position: position.clone(), entry };
+            let payload = private(&person, &event);
+            assert_eq!(parse_private(payload.as_bytes()).unwrap(), (person.clone(), event));
+        }
+        for bad in [
+            "",
+            "1 i",
+            "1 m e1 7 1 3\n}",
+            "1 i zz e 1\nAnn",
+            "1 i 0 e 1\n",
+            "1 i 0 e 1 9\nAnn\nBob",
+            "2 i 0 e 1\nAnn",
+        ] {
+            assert!(matches!(parse_private(bad.as_bytes()), Err(StoreError::Corrupt(_))), "{bad:?}");
+        }
     }
 
     #[test]

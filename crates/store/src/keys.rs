@@ -11,17 +11,22 @@
 //! | `P:{t}:f:ROOM` | sorted set | facts `INCARNATION USER`, all scores 0 | swept | `presence_*.lua` | the same, ZSCORE |
 //! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` from opening the room until closing it, dialect of an open name `o:USER` | a day once empty, or with an unused room | `presence_*.lua`, gateways | `presence_*.lua` |
 //! | `P:{t}:b:ROOM` | channel | the room's events | | `log_publish.lua`, `presence_*.lua`, `publish_ephemeral` | subscribed nodes |
-//! | `P:{t}:a:USER` | hash | a name's owner: secret's hash `h`, proved `c`, `t` where it was taken over, `i:INCARNATION` → `live` or `grace` | swept | `name_*.lua` | `name_claim.lua`, HKEYS, HEXISTS, HGETALL |
+//! | `P:{t}:a:USER` | hash | a name's owner: secret's hash `h`, proved `c`, `t` where it was taken over, `i:INCARNATION` → `live` or `grace` | swept | `name_*.lua` | `name_claim.lua`, `inbox_store.lua`, HKEYS, HGETALL, HEXISTS |
+//! | `P:{t}:p:SECRET:USER` | hash | inbox meta, of a user and the hash of the secret: as log meta | twice idle; an open name's after minutes | `inbox_*.lua` | `inbox_*.lua` |
+//! | `P:{t}:q:SECRET:USER` | stream | the inbox; entry id is `OFFSET-0`, fields: epoch `e`, ms `t`, key `i` (sender, line feed, id), other user `w`, `s` = `out` or `in`, body `d` | idle; an open name's after minutes | `inbox_store.lua` | `inbox_read.lua` |
+//! | `P:{t}:r:SECRET:USER` | hash | key of a message → `OFFSET TS EPOCH SECRET USER` (of the other user), trimmed with the inbox | with the inbox | `inbox_store.lua` | `inbox_store.lua` |
 //! | `P:{t}:x:BUCKET` | sorted set | room index: names of rooms, all scores 0; 16 buckets | pruned by its readers | gateways | `rooms` |
 //! | `P:{n}:leases` | sorted set | incarnation → end of its lease, in ms | sealed | `node_*.lua` | `node_*.lua`, the directory |
 //! | `P:{n}:sealed` | sorted set | incarnation → when it was sealed, in ms | forgotten | `node_*.lua` | `node_*.lua` |
 //! | `P:{n}:info` | hash | incarnation → what the node publishes about itself, JSON | forgotten | `node_*.lua` | the directory |
 //! | `P:{n:INC}:rooms` | set | rooms in which the incarnation may have facts | forgotten | gateways | the sweeper |
 //! | `P:{n:INC}:names` | set | names that the incarnation may hold | forgotten | gateways | the sweeper |
+//! | `P:{n:INC}:inbox` | channel | private messages for the users of the incarnation | | gateways | the node |
 //! | `P:{n:INC}:beat` | channel | a node's heartbeat to itself through the bus | | the node | the node |
 
 use roomcast_protocol::{RoomName, UserName};
 
+use crate::inbox::Person;
 use crate::nodes::Incarnation;
 use crate::partition;
 
@@ -91,6 +96,14 @@ impl Keys {
         self.named('a', user.as_str())
     }
 
+    /// Inbox meta, inbox, ids, the owner's name: the fixed set of every inbox script.
+    pub(crate) fn inbox(&self, Person { user, secret }: &Person) -> [String; 4] {
+        let (tag, secret) = (partition::tag(partition::of(user.as_str())), secret.to_hex());
+        let [meta, inbox, ids] =
+            ['p', 'q', 'r'].map(|kind| format!("{}:{{{tag}}}:{kind}:{secret}:{user}", self.prefix));
+        [meta, inbox, ids, self.name(user)]
+    }
+
     pub(crate) fn index_bucket(room: &RoomName) -> u16 {
         partition::of(room.as_str()) % INDEX_BUCKETS
     }
@@ -118,6 +131,10 @@ impl Keys {
         self.of_node(node, "names")
     }
 
+    pub(crate) fn node_inbox(&self, node: &Incarnation) -> String {
+        self.of_node(node, "inbox")
+    }
+
     pub(crate) fn heartbeat(&self, node: &Incarnation) -> String {
         self.of_node(node, "beat")
     }
@@ -126,6 +143,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Secret;
 
     #[test]
     fn user_text_does_not_change_the_slot_and_is_read_back_from_a_channel() {
@@ -142,6 +160,11 @@ mod tests {
         }
         let reserved = RoomName::reserved("all");
         assert_eq!(keys.room_of_channel(&keys.room_channel(&reserved)), Some(reserved));
+        let user = UserName::parse("}a{b}:c").unwrap();
+        let tag = format!("{{{}}}", partition::tag(partition::of(user.as_str())));
+        for key in keys.inbox(&Person { user, secret: Secret::proved("s") }) {
+            assert_eq!(key.find('{'), key.find(&tag), "{key}");
+        }
         assert_eq!(keys.room_of_channel(&keys.heartbeat(&Incarnation::random())), None);
         assert_eq!(Keys::new("other").room_of_channel("rc1:{1}:b:general"), None);
     }

@@ -80,6 +80,11 @@ impl Head {
     }
 }
 
+/// The name of an epoch that may begin; `math.random` in a script repeats after a server's start.
+pub(crate) fn candidate_epoch() -> String {
+    format!("{:012x}", rand::random::<u64>() >> 16)
+}
+
 /// What a node learns when it begins to follow a room.
 #[derive(Debug, Clone)]
 pub struct Opened {

@@ -7,6 +7,7 @@ use crate::bus::BusListener;
 use crate::bus::memory::{MemoryBus, Subscribers};
 use crate::capacity::Capacity;
 use crate::health::Health;
+use crate::inbox::memory::MemoryInbox;
 use crate::log::memory::MemoryLog;
 use crate::names::memory::MemoryNames;
 use crate::nodes::memory::MemoryNodes;
@@ -18,11 +19,12 @@ use crate::store::Store;
 ///
 /// Each part has its own lock, held for one step of one call and never across an await. Events are passed to the
 /// listeners while the lock of the changed state is held, so that they arrive in the order of the changes. Locks are
-/// taken in one order: presence, log, subscribers. Listeners cannot call back, because every method that locks is
+/// taken in one order: presence, log, subscribers; and inbox, names, subscribers. Listeners cannot call back, because every method that locks is
 /// async and a listener is not.
 #[derive(Clone)]
 pub struct Memory {
     log: Arc<MemoryLog>,
+    inbox: Arc<MemoryInbox>,
     presence: Arc<MemoryPresence>,
     names: Arc<MemoryNames>,
     nodes: Arc<MemoryNodes>,
@@ -38,9 +40,13 @@ impl Memory {
         let log = MemoryLog::new(settings.retention, Arc::clone(&subscribers), capacity.clone());
         let log = Arc::new(log);
         let presence = MemoryPresence::new(Arc::clone(&log), Arc::clone(&subscribers), capacity.clone());
+        let names = Arc::new(MemoryNames::new(capacity.clone()));
+        let inbox =
+            MemoryInbox::new(settings, (Arc::clone(&names), Arc::clone(&subscribers)), capacity.clone());
         Self {
             presence: Arc::new(presence),
-            names: Arc::new(MemoryNames::new(capacity.clone())),
+            inbox: Arc::new(inbox),
+            names,
             nodes: Arc::new(MemoryNodes::new(capacity.clone())),
             log,
             subscribers,
@@ -71,6 +77,7 @@ impl Memory {
     pub fn node(&self, listener: Arc<dyn BusListener>) -> Store {
         Store {
             log: Arc::<MemoryLog>::clone(&self.log),
+            inbox: Arc::<MemoryInbox>::clone(&self.inbox),
             presence: Arc::<MemoryPresence>::clone(&self.presence),
             names: Arc::<MemoryNames>::clone(&self.names),
             nodes: Arc::<MemoryNodes>::clone(&self.nodes),

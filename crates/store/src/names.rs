@@ -7,6 +7,7 @@ pub(crate) mod memory;
 pub(crate) mod redis;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use async_trait::async_trait;
 use roomcast_protocol::UserName;
@@ -32,18 +33,24 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+impl Hash for Secret {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
 impl Secret {
     /// A secret that its owner has, whoever made it: it proves the name.
     pub fn proved(secret: &str) -> Self {
-        Self { hash: Self::hash(secret), proved: true }
+        Self { hash: Self::digest(secret), proved: true }
     }
 
     /// A secret that nobody has: the name is open, and nobody's once its connection is gone.
     pub fn open(secret: &str) -> Self {
-        Self { hash: Self::hash(secret), proved: false }
+        Self { hash: Self::digest(secret), proved: false }
     }
 
-    fn hash(secret: &str) -> [u8; 16] {
+    fn digest(secret: &str) -> [u8; 16] {
         let digest = Sha256::digest(secret.as_bytes());
         digest.first_chunk().copied().unwrap_or_default()
     }
@@ -58,6 +65,16 @@ impl Secret {
     /// The hash in hexadecimal digits, as it is stored.
     pub(crate) fn to_hex(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.hash))
+    }
+
+    /// A secret from its hash.
+    pub(crate) fn of_hash(hash: [u8; 16], proved: bool) -> Self {
+        Self { hash, proved }
+    }
+
+    /// A secret from its hash in hexadecimal digits.
+    pub(crate) fn from_hex(hash: &str, proved: bool) -> Option<Self> {
+        Some(Self::of_hash(u128::from_str_radix(hash, 16).ok()?.to_be_bytes(), proved))
     }
 
     pub(crate) fn is_proved(&self) -> bool {

@@ -7,11 +7,13 @@ use std::time::Duration;
 use crate::error::StoreError;
 
 /// Kinds of requests to Redis: a closed set, for labels. Scripts have one each, in `script.rs`. `publish_ephemeral`
-/// includes the heartbeats of the bus.
+/// includes the heartbeats of the bus and what is sent to the nodes of a private message.
 pub(crate) const OPERATIONS: &[&str] = &[
     "publish",
     "history",
     "touch",
+    "private_message",
+    "inbox",
     "presence_write",
     "presence_sweep",
     "presence_read",
@@ -63,9 +65,8 @@ pub(crate) fn operation_of(command: &redis::Cmd) -> &'static str {
     match name {
         b"SPUBLISH" => "publish_ephemeral",
         b"SADD" | b"SREM" | b"ZADD" | b"ZREM" => "index",
-        b"SMEMBERS" | b"SSCAN" | b"HLEN" | b"HKEYS" | b"HSCAN" | b"EXISTS" | b"ZSCORE" | b"ZRANGEBYLEX" => {
-            "list"
-        }
+        b"SMEMBERS" | b"SSCAN" | b"HLEN" | b"HKEYS" | b"HGETALL" | b"HSCAN" | b"EXISTS" | b"ZSCORE"
+        | b"ZRANGEBYLEX" => "list",
         b"CLUSTER" => "slots",
         _ => "other",
     }

@@ -9,6 +9,7 @@ use crate::address::Address;
 use crate::bus::BusListener;
 use crate::bus::redis::RedisBus;
 use crate::error::Result;
+use crate::inbox::redis::RedisInbox;
 use crate::keys::Keys;
 use crate::layout::WriteLayout;
 use crate::link::Link;
@@ -43,6 +44,7 @@ pub(crate) fn open(
     let link = task_link.owned_by(owner);
     Ok(Store {
         log: Arc::new(RedisLog::new(link.clone(), keys.clone(), settings, layout)),
+        inbox: Arc::new(RedisInbox::new(link.clone(), keys.clone(), settings)),
         presence: Arc::new(RedisPresence::new(link.clone(), keys.clone())),
         names: Arc::new(RedisNames::new(link.clone(), keys.clone(), task_link, lifecycle, end)),
         nodes: Arc::new(RedisNodes::new(link.clone(), keys)),

@@ -56,6 +56,8 @@ scripts! {
     LOG_PUBLISH "publish" = "epoch.lua" "log_publish.lua";
     LOG_READ "history" = "epoch.lua" "log_read.lua";
     LOG_TOUCH "touch" = "epoch.lua" "log_touch.lua";
+    INBOX_STORE "private_message" = "epoch.lua" "inbox.lua" "inbox_store.lua";
+    INBOX_READ "inbox" = "epoch.lua" "inbox.lua" "inbox_read.lua";
     PRESENCE_WRITE "presence_write" = "presence.lua" "presence_write.lua";
     PRESENCE_LEAVE "presence_write" = "allow_oom.lua" "presence.lua" "presence_write.lua";
     PRESENCE_CLOSE "presence_write" = "allow_oom.lua" "forget_if_unused.lua" "presence_close.lua";

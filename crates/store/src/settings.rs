@@ -7,6 +7,9 @@ use crate::log::Retention;
 /// The prefix unless another is set.
 pub const DEFAULT_PREFIX: &str = "rc1";
 
+/// Private messages that are kept for each user unless another number is set.
+pub const DEFAULT_INBOX_LEN: usize = 500;
+
 /// A prefix of keys, for flags.
 ///
 /// # Errors
@@ -23,6 +26,9 @@ pub fn parse_prefix(text: &str) -> Result<String, &'static str> {
 pub struct Settings {
     /// How much of each room's log is kept.
     pub retention: Retention,
+    /// Private messages that are kept for each user, the newest ones; a user who does not use them for as long as
+    /// [`Retention::idle`] loses all.
+    pub inbox_len: usize,
     /// Stands before every key and channel, so that several clusters may share one Redis.
     pub prefix: String,
     /// How long a message may wait for others of its node, so that they are sent to Redis as one batch. The
@@ -37,6 +43,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             retention: Retention::default(),
+            inbox_len: DEFAULT_INBOX_LEN,
             prefix: DEFAULT_PREFIX.into(),
             batch_window: Duration::ZERO,
             upgrade_wait: Duration::from_secs(30),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::bus::Bus;
 use crate::health::Health;
+use crate::inbox::Inbox;
 use crate::log::RoomLog;
 use crate::names::Names;
 use crate::nodes::Nodes;
@@ -14,6 +15,8 @@ use crate::presence::Presence;
 pub struct Store {
     /// Rooms' messages.
     pub log: Arc<dyn RoomLog>,
+    /// Users' private messages.
+    pub inbox: Arc<dyn Inbox>,
     /// Who is in which room.
     pub presence: Arc<dyn Presence>,
     /// Who owns which name.

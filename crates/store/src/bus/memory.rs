@@ -11,6 +11,8 @@ use roomcast_protocol::{RoomName, UserName};
 
 use super::{Bus, BusEvent, BusListener};
 use crate::error::Result;
+use crate::inbox::{InboxEvent, Person};
+use crate::nodes::Incarnation;
 
 pub(crate) struct MemoryBus {
     subscribers: Arc<Subscribers>,
@@ -18,15 +20,33 @@ pub(crate) struct MemoryBus {
     subscriptions: AtomicUsize,
 }
 
-/// The listeners that hear of each room. Its lock is the innermost of the memory implementations.
+/// The listeners that hear of each room, and the one of each node. Its locks are the innermost of the memory
+/// implementations.
 #[derive(Default)]
-pub(crate) struct Subscribers(Mutex<HashMap<RoomName, Vec<Arc<dyn BusListener>>>>);
+pub(crate) struct Subscribers {
+    rooms: Mutex<HashMap<RoomName, Vec<Arc<dyn BusListener>>>>,
+    nodes: Mutex<HashMap<Incarnation, Arc<dyn BusListener>>>,
+}
 
 impl Subscribers {
     pub(crate) fn deliver(&self, room: &RoomName, event: &BusEvent) {
-        for listener in self.0.lock().get(room).into_iter().flatten() {
+        for listener in self.rooms.lock().get(room).into_iter().flatten() {
             listener.on_event(room, event.clone());
         }
+    }
+
+    /// Sends a private message to a node. False where it does not listen.
+    pub(crate) fn deliver_private(&self, node: &Incarnation, person: &Person, event: &InboxEvent) -> bool {
+        let nodes = self.nodes.lock();
+        let listener = nodes.get(node);
+        listener.is_some_and(|listener| {
+            listener.on_inbox(person, event.clone());
+            true
+        })
+    }
+
+    fn stop_listening(&self, listener: &Arc<dyn BusListener>) {
+        self.nodes.lock().retain(|_, other| !Arc::ptr_eq(other, listener));
     }
 
     /// Removes a listener; answers how many were removed.
@@ -45,7 +65,8 @@ impl MemoryBus {
 
 impl Drop for MemoryBus {
     fn drop(&mut self) {
-        self.subscribers.0.lock().retain(|_, listeners| {
+        self.subscribers.stop_listening(&self.listener);
+        self.subscribers.rooms.lock().retain(|_, listeners| {
             Subscribers::remove(listeners, &self.listener);
             !listeners.is_empty()
         });
@@ -55,7 +76,7 @@ impl Drop for MemoryBus {
 #[async_trait]
 impl Bus for MemoryBus {
     async fn subscribe(&self, room: &RoomName) -> Result<()> {
-        let mut rooms = self.subscribers.0.lock();
+        let mut rooms = self.subscribers.rooms.lock();
         let listeners = rooms.entry(room.clone()).or_default();
         if !listeners.iter().any(|listener| Arc::ptr_eq(listener, &self.listener)) {
             listeners.push(Arc::clone(&self.listener));
@@ -65,13 +86,19 @@ impl Bus for MemoryBus {
     }
 
     async fn unsubscribe(&self, room: &RoomName) -> Result<()> {
-        let mut rooms = self.subscribers.0.lock();
+        let mut rooms = self.subscribers.rooms.lock();
         if let Some(listeners) = rooms.get_mut(room) {
             self.subscriptions.fetch_sub(Subscribers::remove(listeners, &self.listener), Ordering::Relaxed);
             if listeners.is_empty() {
                 rooms.remove(room);
             }
         }
+        Ok(())
+    }
+
+    async fn listen(&self, node: &Incarnation) -> Result<()> {
+        self.subscribers.stop_listening(&self.listener);
+        self.subscribers.nodes.lock().insert(node.clone(), Arc::clone(&self.listener));
         Ok(())
     }
 

@@ -57,11 +57,19 @@ struct Inner {
     keys: Keys,
     listener: Arc<dyn BusListener>,
     wanted: Mutex<HashSet<String>>,
+    /// The channel of the node's private messages, once there is one.
+    own: Mutex<Option<OwnChannel>>,
     heartbeat_channel: String,
     heartbeat_received: watch::Sender<u64>,
     /// The number of the newest heartbeat, and when it was sent.
     heartbeat_sent: Mutex<(u64, Instant)>,
     slots_moved: Notify,
+}
+
+/// The channel of the private messages for this node's users.
+struct OwnChannel {
+    name: String,
+    subscribed: bool,
 }
 
 impl RedisBus {
@@ -97,6 +105,7 @@ impl RedisBus {
             keys,
             listener,
             wanted: Mutex::new(HashSet::from([heartbeat_channel.clone()])),
+            own: Mutex::new(None),
             heartbeat_channel,
             heartbeat_received: watch::Sender::new(0),
             heartbeat_sent: Mutex::new((0, Instant::now())),
@@ -158,17 +167,28 @@ impl Inner {
             self.heartbeat_received.send_replace(number);
             return;
         }
+        let payload = message.value.as_bytes().unwrap_or_default();
         let Some(room) = self.keys.room_of_channel(channel) else {
-            return;
+            return self.deliver_private(payload);
         };
         self.link.observer().bus_message();
-        let payload = message.value.as_bytes().unwrap_or_default();
         match envelope::parse(payload) {
             Ok(event) => self.listener.on_event(&room, event),
             Err(error) => {
                 tracing::warn!(%error, "unreadable pub/sub message; the room re-reads its log");
                 // It may have been a message, which the log has.
                 self.listener.on_gap(Some(&room));
+            }
+        }
+    }
+
+    /// The only channel besides those of rooms and the heartbeat's is that of the node's private messages.
+    fn deliver_private(&self, payload: &[u8]) {
+        match envelope::parse_private(payload) {
+            Ok((person, event)) => self.listener.on_inbox(&person, event),
+            Err(error) => {
+                tracing::warn!(%error, "unreadable private message from pub/sub; everything is read again");
+                self.listener.on_gap(None);
             }
         }
     }
@@ -322,12 +342,55 @@ impl Bus for RedisBus {
         self.inner.client.sunsubscribe(channel).await.map_err(|error| unavailable(&error))
     }
 
+    async fn listen(&self, node: &Incarnation) -> Result<()> {
+        let channel = self.inner.keys.node_inbox(node);
+        let (former, late) = {
+            let mut own = self.inner.own.lock();
+            match &*own {
+                Some(OwnChannel { name, subscribed }) if *name == channel => {
+                    if *subscribed {
+                        return Ok(());
+                    }
+                    (None, true)
+                }
+                _ => {
+                    let new = OwnChannel { name: channel.clone(), subscribed: false };
+                    (own.replace(new).map(|former| former.name), false)
+                }
+            }
+        };
+        {
+            // Wanted also where it cannot be subscribed now: the next reconnect does it.
+            let mut wanted = self.inner.wanted.lock();
+            wanted.insert(channel.clone());
+            former.iter().for_each(|former| {
+                wanted.remove(former);
+            });
+        }
+        if !self.inner.link.health().now().up {
+            return Err(StoreError::Unavailable("not connected".into()));
+        }
+        if let Some(former) = former {
+            // What it still brings is for nobody.
+            self.inner.client.sunsubscribe(former).await.unwrap_or_default();
+        }
+        self.inner.client.ssubscribe(channel.clone()).await.map_err(|error| unavailable(&error))?;
+        if let Some(own) = self.inner.own.lock().as_mut().filter(|own| own.name == channel) {
+            own.subscribed = true;
+        }
+        if late {
+            self.inner.listener.on_gap(None);
+        }
+        Ok(())
+    }
+
     async fn publish_ephemeral(&self, room: &RoomName, user: &UserName, typing: bool) -> Result<()> {
         let channel = self.inner.keys.room_channel(room);
         self.inner.link.command(cmd("SPUBLISH").arg(channel).arg(envelope::typing(user, typing))).await
     }
 
     fn subscriptions(&self) -> usize {
-        self.inner.wanted.lock().len() - 1
+        let own = usize::from(self.inner.own.lock().is_some());
+        self.inner.wanted.lock().len() - 1 - own
     }
 }

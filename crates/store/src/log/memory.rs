@@ -8,7 +8,10 @@ use parking_lot::Mutex;
 use roomcast_ops::trace::{Kind, Origin, Span};
 use roomcast_protocol::{Body, Epoch, Position, RoomName, UserName};
 
-use super::{Entry, Head, Opened, Page, PublishRequest, Published, ReadLimit, Replay, Retention, RoomLog};
+use super::{
+    Entry, Head, Opened, Page, PublishRequest, Published, ReadLimit, Replay, Retention, RoomLog,
+    candidate_epoch,
+};
 use crate::bus::BusEvent;
 use crate::bus::memory::Subscribers;
 use crate::capacity::Capacity;
@@ -55,7 +58,7 @@ struct Known {
 impl Log {
     fn begin(now: u64, idle: u64) -> Self {
         Self {
-            epoch: Epoch::new(&format!("{:012x}", rand::random::<u64>() >> 16)),
+            epoch: Epoch::new(&candidate_epoch()),
             offset: 0,
             entries: VecDeque::new(),
             ids: HashMap::new(),

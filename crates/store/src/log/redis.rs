@@ -7,7 +7,10 @@ use redis::{FromRedisValue, Value};
 use roomcast_ops::trace::{Kind, Span};
 use roomcast_protocol::{Epoch, Position, RoomName};
 
-use super::{Entry, Head, Opened, Page, PublishRequest, Published, ReadLimit, Replay, Retention, RoomLog};
+use super::{
+    Entry, Head, Opened, Page, PublishRequest, Published, ReadLimit, Replay, Retention, RoomLog,
+    candidate_epoch,
+};
 use crate::batcher::PublishBatcher;
 use crate::envelope;
 use crate::error::{Result, StoreError};
@@ -42,11 +45,6 @@ impl RedisLog {
         }
     }
 
-    /// The name of an epoch that may begin; `math.random` in a script repeats after a server's start.
-    fn candidate() -> String {
-        format!("{:012x}", rand::random::<u64>() >> 16)
-    }
-
     async fn read(
         &self,
         room: &RoomName,
@@ -60,7 +58,7 @@ impl RedisLog {
                 &script::LOG_READ,
                 &self.keys.log(room),
                 &[
-                    Self::candidate().as_bytes(),
+                    candidate_epoch().as_bytes(),
                     self.idle.as_bytes(),
                     mode.as_bytes(),
                     offset.to_string().as_bytes(),
@@ -70,7 +68,7 @@ impl RedisLog {
             )
             .await?;
         let position = Position { epoch: Epoch::new(&epoch), offset };
-        let prior = prior.split_whitespace().filter_map(earlier_epoch).collect();
+        let prior = earlier_epochs(&prior);
         let mut entries = entries.into_iter().map(entry).collect::<Result<Vec<_>>>()?;
         if mode != "after" {
             entries.reverse();
@@ -79,9 +77,13 @@ impl RedisLog {
     }
 }
 
-fn earlier_epoch(text: &str) -> Option<Position> {
-    let (epoch, offset) = text.rsplit_once(':')?;
-    Some(Position { epoch: Epoch::new(epoch), offset: offset.parse().ok()? })
+/// Earlier epochs, as scripts return them.
+pub(crate) fn earlier_epochs(prior: &str) -> Vec<Position> {
+    let earlier_epoch = |text: &str| {
+        let (epoch, offset) = text.rsplit_once(':')?;
+        Some(Position { epoch: Epoch::new(epoch), offset: offset.parse().ok()? })
+    };
+    prior.split_whitespace().filter_map(earlier_epoch).collect()
 }
 
 fn entry((id, fields): (String, Vec<String>)) -> Result<Entry> {
@@ -114,7 +116,7 @@ impl RoomLog for RedisLog {
         let call = script::LOG_PUBLISH.call(
             &self.keys.log(room),
             &[
-                Self::candidate().as_bytes(),
+                candidate_epoch().as_bytes(),
                 self.idle.as_bytes(),
                 body.id.as_bytes(),
                 body.user.as_str().as_bytes(),

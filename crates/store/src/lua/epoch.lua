@@ -3,13 +3,18 @@
 -- reused: replicas may lag). Offsets continue; the greatest offset that survived of the earlier epoch is
 -- kept in `p`.
 
--- meta, log, ids: keys; candidate: a name for a new epoch; idle: ms. Returns epoch, offset, earlier epochs,
--- messages counted.
-local function current_epoch(meta, log, ids, candidate, idle)
+-- Names this server as the one that took the writes so far: another one has another name.
+local function current_replid()
   local info = redis.call('INFO', 'replication')
   -- Of 40 digits, found without a pattern: this runs for every message.
   local _, before = string.find(info, 'master_replid:', 1, true)
-  local replid = string.sub(info, before + 1, before + 40)
+  return string.sub(info, before + 1, before + 40)
+end
+
+-- meta, log, ids: keys; candidate: a name for a new epoch; idle: ms. Returns epoch, offset, earlier epochs,
+-- messages counted.
+local function current_epoch(meta, log, ids, candidate, idle)
+  local replid = current_replid()
   local m = redis.call('HMGET', meta, 'e', 'o', 'p', 'r', 'n')
   if not m[1] then
     redis.call('DEL', log, ids)

@@ -93,6 +93,16 @@ impl MemoryNames {
         Self(Mutex::default(), capacity)
     }
 
+    /// The secret of a name's owner who is online, and where that user is connected: as `Owner` of `redis.rs`.
+    pub(crate) fn owner(&self, user: &UserName) -> Option<(Secret, Vec<Incarnation>)> {
+        let owners = self.0.lock();
+        let owner = owners.names.get(user)?;
+        let live = owner.holders.iter().filter(|(_, hold)| **hold == Hold::Live);
+        let live: Vec<_> = live.map(|(node, _)| node.clone()).collect();
+        let online = !live.is_empty() || owner.proved && !owner.holders.is_empty();
+        online.then(|| (Secret::of_hash(owner.hash, owner.proved), live))
+    }
+
     /// `held NODE USER`, `name NODE USER`.
     pub(crate) fn entries(&self) -> Vec<String> {
         let (owners, mut entries) = (self.0.lock(), Vec::new());

@@ -151,6 +151,15 @@ impl Names for RedisNames {
     }
 }
 
+/// The secret of a name's owner who is online: connected, or with a proved name in grace.
+pub(crate) async fn online_owner(link: &Link, keys: &Keys, user: &UserName) -> Result<Option<Secret>> {
+    let fields: HashMap<String, String> = link.command(cmd("HGETALL").arg(keys.name(user))).await?;
+    let proved = fields.get("c").is_some_and(|proved| proved == "1");
+    let holds = |(field, hold): (&String, &String)| field.starts_with("i:") && (proved || hold == "live");
+    let secret = fields.get("h").filter(|_| fields.iter().any(holds));
+    Ok(secret.and_then(|hash| Secret::from_hex(hash, proved)))
+}
+
 fn hash(name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);

@@ -12,6 +12,7 @@
 
 mod bus;
 mod failover;
+mod inbox;
 mod layout;
 mod log;
 mod names;
@@ -84,6 +85,15 @@ contract! {
         a_name_that_was_taken_over_is_known_as_such_until_it_is_free
         concurrent_claims_are_answered_each
         a_connection_on_another_node_ends_one_grace;
+    inbox:
+        a_private_message_is_in_both_inboxes_and_reaches_both_nodes
+        a_repeated_message_is_stored_once_and_completed
+        a_message_to_an_offline_user_is_stored_nowhere
+        an_inbox_belongs_to_a_person_and_not_to_a_name
+        an_open_name_is_online_only_while_connected
+        what_a_reader_missed_is_whole_or_lost
+        a_conversation_is_read_in_pages
+        an_inbox_that_is_not_used_expires;
     nodes:
         a_lease_is_renewed_until_it_runs_out
         a_sweep_removes_facts_and_names_of_dead_nodes

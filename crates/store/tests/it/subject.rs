@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use roomcast_ops::Lifecycle;
 use roomcast_protocol::{Body, Content, RoomName, UserName};
 use roomcast_store::{
-    BusEvent, BusListener, Entry, Memory, PublishRequest, Published, Result, Retention, Settings, Store,
-    Unobserved,
+    BusEvent, BusListener, Entry, InboxEvent, Memory, Person, PublishRequest, Published, Result, Retention,
+    Settings, Store, Unobserved,
 };
 use tokio::time::{Instant, sleep};
 
@@ -121,12 +121,17 @@ impl Node {
 #[derive(Default)]
 pub(crate) struct Heard {
     events: Mutex<Vec<(RoomName, BusEvent)>>,
+    private: Mutex<Vec<(Person, InboxEvent)>>,
     gaps: Mutex<Vec<Option<RoomName>>>,
 }
 
 impl BusListener for Heard {
     fn on_event(&self, room: &RoomName, event: BusEvent) {
         self.events.lock().push((room.clone(), event));
+    }
+
+    fn on_inbox(&self, person: &Person, event: InboxEvent) {
+        self.private.lock().push((person.clone(), event));
     }
 
     fn on_gap(&self, room: Option<&RoomName>) {
@@ -142,6 +147,11 @@ impl Heard {
     pub(crate) fn messages(&self, room: &RoomName) -> Vec<Entry> {
         let message = |event| if let BusEvent::Message(entry) = event { Some(entry) } else { None };
         self.of(room).into_iter().filter_map(message).collect()
+    }
+
+    pub(crate) fn private(&self, person: &Person) -> Vec<InboxEvent> {
+        let events = self.private.lock();
+        events.iter().filter(|(of, _)| of == person).map(|(_, event)| event.clone()).collect()
     }
 
     /// Each presence event: count, who joined, who left, sorted.
