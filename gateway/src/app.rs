@@ -22,6 +22,8 @@ use crate::edge::peer::{PeerConfig, Peering, Peers};
 use crate::edge::socketio::Heartbeat;
 use crate::edge::{self, EdgeConfig, Routes};
 use crate::hub::{Event, Registry};
+use crate::inbox::Inboxes;
+use crate::listener::NodeListener;
 use crate::node::Node;
 use crate::recovery::Recovery;
 use crate::room::{RoomDeps, RoomTiming, Rooms};
@@ -92,7 +94,8 @@ impl App {
 
         let workers = std::thread::available_parallelism().map_or(2, usize::from) * 2;
         let (rooms, queues) = Rooms::new(workers);
-        let sink = Arc::new(rooms.clone());
+        let (inboxes, inbox_queue) = Inboxes::new();
+        let sink = Arc::new(NodeListener { rooms: rooms.clone(), inboxes: inboxes.clone() });
         let store_lifecycle = Lifecycle::new();
         let store = match &config.redis {
             Some(url) => {
@@ -126,6 +129,7 @@ impl App {
         );
         rooms.start(queues, &room_deps);
         background(lifecycle, "broadcasts", lifecycle.soft(), rooms.clone().receive_broadcasts());
+        inboxes.start(inbox_queue, store.clone(), telemetry.clone(), &store_lifecycle);
 
         set_gauges_at_scrapes(&metrics, &telemetry, &registry, (&store, &node, &readiness));
         let debug = Debug { rooms: rooms.clone(), registry: registry.clone(), store: store.clone() };
@@ -134,6 +138,7 @@ impl App {
             node: node.clone(),
             rooms: rooms.clone(),
             users: users.clone(),
+            inboxes,
             telemetry: telemetry.clone(),
             grace: config.grace,
             listed: config.rooms.clone().into(),

@@ -6,6 +6,8 @@ mod chat;
 mod config;
 mod edge;
 mod hub;
+mod inbox;
+mod listener;
 mod node;
 #[cfg(test)]
 mod presence_model;

@@ -167,17 +167,27 @@ impl Node {
         }
     }
 
+    /// Makes sure that private messages for users of an incarnation are received. The lease does not depend on it.
+    async fn listen(&self, store: &Store, incarnation: &Incarnation) {
+        if let Err(error) = store.bus.listen(incarnation).await {
+            tracing::debug!(%error, "private messages are not received yet; trying again");
+        }
+    }
+
     async fn renew_or_register(&self, store: &Store, begun: Instant) -> roomcast_store::Result<()> {
         let lease = self.0.lease;
         if let Some(incarnation) = self.current() {
             if store.nodes.renew(&incarnation, lease).await? {
                 self.0.state.lock().extend(begun + lease);
                 self.renewed(begun, false);
+                self.listen(store, &incarnation).await;
                 return Ok(());
             }
             tracing::warn!(?incarnation, "the lease ran out, was sealed, or is unknown to the store");
         }
         let (incarnation, former) = self.0.state.lock().next_incarnation();
+        // Before users can be found under it.
+        self.listen(store, &incarnation).await;
         let registered = store.nodes.register_after(&former, &incarnation, &self.0.info, lease).await;
         if let Err(error) = registered {
             if matches!(error, StoreError::Unavailable(_)) {

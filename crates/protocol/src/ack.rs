@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::code::{Code, Refusal};
-use crate::message::Message;
+use crate::message::{Message, PrivateMessage};
 use crate::name::{RoomName, UserName, stored_room};
 use crate::position::Epoch;
 
@@ -117,19 +117,48 @@ pub struct Sent {
     pub ts: u64,
 }
 
+/// Of `private_message`: the message is in the inboxes of both users.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct SentPrivately {
+    /// The message's identity among those of its sender.
+    pub id: String,
+    /// The epoch of the sender's inbox.
+    pub epoch: Epoch,
+    /// The message's number in the sender's inbox.
+    #[cfg_attr(feature = "generate", ts(type = "number"))]
+    pub offset: u64,
+    /// When it was stored, in milliseconds since 1970, by the store's clock.
+    #[cfg_attr(feature = "generate", ts(type = "number"))]
+    pub ts: u64,
+    /// Whether a node took it to be sent to the other user at once; false if that user is in grace.
+    pub delivered: bool,
+}
+
 /// Of `typing`, which has no result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS), ts(type = "object"))]
 pub struct Done {}
 
+/// A message of a room, or a private one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(untagged)]
+pub enum AnyMessage {
+    /// With a `room`.
+    Room(Message),
+    /// With a `to`.
+    Private(PrivateMessage),
+}
+
 /// Of `history`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
-#[cfg_attr(feature = "generate", schemars(rename = "HistoryPage"), ts(concrete(M = Message)))]
-pub struct HistoryPage<M = Message> {
+#[cfg_attr(feature = "generate", schemars(rename = "HistoryPage"), ts(concrete(M = AnyMessage)))]
+pub struct HistoryPage<M = AnyMessage> {
     /// Oldest first.
     pub messages: Vec<M>,
-    /// True if the log has older messages.
+    /// True if there are older messages.
     pub more: bool,
 }
 

@@ -18,6 +18,11 @@ pub struct ConnectAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub resume: Option<String>,
+    /// The position of the last private message that the client has; those after it are sent after `welcome`, and
+    /// `inbox` before them. If absent, only new ones are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub since: Option<Position>,
 }
 
 /// `join`.
@@ -70,6 +75,20 @@ pub struct Broadcast {
     pub id: Option<String>,
 }
 
+/// `private_message`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct SendPrivateMessage {
+    /// A user who is online.
+    pub to: UserName,
+    /// The text: not empty, at most 16 KiB of UTF-8.
+    pub text: String,
+    /// The message's identity among those of its sender, 1 to 64 characters; the server generates one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub id: Option<String>,
+}
+
 /// `typing`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
@@ -80,12 +99,19 @@ pub struct Typing {
     pub typing: bool,
 }
 
-/// `history`: pages go back in time; each page is sorted oldest first.
+/// `history`, of a room or of the private messages with one user: pages go back in time; each page is sorted oldest
+/// first. Either `room` or `to` must be present.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct History {
     /// A room that the connection has joined.
-    pub room: RoomName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub room: Option<RoomName>,
+    /// A user, online or not: the private messages that you and they wrote to each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub to: Option<UserName>,
     /// Only messages with a smaller offset; the newest if absent.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "integer::optional")]
     #[cfg_attr(feature = "generate", ts(optional, type = "number"))]

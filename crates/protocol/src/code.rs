@@ -28,10 +28,12 @@ pub enum Code {
     Forbidden,
     /// The name belongs to another user who is online.
     UsernameTaken,
-    /// Another user's message in that room has that id.
+    /// Another user's message in that room has that id, or your private message to another user.
     IdTaken,
     /// The connection is in the maximum number of rooms.
     TooManyRooms,
+    /// No user of that name is online.
+    UserOffline,
     /// Too many events of this connection are waiting, or came too fast.
     Busy,
     /// Done too often; at most once in 10 seconds.
@@ -46,7 +48,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order of the table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BadRequest,
         Self::BadRoom,
         Self::BadUsername,
@@ -58,6 +60,7 @@ impl Code {
         Self::UsernameTaken,
         Self::IdTaken,
         Self::TooManyRooms,
+        Self::UserOffline,
         Self::Busy,
         Self::RateLimited,
         Self::Unavailable,
@@ -79,6 +82,7 @@ impl Code {
             Self::UsernameTaken => 2000,
             Self::IdTaken => 2001,
             Self::TooManyRooms => 2002,
+            Self::UserOffline => 2003,
             Self::Busy => 3000,
             Self::RateLimited => 3001,
             Self::Unavailable => 4000,
@@ -101,6 +105,7 @@ impl Code {
             Self::UsernameTaken => "username_taken",
             Self::IdTaken => "id_taken",
             Self::TooManyRooms => "too_many_rooms",
+            Self::UserOffline => "user_offline",
             Self::Busy => "busy",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",

@@ -1,11 +1,13 @@
 //! The table of events: their names, payloads and acknowledgements. The names are a public interface, whose meaning
 //! never changes. The gateway uses the constants; the table drives `bin/generate.rs` (AsyncAPI, TypeScript, PROTOCOL.md) and the golden frames of `tests/it`. It calls [`Shape`].
 
-use crate::ack::{Answer, Done, HistoryPage, Joined, Left, RoomsPage, Sent, UsersPage};
-use crate::client::{Broadcast, ConnectAuth, History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
-use crate::message::Message;
+use crate::ack::{Answer, Done, HistoryPage, Joined, Left, RoomsPage, Sent, SentPrivately, UsersPage};
+use crate::client::{
+    Broadcast, ConnectAuth, History, Join, Leave, OnlineUsers, Rooms, SendMessage, SendPrivateMessage, Typing,
+};
+use crate::message::{Message, PrivateMessage};
 use crate::server::{
-    ConnectError, Connected, Presence, Restarting, Resync, Snapshot, TypingChanged, Welcome,
+    ConnectError, Connected, Inbox, Presence, Restarting, Resync, Snapshot, TypingChanged, Welcome,
 };
 use crate::shape::Shape;
 
@@ -76,9 +78,11 @@ events! {
         SEND_MESSAGE = "send_message": SendMessage => Sent;
         /// Send a message to everyone, where that is allowed.
         BROADCAST = "broadcast": Broadcast => Sent;
+        /// Send a message to one user.
+        PRIVATE_MESSAGE = "private_message": SendPrivateMessage => SentPrivately;
         /// Start or stop typing.
         TYPING = "typing" (volatile): Typing => Done;
-        /// Read a page of a room's log.
+        /// Read a page of a room's log, or of the private messages with one user.
         HISTORY = "history": History => HistoryPage;
         /// List rooms.
         ROOMS = "rooms": Rooms => RoomsPage;
@@ -92,6 +96,10 @@ events! {
         WELCOME = "welcome": Welcome;
         /// A message of a room.
         MESSAGE = "message": Message;
+        /// A message of one user to another; both receive it, on all their connections.
+        PRIVATE_MESSAGE = "private_message": PrivateMessage;
+        /// The connection's position in the private messages: after `welcome` if it asked for them, and when some were lost.
+        INBOX = "inbox": Inbox;
         /// Users joined and left a room.
         PRESENCE = "presence": Presence;
         /// The users in a room; replaces the list that the client has.

@@ -238,6 +238,37 @@ pub struct Message {
     pub extra: Option<Extra>,
 }
 
+/// `private_message`, as both users receive it: a [`Message`] with `to` instead of `room`. Position and id are those of
+/// the receiver's own inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct PrivateMessage {
+    /// Whom it was sent to.
+    pub to: UserName,
+    /// The epoch of the receiver's inbox.
+    pub epoch: Epoch,
+    /// The message's number in it.
+    #[cfg_attr(feature = "generate", ts(type = "number"))]
+    pub offset: u64,
+    /// When it was stored, in milliseconds since 1970, by the store's clock.
+    #[cfg_attr(feature = "generate", ts(type = "number"))]
+    pub ts: u64,
+    /// The message's identity among those of its sender.
+    pub id: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// Who sent it.
+    pub user: UserName,
+    /// False if nothing proves the sender's name. Else absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub verified: Option<bool>,
+    /// The text, for `kind: "text"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub text: Option<String>,
+}
+
 /// Prepends a position to a stored body: the JSON of a [`Message`]. The body's members are copied unchanged, kinds and members of a newer release included; its `v` is left out.
 ///
 /// # Errors
@@ -249,12 +280,35 @@ pub fn compose(
     ts: u64,
     body: &str,
 ) -> Result<Box<RawValue>, serde_json::Error> {
+    compose_in(r#"{"room":"#, room.as_str(), (epoch, offset, ts), body)
+}
+
+/// Prepends a position to a stored body: the JSON of a [`PrivateMessage`].
+///
+/// # Errors
+/// As for [`compose`].
+pub fn compose_private(
+    to: &UserName,
+    epoch: &Epoch,
+    offset: u64,
+    ts: u64,
+    body: &str,
+) -> Result<Box<RawValue>, serde_json::Error> {
+    compose_in(r#"{"to":"#, to.as_str(), (epoch, offset, ts), body)
+}
+
+fn compose_in(
+    opening: &str,
+    name: &str,
+    (epoch, offset, ts): (&Epoch, u64, u64),
+    body: &str,
+) -> Result<Box<RawValue>, serde_json::Error> {
     let members =
         body.strip_prefix(BODY_OPENING).ok_or_else(|| de::Error::custom("a body of another version"))?;
     // One allocation of sufficient size, because every node does this for every message.
-    let mut json = Vec::with_capacity(128 + room.as_str().len() + members.len());
-    json.extend_from_slice(br#"{"room":"#);
-    serde_json::to_writer(&mut json, room)?;
+    let mut json = Vec::with_capacity(128 + name.len() + members.len());
+    json.extend_from_slice(opening.as_bytes());
+    serde_json::to_writer(&mut json, name)?;
     json.extend_from_slice(br#","epoch":"#);
     serde_json::to_writer(&mut json, epoch)?;
     json.extend_from_slice(br#","offset":"#);
@@ -299,6 +353,19 @@ mod tests {
         let raw = compose(&message.room, &message.epoch, message.offset, message.ts, &body).unwrap();
         assert_eq!(raw.get(), serde_json::to_string(&message).unwrap());
         assert_eq!(serde_json::from_str::<Message>(raw.get()).unwrap(), message);
+    }
+
+    #[test]
+    fn a_private_message_has_the_other_user_instead_of_a_room() {
+        let body = text("a-1", "psst").encode().unwrap();
+        let raw =
+            compose_private(&UserName::parse("Bob \"B\"").unwrap(), &Epoch::new("e"), 7, 9, &body).unwrap();
+        assert_eq!(
+            raw.get(),
+            r#"{"to":"Bob \"B\"","epoch":"e","offset":7,"ts":9,"id":"a-1","kind":"text","user":"Ann","text":"psst"}"#
+        );
+        let message: PrivateMessage = serde_json::from_str(raw.get()).unwrap();
+        assert_eq!(serde_json::to_string(&message).unwrap(), raw.get());
     }
 
     #[test]

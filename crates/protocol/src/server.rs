@@ -52,6 +52,21 @@ pub struct Welcome {
     pub limits: Limits,
 }
 
+/// `inbox`: the position of this connection in the user's private messages. Sent after `welcome` to a client that sent
+/// `since`, and when messages were lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Inbox {
+    /// The epoch of the user's inbox.
+    pub epoch: Epoch,
+    /// The offset of the last private message before the next `private_message` event; 0 if there is none.
+    #[cfg_attr(feature = "generate", ts(type = "number"))]
+    pub offset: u64,
+    /// True if the events that follow are exactly those after `since`. False if messages are missing: `history` has
+    /// those that are kept.
+    pub recovered: bool,
+}
+
 /// `presence`: changes since the last one, at most about one per second and room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]

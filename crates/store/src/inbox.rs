@@ -140,32 +140,36 @@ mod tests {
 
     use super::*;
 
-    fn at(epoch: &str, offset: u64) -> Position {
-        Position { epoch: Epoch::new(epoch), offset }
-    }
-
-    fn missed(position: Position, head: Position, prior: &[Position], offsets: &[u64]) -> Missed {
-        let to = UserName::parse("bob").unwrap();
-        let entry =
-            |offset| Entry { epoch: head.epoch.clone(), offset, ts: 1, body: "{}".into(), trace: None };
-        let entries =
-            offsets.iter().map(|offset| InboxEntry { entry: entry(*offset), to: to.clone() }).collect();
-        Missed::of(Head { position: head.clone(), prior: prior.to_vec() }, &position, entries)
+    fn missed(position: (&str, u64), head: (&str, u64), prior: &[(&str, u64)], offsets: &[u64]) -> Missed {
+        let at = |(epoch, offset): (&str, u64)| Position { epoch: Epoch::new(epoch), offset };
+        let head = Head { position: at(head), prior: prior.iter().map(|prior| at(*prior)).collect() };
+        let entry = |offset: &u64| InboxEntry {
+            entry: Entry {
+                epoch: head.position.epoch.clone(),
+                offset: *offset,
+                ts: 1,
+                body: "{}".into(),
+                trace: None,
+            },
+            to: UserName::parse("bob").unwrap(),
+        };
+        let entries = offsets.iter().map(entry).collect();
+        Missed::of(head.clone(), &at(position), entries)
     }
 
     #[test]
     fn what_was_missed_is_whole_or_lost() {
-        let whole = missed(at("a", 3), at("a", 5), &[], &[4, 5]);
+        let whole = missed(("a", 3), ("a", 5), &[], &[4, 5]);
         assert!(!whole.lost && whole.is_complete());
-        let part = missed(at("a", 3), at("a", 5), &[], &[4]);
+        let part = missed(("a", 3), ("a", 5), &[], &[4]);
         assert!(!part.lost && !part.is_complete());
-        assert!(!missed(at("a", 5), at("a", 5), &[], &[]).lost);
-        assert!(missed(at("a", 3), at("a", 5), &[], &[5]).lost, "trimmed");
-        assert!(missed(at("a", 3), at("a", 5), &[], &[]).lost, "expired");
-        assert!(missed(at("x", 3), at("a", 4), &[], &[4]).lost, "another epoch");
-        assert!(missed(at("a", 6), at("a", 5), &[], &[]).lost, "rolled back");
-        assert!(!missed(at("-1", 0), at("a", 1), &[at("-1", 0)], &[1]).lost, "the first message");
-        assert!(missed(at("-2", 0), at("a", 1), &[at("-1", 0)], &[1]).lost, "another server");
-        assert!(!missed(at("-2", 0), at("-1", 0), &[], &[]).lost, "nothing on either server");
+        assert!(!missed(("a", 5), ("a", 5), &[], &[]).lost);
+        assert!(missed(("a", 3), ("a", 5), &[], &[5]).lost, "trimmed");
+        assert!(missed(("a", 3), ("a", 5), &[], &[]).lost, "expired");
+        assert!(missed(("x", 3), ("a", 4), &[], &[4]).lost, "another epoch");
+        assert!(missed(("a", 6), ("a", 5), &[], &[]).lost, "rolled back");
+        assert!(!missed(("-1", 0), ("a", 1), &[("-1", 0)], &[1]).lost, "the first message");
+        assert!(missed(("-2", 0), ("a", 1), &[("-1", 0)], &[1]).lost, "another server");
+        assert!(!missed(("-2", 0), ("-1", 0), &[], &[]).lost, "nothing on either server");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roomcast_protocol::{Code, Refusal, RoomName, UserName};
+use roomcast_store::Person;
 
 use crate::hub::Connection;
 
@@ -21,6 +22,8 @@ pub(crate) struct Actor {
     user: Option<UserName>,
     /// The dialect in which a classic front end took the name with nothing to prove it; none for a proved name.
     open_in: Option<&'static str>,
+    /// Whose private messages the user sends and reads; none for an actor that has no secret.
+    person: Option<Person>,
     rights: Rights,
     /// The connection that receives the events of joined rooms; none for an actor that only sends commands.
     device: Option<Arc<Connection>>,
@@ -29,17 +32,28 @@ pub(crate) struct Actor {
 impl Actor {
     /// A user whose name is proved.
     pub(crate) fn new(user: UserName, rights: Rights, device: Option<Arc<Connection>>) -> Self {
-        Self { user: Some(user), open_in: None, rights, device }
+        Self { user: Some(user), open_in: None, person: None, rights, device }
     }
 
     /// A user whose name is open: taken in this dialect.
     pub(crate) fn open(user: UserName, dialect: &'static str, device: Arc<Connection>) -> Self {
-        Self { user: Some(user), open_in: Some(dialect), rights: Rights::default(), device: Some(device) }
+        Self {
+            user: Some(user),
+            open_in: Some(dialect),
+            person: None,
+            rights: Rights::default(),
+            device: Some(device),
+        }
     }
 
     /// A device without a name.
     pub(crate) fn unnamed(device: Arc<Connection>) -> Self {
-        Self { user: None, open_in: None, rights: Rights::default(), device: Some(device) }
+        Self { user: None, open_in: None, person: None, rights: Rights::default(), device: Some(device) }
+    }
+
+    /// With the user's inbox.
+    pub(crate) fn with_inbox(self, person: Person) -> Self {
+        Self { person: Some(person), ..self }
     }
 
     pub(crate) fn user(&self) -> Option<&UserName> {
@@ -66,6 +80,16 @@ impl Actor {
     /// The device has taken no name.
     pub(super) fn named(&self) -> Result<&UserName, Refusal> {
         self.user().ok_or_else(|| Refusal::new(Code::NotJoined, "join a room with a name first"))
+    }
+
+    /// The owner of the user's inbox.
+    ///
+    /// # Errors
+    /// The device has taken no name, or the actor has no inbox.
+    pub(super) fn person(&self) -> Result<&Person, Refusal> {
+        self.named()?;
+        let none = || Refusal::new(Code::BadRequest, "only a connection has private messages");
+        self.person.as_ref().ok_or_else(none)
     }
 
     /// Checks that the actor may send to a room, read it, or list its users.

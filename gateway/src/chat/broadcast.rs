@@ -34,7 +34,7 @@ impl Chat {
         let content = Content::Text { text };
         let body = Body { id, user, verified: actor.verified(), content, extra: None };
         let request = PublishRequest { room: &room, body: &body, urgent: true };
-        match self.publish(request).await {
+        match self.repeat_if_unknown(|| self.store.log.publish(request)).await {
             Ok(Published { position, ts, duplicate }) => {
                 if !duplicate {
                     self.telemetry.rooms.stored();

@@ -1,8 +1,10 @@
 //! The commands: one variant each, with the payload of the native event of the same name. Decoded by the dialects of
 //! the edge, executed by the file of the same name.
 
-use roomcast_protocol::Extra;
-use roomcast_protocol::client::{Broadcast, History, Join, Leave, OnlineUsers, Rooms, SendMessage, Typing};
+use roomcast_protocol::client::{
+    Broadcast, History, Join, Leave, OnlineUsers, Rooms, SendMessage, SendPrivateMessage, Typing,
+};
+use roomcast_protocol::{Extra, RoomName};
 
 /// Which vocabulary a message to everyone was sent in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,14 @@ pub(crate) enum Command {
     SendMessageWith(SendMessage, Box<Extra>),
     /// A message to everyone.
     Broadcast(Broadcast, BroadcastOrigin),
+    PrivateMessage(SendPrivateMessage),
+    /// As `PrivateMessage`, to a user whose name is given as people type it.
+    PrivateMessageTo {
+        typed: String,
+        room: RoomName,
+        text: String,
+        id: Option<String>,
+    },
     Typing(Typing),
     History(History),
     Rooms(Rooms),

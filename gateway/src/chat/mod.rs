@@ -1,6 +1,6 @@
 //! The commands of the chat, independent of the edge: an [`Actor`] gives a [`Command`] and gets a [`Reply`] or a
 //! refusal. This folder has no sockets and no Redis client. Every edge calls [`Chat::sign_in`] and [`Chat::execute`];
-//! they call `room/`, `users/` and the store's traits. Events pushed to connections are defined in `hub/`.
+//! they call `room/`, `users/`, `inbox/` and the store's traits. Events pushed to connections are defined in `hub/`.
 
 mod actor;
 mod broadcast;
@@ -11,6 +11,7 @@ mod leave;
 mod limits;
 mod online_users;
 mod policy;
+mod private_message;
 mod reply;
 mod rooms;
 mod send_message;
@@ -32,6 +33,7 @@ pub(crate) use reply::Reply;
 pub(crate) use sign_in::SignedIn;
 pub(crate) use threads::{PersonId, ThreadChange};
 
+use crate::inbox::Inboxes;
 use crate::node::Node;
 use crate::room::Rooms;
 use crate::telemetry::Telemetry;
@@ -44,6 +46,7 @@ pub(crate) struct Chat {
     pub(crate) node: Node,
     pub(crate) rooms: Rooms,
     pub(crate) users: Users,
+    pub(crate) inboxes: Inboxes,
     pub(crate) telemetry: Telemetry,
     /// How long a user stays in a room after the connection dropped.
     pub(crate) grace: Duration,
@@ -83,6 +86,13 @@ impl Chat {
             }
             Command::SendMessageWith(message, extra) => {
                 Box::pin(self.send_message(actor, message, Some(extra), urgent)).await.map(Reply::Sent)
+            }
+            Command::PrivateMessage(message) => {
+                Box::pin(self.private_message(actor, message)).await.map(Reply::SentPrivately)
+            }
+            Command::PrivateMessageTo { typed, room, text, id } => {
+                let sent = Box::pin(self.private_message_to(actor, (&room, &typed), text, id)).await;
+                sent.map(Reply::SentPrivately)
             }
             Command::Join(join) => return Box::pin(self.join(actor, join, respond)).await,
             Command::Leave(leave) => Box::pin(self.leave(actor, leave)).await.map(Reply::Left),

@@ -1,6 +1,6 @@
 //! The replies: one variant for each kind. Created by the commands' files, encoded by the dialects.
 
-use roomcast_protocol::ack::{HistoryPage, Left, RoomsPage, Sent, UsersPage};
+use roomcast_protocol::ack::{HistoryPage, Left, RoomsPage, Sent, SentPrivately, UsersPage};
 use serde_json::value::RawValue;
 
 use crate::room::JoinedRoom;
@@ -10,6 +10,7 @@ pub(crate) enum Reply {
     Joined(JoinedRoom),
     Left(Left),
     Sent(Sent),
+    SentPrivately(SentPrivately),
     History(HistoryPage<Box<RawValue>>),
     Rooms(RoomsPage),
     OnlineUsers(UsersPage),

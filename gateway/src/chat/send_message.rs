@@ -37,7 +37,8 @@ impl Chat {
         let (user, verified) = (actor.named()?.clone(), actor.verified());
         let body = Body { id, user, verified, content: Content::Text { text }, extra };
         let request = PublishRequest { room: &room, body: &body, urgent };
-        let Published { position, ts, duplicate } = self.publish(request).await?;
+        let published = self.repeat_if_unknown(|| self.store.log.publish(request));
+        let Published { position, ts, duplicate } = published.await?;
         if !duplicate {
             self.telemetry.rooms.stored();
         }
@@ -63,16 +64,20 @@ impl Chat {
         self.store.presence.is_present(room, user).await
     }
 
-    /// Publishes a message. If the store's answer is lost, it is repeated once with the same id, so that clients do not
-    /// notice a short interruption. If the outcome is then still unknown, the client gets `outcome_unknown`.
-    pub(super) async fn publish(&self, request: PublishRequest<'_>) -> Result<Published, StoreError> {
-        let first = self.store.log.publish(request).await;
+    /// Stores a message by a call that may be repeated. If the store's answer is lost, it is repeated once with the same
+    /// id, so that clients do not notice a short interruption. If the outcome is then still unknown, the client gets
+    /// `outcome_unknown`.
+    pub(super) async fn repeat_if_unknown<T, F>(&self, store: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let first = store().await;
         let Err(StoreError::Unknown(why)) = first else { return first };
         self.telemetry.cluster.store_failed("publish", &StoreError::Unknown(why.clone()));
         if !self.store.health.wait_up(RETRY_TIMEOUT).await {
             return Err(StoreError::Unknown(why));
         }
-        self.store.log.publish(request).await.map_err(|error| match error {
+        store().await.map_err(|error| match error {
             // The first attempt may have succeeded.
             StoreError::Unavailable(why) => StoreError::Unknown(why),
             other => other,

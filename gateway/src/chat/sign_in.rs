@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use roomcast_protocol::Position;
 use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::limits::Limits;
 use roomcast_protocol::server::Welcome;
@@ -19,6 +20,8 @@ pub(crate) struct SignedIn {
     pub(crate) name: NameHold,
     /// What proves the name.
     pub(crate) secret: Secret,
+    /// From where on the connection is sent private messages, if it asked for earlier ones.
+    pub(crate) since: Option<Position>,
     /// The first event of the connection.
     pub(crate) welcome: Event,
 }
@@ -35,7 +38,7 @@ impl Chat {
         cookie: Option<&Secret>,
         made: &OnceLock<String>,
     ) -> Result<SignedIn, ClaimError> {
-        let ConnectAuth { username, resume } = auth;
+        let ConnectAuth { username, resume, since } = auth;
         check_user(&username).map_err(ClaimError::Refused)?;
         let (secret, resume) = match (resume, cookie) {
             (Some(resume), _) => {
@@ -51,6 +54,6 @@ impl Chat {
         let name = self.users.claim(&username, secret.clone()).await?;
         let node = self.node.name().to_owned();
         let welcome = Welcome { user: username, node, resume, limits: Limits::IN_FORCE };
-        Ok(SignedIn { name, secret, welcome: Event::Welcome(Box::new(welcome)) })
+        Ok(SignedIn { name, secret, since, welcome: Event::Welcome(Box::new(welcome)) })
     }
 }

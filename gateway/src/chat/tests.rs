@@ -11,12 +11,16 @@ use roomcast_protocol::client::{
     ConnectAuth, History, Join, Leave, OnlineUsers, Rooms as ListRooms, SendMessage, Typing,
 };
 use roomcast_protocol::limits::{MAX_ROOMS, MAX_TEXT_BYTES};
+use roomcast_protocol::message::PrivateMessage;
 use roomcast_protocol::{Code, Position, Refusal, RoomName, UserName};
 use roomcast_store::{Memory, Settings};
+use serde_json::from_str;
 use tokio::sync::{Notify, oneshot};
 
 use super::*;
 use crate::hub::{Batch, Connection, Event, Outbound, OutboundStatus, Registry, SendError};
+use crate::inbox::Inboxes;
+use crate::listener::NodeListener;
 use crate::room::{Departure, RoomDeps, RoomTiming};
 use crate::telemetry::{TransportKind, Written};
 use crate::users::{ClaimError, NameHold};
@@ -53,6 +57,7 @@ struct Person {
 
 mod broadcast;
 mod names;
+mod private;
 mod replay;
 mod returns;
 mod threads;
@@ -73,7 +78,9 @@ impl Node {
     async fn start_on(memory: &Memory, grace: Duration, batch_window: Duration) -> Self {
         let telemetry = Telemetry::new(&Metrics::new("test").unwrap()).unwrap();
         let (rooms, queues) = Rooms::new(2);
-        let store = memory.node(Arc::new(rooms.clone()));
+        let (inboxes, inbox_queue) = Inboxes::new();
+        let listener = NodeListener { rooms: rooms.clone(), inboxes: inboxes.clone() };
+        let store = memory.node(Arc::new(listener));
         let node = crate::node::Node::new("node".into(), Duration::from_secs(15), None);
         let lifecycle = Lifecycle::new();
         let registered = roomcast_ops::Readiness::new().latch("lease");
@@ -81,6 +88,7 @@ impl Node {
         lifecycle.spawn("lease", node.clone().keep_lease(store.clone(), registered));
         status.changed().await.unwrap();
         let timing = RoomTiming { grace, touch: Duration::from_secs(600) };
+        inboxes.start(inbox_queue, store.clone(), telemetry.clone(), &lifecycle);
         let registry = Registry::new(telemetry.clone());
         let deps = RoomDeps::new(
             store.clone(),
@@ -101,7 +109,7 @@ impl Node {
         let listed = Arc::from([room("general")]);
         let broadcast = BroadcastPolicy::Everyone;
         Self {
-            chat: Chat { store, node, rooms, users, telemetry, grace, listed, broadcast },
+            chat: Chat { store, node, rooms, users, inboxes, telemetry, grace, listed, broadcast },
             registry,
             names: Mutex::default(),
             lost,
@@ -109,17 +117,22 @@ impl Node {
     }
 
     async fn sign_in(&self, name: &str, resume: &str) -> Result<(Person, NameHold), ClaimError> {
-        self.authenticate(ConnectAuth { username: user(name), resume: Some(resume.into()) }).await
+        self.authenticate(ConnectAuth { username: user(name), resume: Some(resume.into()), since: None })
+            .await
     }
 
     async fn authenticate(&self, auth: ConnectAuth) -> Result<(Person, NameHold), ClaimError> {
-        let SignedIn { name, welcome, .. } = self.chat.sign_in(auth, None, &OnceLock::new()).await?;
+        let SignedIn { name, welcome, since, .. } =
+            self.chat.sign_in(auth, None, &OnceLock::new()).await?;
         let received = Arc::<Received>::default();
         let device = Device { received: Arc::clone(&received) };
+        let person = name.person();
+        self.chat.inboxes.expect(person.clone()).await;
         let (connection, _) = self.registry.add(name.user().clone(), Box::new(device));
         connection.send_own(&welcome);
+        self.chat.inboxes.follow_expected(person.clone(), &connection, since).await;
         let device = Some(Arc::clone(&connection));
-        let actor = Actor::new(name.user().clone(), Rights::default(), device);
+        let actor = Actor::new(name.user().clone(), Rights::default(), device).with_inbox(person);
         Ok((Person { connection, actor, received }, name))
     }
 
@@ -132,6 +145,7 @@ impl Node {
     /// The end of a person's connection.
     async fn disconnect(&self, (person, name): (Person, NameHold), how: Departure) {
         self.chat.leave_all(&person.connection, how).await;
+        self.chat.inboxes.unfollow(person.connection.id()).await;
         self.registry.remove(&person.connection);
         name.release(how).await;
     }
@@ -228,6 +242,11 @@ impl Outbound for Device {
                 format!("welcome {} {}", welcome.user, welcome.resume.as_deref().unwrap_or_default())
             }
             Event::Message(message) => format!("message {}", message.offset),
+            Event::PrivateMessage(message) => {
+                let PrivateMessage { user, to, text, offset, .. } = from_str(message.json.get()).unwrap();
+                format!("private {offset} {user} to {to}: {}", text.unwrap_or_default())
+            }
+            Event::Inbox(inbox) => format!("inbox {} {}", inbox.offset, inbox.recovered),
             Event::Presence { change, .. } => format!("presence {}", change.count),
             Event::OnlineUsers(snapshot) => format!("online {}", snapshot.count),
             Event::Typing(typing) => format!("typing {}", typing.user),
@@ -298,7 +317,7 @@ async fn commands_require_membership() {
     let refused = [
         Command::SendMessage(SendMessage { room: r(), text: "hi".into(), id: None }),
         Command::Typing(Typing { room: r(), typing: true }),
-        Command::History(History { room: r(), before: None, limit: None }),
+        Command::History(History { room: Some(r()), to: None, before: None, limit: None }),
         Command::OnlineUsers(OnlineUsers { room: r(), cursor: None, limit: None }),
         Command::Leave(Leave { room: r() }),
     ];
@@ -425,7 +444,7 @@ async fn a_device_without_a_name_receives_and_does_nothing_else() {
     for command in [
         Command::SendMessage(SendMessage { room: r(), text: "hi".into(), id: None }),
         Command::Typing(Typing { room: r(), typing: true }),
-        Command::History(History { room: r(), before: None, limit: None }),
+        Command::History(History { room: Some(r()), to: None, before: None, limit: None }),
         Command::OnlineUsers(OnlineUsers { room: r(), cursor: None, limit: None }),
         Command::Rooms(ListRooms::default()),
     ] {
@@ -489,7 +508,7 @@ async fn a_connection_is_found_by_its_present_name_only() {
 async fn a_second_tab_with_the_generated_secret_is_the_same_user() {
     let node = Node::start().await;
     let (first, _first_name) =
-        node.authenticate(ConnectAuth { username: user("ann"), resume: None }).await.unwrap();
+        node.authenticate(ConnectAuth { username: user("ann"), resume: None, since: None }).await.unwrap();
     let resume = first.received.events.lock()[0].strip_prefix("welcome ann ").unwrap().to_owned();
     let (_, _second_name) = node.sign_in("ann", &resume).await.unwrap();
     assert!(matches!(node.sign_in("ann", "guess").await, Err(ClaimError::Refused(_))));

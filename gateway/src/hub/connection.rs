@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use roomcast_protocol::{RoomName, UserName};
@@ -12,6 +12,9 @@ use roomcast_protocol::{RoomName, UserName};
 use super::batch::Batch;
 use super::event::Event;
 use crate::telemetry::{Telemetry, TransportKind, Written};
+
+/// How soon sending is tried again while the queue is full.
+const QUEUE_RETRY: Duration = Duration::from_millis(20);
 
 /// Identifies a connection on this node; never reused within a process.
 pub(crate) type ConnectionId = u64;
@@ -152,14 +155,23 @@ impl Connection {
         }
     }
 
-    /// Sends an event to this connection only, or does nothing where its queue is full.
-    ///
-    /// # Errors
-    /// It was not sent.
-    pub(crate) fn try_send_own(&self, event: &Event) -> Result<(), SendError> {
-        let sent = self.outbound.send_own(event)?;
-        self.telemetry.wire.written(&sent);
-        Ok(())
+    /// Sends something as soon as the queue has room for it. False where the connection has ended.
+    pub(crate) async fn send_when_ready(
+        &self,
+        send: impl Fn(&dyn Outbound) -> Result<Written, SendError>,
+    ) -> bool {
+        while !self.is_closed() {
+            match send(self.outbound()) {
+                Ok(sent) => {
+                    self.telemetry.wire.written(&sent);
+                    return true;
+                }
+                Err(SendError::Skipped) => return true,
+                Err(SendError::Gone) => return false,
+                Err(SendError::SlowReader) => tokio::time::sleep(QUEUE_RETRY).await,
+            }
+        }
+        false
     }
 
     /// Whether it has ended, or was closed.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use roomcast_ops::trace::Origin;
 use roomcast_protocol::UserName;
-use roomcast_protocol::server::{Presence, Restarting, Resync, Snapshot, TypingChanged, Welcome};
+use roomcast_protocol::server::{Inbox, Presence, Restarting, Resync, Snapshot, TypingChanged, Welcome};
 use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -17,6 +17,10 @@ pub(crate) enum Event {
     Welcome(Box<Welcome>),
     /// A message of a room.
     Message(Arc<Message>),
+    /// A private message. Its position is that in the receiver's inbox.
+    PrivateMessage(Arc<Message>),
+    /// The connection's position in the user's inbox.
+    Inbox(Inbox),
     /// Users that joined and left a room, and all its users after that (empty in large rooms).
     Presence { change: Presence, users: UserList },
     /// The users of a room; replaces what the client knew.
@@ -35,6 +39,8 @@ impl Event {
         match self {
             Self::Welcome(_) => "welcome",
             Self::Message(_) => "message",
+            Self::PrivateMessage(_) => "private_message",
+            Self::Inbox(_) => "inbox",
             Self::Presence { .. } => "presence",
             Self::OnlineUsers(_) => "online_users",
             Self::Typing(_) => "typing",
@@ -50,7 +56,7 @@ pub(crate) struct Message {
     pub(crate) offset: u64,
     /// When it was stored, by the store's clock, in milliseconds since 1970.
     pub(crate) ts: u64,
-    /// The JSON of `protocol::message::Message`. A dialect that needs its parts decodes it once per batch.
+    /// The JSON of `protocol::message::Message`, or of `PrivateMessage`. A dialect that needs its parts decodes it once per batch.
     pub(crate) json: Box<RawValue>,
     /// The traced request that stored it; only if it was received from the bus.
     pub(crate) trace: Option<Box<Origin>>,

@@ -126,13 +126,13 @@ impl Command {
 
 /// Signals to a worker that events may have been missed: its queue was full, or the bus was interrupted.
 #[derive(Default)]
-pub(super) struct Gap {
-    pub(super) noted: AtomicBool,
-    pub(super) wake: Notify,
+pub(crate) struct Gap {
+    pub(crate) noted: AtomicBool,
+    pub(crate) wake: Notify,
 }
 
 impl Gap {
-    pub(super) fn note(&self) {
+    pub(crate) fn note(&self) {
         self.noted.store(true, Ordering::Release);
         self.wake.notify_one();
     }

@@ -27,7 +27,8 @@ use roomcast_protocol::{Position, RoomName, UserName};
 use roomcast_store::{BusEvent, BusListener};
 use tokio::sync::{mpsc, oneshot};
 
-use command::{Command, Gap, JoinResponder, PendingJoin};
+pub(crate) use command::Gap;
+use command::{Command, JoinResponder, PendingJoin};
 use effect::JoinAttempt;
 pub(crate) use effect::JoinedRoom;
 pub(crate) use figures::{Figures, Order, Page, Rank, first};

@@ -13,10 +13,8 @@ use super::command::{Command, PendingJoin};
 use super::effect::{JoinAttempt, ReplayEnd};
 use super::follower::encode_entry;
 use super::store_tasks::{RETRY, Results, RoomDeps};
-use crate::hub::{Connection, Event, SendError};
+use crate::hub::{Connection, Event};
 
-/// How soon sending is tried again while the client's queue is full.
-const QUEUE_RETRY: Duration = Duration::from_millis(20);
 /// How long a client that was sent everything waits for this node to receive the same from the bus.
 const BUS_WAIT: Duration = Duration::from_millis(20);
 /// What is read at once.
@@ -64,7 +62,7 @@ impl RoomDeps {
                 position = Position { epoch: entry.epoch.clone(), offset: entry.offset };
                 let message = encode_entry(room, entry).map(|message| Event::Message(Arc::new(message)));
                 if let Some(message) = message
-                    && !send(client, &message).await
+                    && !client.send_when_ready(|outbound| outbound.send_own(&message)).await
                 {
                     return ReplayEnd::Gone;
                 }
@@ -79,16 +77,4 @@ impl RoomDeps {
         }
         ReplayEnd::Gone
     }
-}
-
-/// Sends an event as soon as the client's queue has room for it. False where its connection has ended.
-async fn send(client: &Connection, event: &Event) -> bool {
-    while !client.is_closed() {
-        match client.try_send_own(event) {
-            Ok(()) | Err(SendError::Skipped) => return true,
-            Err(SendError::Gone) => return false,
-            Err(SendError::SlowReader) => tokio::time::sleep(QUEUE_RETRY).await,
-        }
-    }
-    false
 }

@@ -12,6 +12,7 @@ pub(crate) enum Deed {
     Connected,
     Joined,
     Sent,
+    SentPrivately,
     Left,
     Disconnected,
 }
@@ -22,6 +23,7 @@ impl Deed {
             Self::Connected => "connect",
             Self::Joined => "join",
             Self::Sent => "message",
+            Self::SentPrivately => "private_message",
             Self::Left => "leave",
             Self::Disconnected => "disconnect",
         }
@@ -52,6 +54,7 @@ impl ChatLog {
             Deed::Connected => tracing::info!(event, user, session, "client connected"),
             Deed::Joined => tracing::info!(event, user, room, session, "joined the room"),
             Deed::Sent => tracing::info!(event, user, room, session, "sent a message to the room"),
+            Deed::SentPrivately => tracing::info!(event, user, session, "sent a private message"),
             Deed::Left => tracing::info!(event, user, room, session, "left the room"),
             Deed::Disconnected => tracing::info!(event, user, session, "client disconnected"),
         }

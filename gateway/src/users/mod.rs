@@ -13,7 +13,7 @@ use futures_util::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
 use roomcast_ops::sleep_until;
 use roomcast_protocol::{Code, Refusal, UserName};
-use roomcast_store::{Claim, Incarnation, Secret, Store, StoreError};
+use roomcast_store::{Claim, Incarnation, Person, Secret, Store, StoreError};
 use tokio::sync::Notify;
 
 use crate::node::Node;
@@ -70,6 +70,7 @@ struct Inner {
 pub(crate) struct NameHold {
     users: Users,
     user: UserName,
+    secret: Secret,
     stay: u64,
     released: bool,
 }
@@ -168,7 +169,7 @@ impl Users {
         self.sync_locked(user).await?;
         let arrived = self.0.registry.lock().arrive_here(user, secret, &node);
         if let Some(stay) = arrived {
-            return Ok(Attempt::Granted(self.hold(user, stay)));
+            return Ok(Attempt::Granted(self.hold(user, secret, stay)));
         }
         let kind = self.0.registry.lock().begin_claim(user, secret, &node);
         // Also where this future is dropped: the store may have granted the name, and a call is due.
@@ -180,7 +181,7 @@ impl Users {
         };
         let claimed = self.0.registry.lock().end_claim(user, secret, &node, &claim);
         // From now on the connection counts: it must end also where this future is dropped.
-        let hold = claimed.stay.map(|stay| self.hold(user, stay));
+        let hold = claimed.stay.map(|stay| self.hold(user, secret, stay));
         if claimed.lost {
             self.name_lost(user);
         }
@@ -197,8 +198,9 @@ impl Users {
         }
     }
 
-    fn hold(&self, user: &UserName, stay: u64) -> NameHold {
-        NameHold { users: self.clone(), user: user.clone(), stay, released: false }
+    fn hold(&self, user: &UserName, secret: &Secret, stay: u64) -> NameHold {
+        let (users, user, secret) = (self.clone(), user.clone(), secret.clone());
+        NameHold { users, user, secret, stay, released: false }
     }
 
     fn name_lost(&self, user: &UserName) {
@@ -344,6 +346,11 @@ impl NameHold {
     /// The user.
     pub(crate) fn user(&self) -> &UserName {
         &self.user
+    }
+
+    /// The user as the owner of an inbox.
+    pub(crate) fn person(&self) -> Person {
+        Person { user: self.user.clone(), secret: self.secret.clone() }
     }
 
     /// Whether another owner has the name by now.

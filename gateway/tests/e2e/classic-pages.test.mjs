@@ -103,7 +103,11 @@ for (const chat of chats) {
         await page.click('#users');
         await eventually(async () => (await ann.lines()).some((line) => /^Users in room: \[.*'ANN'.*\]$/.test(line)));
         await ann.say('@bob psst');
-        await eventually(async () => (await ann.lines()).includes('private messages are not supported on this server'));
+        assert.ok((await ann.lines()).some((line) => line.startsWith('YOU to BOB') && line.includes('psst')));
+        await eventually(async () => (await bob.lines()).some((line) => line.startsWith('ANN to BOB') && line.includes('psst')));
+        await ann.say('@nobody psst');
+        await eventually(async () => (await ann.lines()).includes('NOBODY is not online'));
+        assert.equal((await ann.lines()).filter((line) => line.includes('psst')).length, 2, 'its own message is shown once');
         await page.click('#leave');
         assert.ok(!(await page.isDisabled('#join')));
         await eventually(async () => (await bob.lines()).includes('User ANN left room GENERAL'));

@@ -3,6 +3,9 @@
 /** An acknowledgement, as encoded on the wire. */
 export type Answer<T> = { "status": "ok" } & T | { "status": "error" } & Failure;
 
+/** A message of a room, or a private one. */
+export type AnyMessage = Message | PrivateMessage;
+
 /** `broadcast`: a message to every connection of the cluster, in the room `@all`. */
 export type Broadcast = {
   /** The text: not empty, at most 16 KiB of UTF-8. */
@@ -14,7 +17,7 @@ export type Broadcast = {
 /** Why a request was refused. The number's thousands digit tells what a client should do:
  * 1xxx correct the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
  * happened), 5xxx try again with the same `id` (it may have happened). */
-export type Code = "bad_request" | "bad_room" | "bad_username" | "bad_text" | "bad_id" | "not_joined" | "unknown_event" | "forbidden" | "username_taken" | "id_taken" | "too_many_rooms" | "busy" | "rate_limited" | "unavailable" | "draining" | "outcome_unknown";
+export type Code = "bad_request" | "bad_room" | "bad_username" | "bad_text" | "bad_id" | "not_joined" | "unknown_event" | "forbidden" | "username_taken" | "id_taken" | "too_many_rooms" | "user_offline" | "busy" | "rate_limited" | "unavailable" | "draining" | "outcome_unknown";
 
 /** Auth of the connect packet where anonymous users are allowed. */
 export type ConnectAuth = {
@@ -23,6 +26,9 @@ export type ConnectAuth = {
   /** A secret, ≤ 128 bytes, which makes this connection the same user as others with it. If absent,
    * the server generates one and returns it in `welcome`. */
   resume?: string;
+  /** The position of the last private message that the client has; those after it are sent after `welcome`, and
+   * `inbox` before them. If absent, only new ones are sent. */
+  since?: Position;
 };
 
 /** `connect_error`: the answer to the connect packet of a client that is refused. */
@@ -71,10 +77,13 @@ export type Failure = {
   retry_after_ms?: number;
 };
 
-/** `history`: pages go back in time; each page is sorted oldest first. */
+/** `history`, of a room or of the private messages with one user: pages go back in time; each page is sorted oldest
+ * first. Either `room` or `to` must be present. */
 export type History = {
   /** A room that the connection has joined. */
-  room: RoomName;
+  room?: RoomName;
+  /** A user, online or not: the private messages that you and they wrote to each other. */
+  to?: UserName;
   /** Only messages with a smaller offset; the newest if absent. */
   before?: number;
   /** Maximum number of messages of the page: 1 to 200, 50 if absent. */
@@ -84,9 +93,21 @@ export type History = {
 /** Of `history`. */
 export type HistoryPage = {
   /** Oldest first. */
-  messages: Array<Message>;
-  /** True if the log has older messages. */
+  messages: Array<AnyMessage>;
+  /** True if there are older messages. */
   more: boolean;
+};
+
+/** `inbox`: the position of this connection in the user's private messages. Sent after `welcome` to a client that sent
+ * `since`, and when messages were lost. */
+export type Inbox = {
+  /** The epoch of the user's inbox. */
+  epoch: Epoch;
+  /** The offset of the last private message before the next `private_message` event; 0 if there is none. */
+  offset: number;
+  /** True if the events that follow are exactly those after `since`. False if messages are missing: `history` has
+   * those that are kept. */
+  recovered: boolean;
 };
 
 /** `join`. */
@@ -209,6 +230,29 @@ export type Presence = {
   count: number;
 };
 
+/** `private_message`, as both users receive it: a [`Message`] with `to` instead of `room`. Position and id are those of
+ * the receiver's own inbox. */
+export type PrivateMessage = {
+  /** Whom it was sent to. */
+  to: UserName;
+  /** The epoch of the receiver's inbox. */
+  epoch: Epoch;
+  /** The message's number in it. */
+  offset: number;
+  /** When it was stored, in milliseconds since 1970, by the store's clock. */
+  ts: number;
+  /** The message's identity among those of its sender. */
+  id: string;
+  /** Its kind. */
+  kind: Kind;
+  /** Who sent it. */
+  user: UserName;
+  /** False if nothing proves the sender's name. Else absent. */
+  verified?: boolean;
+  /** The text, for `kind: "text"`. */
+  text?: string;
+};
+
 /** `restarting`: the connection will be closed; official clients reconnect by themselves. */
 export type Restarting = {
   /** When to reconnect, in milliseconds. */
@@ -262,6 +306,16 @@ export type SendMessage = {
   id?: string;
 };
 
+/** `private_message`. */
+export type SendPrivateMessage = {
+  /** A user who is online. */
+  to: UserName;
+  /** The text: not empty, at most 16 KiB of UTF-8. */
+  text: string;
+  /** The message's identity among those of its sender, 1 to 64 characters; the server generates one if absent. */
+  id?: string;
+};
+
 /** Of `send_message` and `broadcast`: the message is in the room's log. */
 export type Sent = {
   /** The message's identity in its room. */
@@ -274,6 +328,20 @@ export type Sent = {
   offset: number;
   /** When it was stored, in milliseconds since 1970, by the store's clock. */
   ts: number;
+};
+
+/** Of `private_message`: the message is in the inboxes of both users. */
+export type SentPrivately = {
+  /** The message's identity among those of its sender. */
+  id: string;
+  /** The epoch of the sender's inbox. */
+  epoch: Epoch;
+  /** The message's number in the sender's inbox. */
+  offset: number;
+  /** When it was stored, in milliseconds since 1970, by the store's clock. */
+  ts: number;
+  /** Whether a node took it to be sent to the other user at once; false if that user is in grace. */
+  delivered: boolean;
 };
 
 /** `online_users`: the users in a room; replaces the list that the client has. */
@@ -338,9 +406,11 @@ export interface ClientToServerEvents {
   send_message: (payload: SendMessage, answer: (answer: Answer<Sent>) => void) => void;
   /** Send a message to everyone, where that is allowed. */
   broadcast: (payload: Broadcast, answer: (answer: Answer<Sent>) => void) => void;
+  /** Send a message to one user. */
+  private_message: (payload: SendPrivateMessage, answer: (answer: Answer<SentPrivately>) => void) => void;
   /** Start or stop typing. */
   typing: (payload: Typing, answer?: (answer: Answer<Done>) => void) => void;
-  /** Read a page of a room's log. */
+  /** Read a page of a room's log, or of the private messages with one user. */
   history: (payload: History, answer: (answer: Answer<HistoryPage>) => void) => void;
   /** List rooms. */
   rooms: (payload: Rooms, answer: (answer: Answer<RoomsPage>) => void) => void;
@@ -353,6 +423,10 @@ export interface ServerToClientEvents {
   welcome: (payload: Welcome) => void;
   /** A message of a room. */
   message: (payload: Message) => void;
+  /** A message of one user to another; both receive it, on all their connections. */
+  private_message: (payload: PrivateMessage) => void;
+  /** The connection's position in the private messages: after `welcome` if it asked for them, and when some were lost. */
+  inbox: (payload: Inbox) => void;
   /** Users joined and left a room. */
   presence: (payload: Presence) => void;
   /** The users in a room; replaces the list that the client has. */

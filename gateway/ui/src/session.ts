@@ -4,7 +4,7 @@
 import { createConnection, Refusal, type Connection, type EventPayload, type ServerEvent } from './connection.ts';
 import { canonicalName } from './format.ts';
 import * as identity from './identity.ts';
-import type { Epoch, RoomCount } from './protocol.ts';
+import type { AnyMessage, Epoch, Message, RoomCount } from './protocol.ts';
 import * as change from './state.ts';
 import type { Store } from './store.ts';
 import { texts } from './strings.ts';
@@ -23,6 +23,9 @@ export interface Actions {
   viewChanged(change: { focused?: boolean; pinned?: boolean }): void;
   dismissGap(): void;
 }
+
+/** The page of a room's history has messages of rooms only. */
+const ofRoom = (messages: readonly AnyMessage[]): Message[] => messages.filter((message) => 'room' in message);
 
 const FIRST_ROOM = 'general';
 const PAGE = 50;
@@ -84,6 +87,9 @@ export function createSession(store: Store): Actions {
     online_users: ({ room, ...online }) => apply((state) => change.onlineReplaced(state, room, online)),
     typing: (news) => apply((state) => change.typingChanged(state, news, Date.now())),
     resync: ({ room, epoch }) => void reload(room, epoch),
+    // This UI does not show private messages.
+    private_message: () => {},
+    inbox: () => {},
     restarting: () => apply((state) => change.linkChanged(state, { is: 'restarting' })),
   };
 
@@ -109,7 +115,7 @@ export function createSession(store: Store): Actions {
     apply((state) => change.resyncStarted(state, name));
     try {
       const { messages, more } = await connection.request('history', { room: name, limit: pageSize() });
-      apply((state) => change.resyncLoaded(state, name, epoch, messages, more));
+      apply((state) => change.resyncLoaded(state, name, epoch, ofRoom(messages), more));
     } catch (error) {
       apply((state) => change.historyFailed(state, name));
       showError(error);
@@ -231,7 +237,7 @@ export function createSession(store: Store): Actions {
       if (!room?.joined || !room.more || room.loading || before === undefined) return;
       apply((state) => change.historyRequested(state, room.name));
       connection.request('history', { room: room.name, before, limit: pageSize() }).then(
-        ({ messages, more }) => apply((state) => change.historyLoaded(state, room.name, messages, more)),
+        ({ messages, more }) => apply((state) => change.historyLoaded(state, room.name, ofRoom(messages), more)),
         (error) => {
           apply((state) => change.historyFailed(state, room.name));
           showError(error);

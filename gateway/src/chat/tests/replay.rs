@@ -101,14 +101,14 @@ async fn a_page_of_history_is_bounded_in_bytes() {
     let (_, ben, _) = missed(&node, 100).await;
     let (mut before, mut offsets, mut pages) = (None, Vec::new(), 0);
     loop {
-        let history = Command::History(History { room: room("r"), before, limit: Some(200) });
+        let history = Command::History(History { room: Some(room("r")), to: None, before, limit: Some(200) });
         let Reply::History(page) = node.execute(&ben, history).await.unwrap() else { panic!("no page") };
         let bytes: usize = page.messages.iter().map(|message| message.get().len()).sum();
         assert!(bytes <= MAX_PAGE_BYTES, "{bytes}");
         let read = page
             .messages
             .iter()
-            .map(|json| serde_json::from_str::<roomcast_protocol::Message>(json.get()).unwrap().offset);
+            .map(|json| from_str::<roomcast_protocol::Message>(json.get()).unwrap().offset);
         offsets.splice(0..0, read);
         before = offsets.first().copied();
         pages += 1;

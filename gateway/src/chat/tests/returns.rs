@@ -24,7 +24,8 @@ async fn a_user_who_returns_within_the_grace_may_send_before_joining_again() {
         assert_eq!(nodes[at].send(&ann.0, "again", Some("m0")).await.unwrap(), 1, "it was stored before");
         assert_eq!(nodes[at].send(&ann.0, "buffered", Some(id)).await.unwrap(), offset);
         assert_eq!(nodes[at].send(&ann.0, " ", Some("m3")).await.unwrap_err().code, Code::BadText);
-        let history = Command::History(History { room: room("r"), before: None, limit: None });
+        let history =
+            Command::History(History { room: Some(room("r")), to: None, before: None, limit: None });
         assert_eq!(nodes[at].code(&ann.0, history).await, Code::NotJoined, "for sending only");
         let elsewhere = SendMessage { room: room("s"), text: "hi".into(), id: None };
         assert_eq!(nodes[at].code(&ann.0, Command::SendMessage(elsewhere)).await, Code::NotJoined);
@@ -66,7 +67,7 @@ async fn who_took_over_an_open_name_has_none_of_its_rooms() {
     node.is_present("ann", true).await;
     node.disconnect((former, name), Departure::Dropped).await;
     for _ in 0..2 {
-        let auth = ConnectAuth { username: user("ann"), resume: Some("mine".into()) };
+        let auth = ConnectAuth { username: user("ann"), resume: Some("mine".into()), since: None };
         let next = node.authenticate(auth).await.unwrap();
         assert_eq!(node.send(&next.0, "hi", None).await.unwrap_err().code, Code::NotJoined);
         node.disconnect(next, Departure::Dropped).await;

@@ -33,7 +33,7 @@ async fn a_persons_threads_are_known_on_every_node() {
     assert!(chat.observe(&outside.connection, &room("r"), 0).await.unwrap().is_some());
     nodes[0].send(&inside, "hi", None).await.unwrap();
     outside.received.ends_with(&["observed 1"]).await;
-    let history = Command::History(History { room: room("r"), before: None, limit: None });
+    let history = Command::History(History { room: Some(room("r")), to: None, before: None, limit: None });
     assert_eq!(nodes[1].code(&outside, history).await, Code::NotJoined, "observing gives no rights");
     let joined = nodes[1].join(&outside, "r", None).await.unwrap();
     assert_eq!((joined.online.count, outside.connection.is_in(&room("r"))), (1, true), "one person");

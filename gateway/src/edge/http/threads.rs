@@ -65,7 +65,7 @@ async fn page(
     let bad_query = |rejection: QueryRejection| Refusal::new(Code::BadRequest, rejection.body_text());
     let Query(PageQuery { before, limit }) = query.map_err(bad_query)?;
     let room = RoomName::parse(thread.trim())?;
-    let page = chat.history_of(auth, History { room, before, limit }).await?;
+    let page = chat.history_of(auth, History { room: Some(room), to: None, before, limit }).await?;
     let encode = |message| match ribbit_message(message) {
         Ok(encoded) => encoded,
         Err(error) => {
@@ -85,7 +85,7 @@ fn auth(headers: &HeaderMap) -> Result<ConnectAuth, Refusal> {
         BASE64_STANDARD.decode(credentials.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     match decoded.as_deref().and_then(|decoded| decoded.split_once(':')) {
         Some((name, resume)) if scheme.eq_ignore_ascii_case("basic") => {
-            Ok(ConnectAuth { username: UserName::parse(name)?, resume: Some(resume.to_owned()) })
+            Ok(ConnectAuth { username: UserName::parse(name)?, resume: Some(resume.to_owned()), since: None })
         }
         _ => {
             let why = "send Authorization: Basic with the name and the resume secret of your connection";

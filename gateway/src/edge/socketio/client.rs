@@ -119,7 +119,13 @@ impl Client {
         while let Some(step) = steps.next() {
             let sends = matches!(
                 step,
-                Step::Execute(Command::SendMessage(_) | Command::SendMessageWith(..) | Command::Join(_))
+                Step::Execute(
+                    Command::SendMessage(_)
+                        | Command::SendMessageWith(..)
+                        | Command::PrivateMessage(_)
+                        | Command::PrivateMessageTo { .. }
+                        | Command::Join(_)
+                )
             );
             let done = match step {
                 Step::TakeName(user) => {
@@ -210,6 +216,8 @@ impl Client {
         let id = match &mut command {
             Command::SendMessage(message) => &mut message.id,
             Command::Broadcast(message, _) => &mut message.id,
+            Command::PrivateMessage(message) => &mut message.id,
+            Command::PrivateMessageTo { id, .. } => id,
             _ => return (command, None),
         };
         let id = id.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>())).clone();
@@ -255,6 +263,7 @@ impl Client {
             Reply::Joined(joined) => self.log(Deed::Joined, Some(&joined.room)),
             Reply::Left(left) => self.log(Deed::Left, Some(&left.room)),
             Reply::Sent(sent) => self.log(Deed::Sent, Some(&sent.room)),
+            Reply::SentPrivately(_) => self.log(Deed::SentPrivately, None),
             Reply::History(_) | Reply::Rooms(_) | Reply::OnlineUsers(_) | Reply::Done => {}
         }
     }
@@ -286,6 +295,7 @@ impl Client {
             threads.end(&self.context.chat, &self.connection, how).await;
         }
         self.context.chat.leave_all(&self.connection, how).await;
+        self.context.chat.inboxes.unfollow(self.connection.id()).await;
         self.identity.release(how).await;
     }
 }

@@ -46,7 +46,7 @@ pub(super) async fn connect(
     let dialect = packet.namespace.dialect(context.root);
     match trace::request("connect", Kind::Server, sign_in(context, session, dialect, &packet)).await {
         Ok(signed_in) if session.has(&packet.id) => {
-            Some(welcome(context, session, (&packet, dialect), signed_in, started))
+            Some(welcome(context, session, (&packet, dialect), signed_in, started).await)
         }
         Ok(signed_in) => {
             // The client has left the namespace again, and may have entered it anew: this answer would mislead it.
@@ -120,7 +120,7 @@ fn auth_from_queries(handshake: &str, namespace: &str) -> Value {
 }
 
 /// Answers the packet, registers the connection and sends `welcome`, if the client signed in with a name.
-fn welcome(
+async fn welcome(
     context: &Arc<ClientContext>,
     session: &Arc<Session>,
     (packet, dialect): (&ConnectPacket, &'static dyn Dialect),
@@ -132,7 +132,14 @@ fn welcome(
         .as_ref()
         .filter(|_| follows_threads)
         .map(|SignedIn { name, secret, .. }| PersonId::new(name.user(), secret));
-    let (name, welcome) = signed_in.map(|SignedIn { name, welcome, .. }| (name, welcome)).unzip();
+    let (name, first) =
+        signed_in.map(|SignedIn { name, welcome, since, .. }| (name, (welcome, since))).unzip();
+    let (welcome, since) = first.unzip();
+    let inbox = name.as_ref().map(NameHold::person);
+    if let Some(inbox) = &inbox {
+        // Before it is welcome, so that it misses no private message from then on.
+        context.chat.inboxes.expect(inbox.clone()).await;
+    }
     let answer = match session.version() {
         Version::V3 => String::new(),
         Version::V4 => json!({ "sid": packet.id }).to_string(),
@@ -151,6 +158,9 @@ fn welcome(
     if name.as_ref().is_some_and(NameHold::is_lost) {
         // Before the connection could be found by its user's name, somebody else took that name.
         connection.close("name_lost");
+    }
+    if let Some(inbox) = inbox {
+        context.chat.inboxes.follow_expected(inbox, &connection, since.flatten()).await;
     }
     context.chat.telemetry.connections.connected(kind, started.elapsed());
     let cookie = cookie(session, dialect).cloned();

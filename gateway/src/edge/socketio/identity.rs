@@ -34,7 +34,9 @@ impl Identity {
     pub(super) fn new(connection: &Arc<Connection>, name: Option<NameHold>, cookie: Option<Secret>) -> Self {
         let device = Arc::clone(connection);
         let actor = match &name {
-            Some(name) => Actor::new(name.user().clone(), Rights::default(), Some(device)),
+            Some(name) => {
+                Actor::new(name.user().clone(), Rights::default(), Some(device)).with_inbox(name.person())
+            }
             None => Actor::unnamed(device),
         };
         let signed_in = name.is_some();
@@ -72,12 +74,13 @@ impl Identity {
             // Before the connection could be found by its user's name, somebody else took that name.
             connection.close("name_lost");
         }
+        chat.inboxes.follow(name.person(), connection, None).await;
         let device = Arc::clone(connection);
         let actor = match &self.cookie {
             Some(_) => Actor::new(user, Rights::default(), Some(device)),
             None => Actor::open(user, dialect, device),
         };
-        let actor = Arc::new(actor);
+        let actor = Arc::new(actor.with_inbox(name.person()));
         let former = std::mem::replace(&mut *self.current.lock(), Current { actor, name: Some(name) });
         if let Some(former) = former.name {
             former.release(Departure::Left).await;

@@ -38,8 +38,9 @@ socket.on('connect', () => {
   if (joined) emit({ event: 'join', ...joined });
 });
 socket.on('disconnect', () => (connected = false));
-socket.on('chat', ({ type, from, message, bimage }) => {
-  if (type === 'chat') return show(from, message);
+socket.on('chat', ({ type, from, message, bimage, to }) => {
+  // With `to` it is a private message, of another user or of this one in another tab.
+  if (type === 'chat') return show(to ? `${from} to ${to}` : from, message);
   if (type === 'image') {
     const image = new Image();
     image.src = bimage;

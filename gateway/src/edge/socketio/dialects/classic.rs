@@ -7,6 +7,7 @@ use roomcast_protocol::client::{Join, Leave, SendMessage};
 use roomcast_protocol::limits::{MAX_EXTRA_BYTES, MAX_EXTRA_FIELDS};
 use roomcast_protocol::name::stored_room;
 use roomcast_protocol::{Code, EXTRA_VERSION, Extra, Refusal, RoomName, UserName};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
@@ -187,6 +188,7 @@ pub(super) fn unknown_event(event: &str) -> Refusal {
 pub(super) fn ack(reply: &Result<Reply, Refusal>) -> serde_json::Result<Box<RawValue>> {
     match reply {
         Ok(Reply::Sent(sent)) => to_raw_value(&Answer::Ok(sent)),
+        Ok(Reply::SentPrivately(sent)) => to_raw_value(&Answer::Ok(sent)),
         Ok(_) => to_raw_value(&Answer::Ok(Done {})),
         Err(refusal) => to_raw_value(&Answer::<()>::Error(refusal.clone().into())),
     }
@@ -220,6 +222,16 @@ impl Text {
     }
 }
 
+/// A private text message, for an encoder.
+#[derive(Deserialize)]
+pub(super) struct PrivateText {
+    pub(super) to: UserName,
+    pub(super) user: UserName,
+    pub(super) text: String,
+    #[serde(flatten)]
+    pub(super) stamp: Stamp,
+}
+
 /// What every dialect adds to the fields of its original's messages.
 #[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Stamp {
@@ -231,6 +243,15 @@ pub(super) struct Stamp {
 
 /// The parts of a message's JSON; none if it is not a text: classic front ends can show nothing else.
 pub(super) fn text(message: &RawValue) -> serde_json::Result<Option<Text>> {
+    parts_of_text(message)
+}
+
+/// The parts of a private message's JSON; none if it is not a text.
+pub(super) fn private_text(message: &RawValue) -> serde_json::Result<Option<PrivateText>> {
+    parts_of_text(message)
+}
+
+fn parts_of_text<T: DeserializeOwned>(message: &RawValue) -> serde_json::Result<Option<T>> {
     #[derive(Deserialize)]
     struct Kind {
         kind: String,

@@ -96,6 +96,8 @@ impl Dialect for Abidev {
             }
             Event::Resync(_) => emit(RECEIVE, &system(classic::LOST)?),
             Event::Welcome(_)
+            | Event::PrivateMessage(_)
+            | Event::Inbox(_)
             | Event::Presence { .. }
             | Event::OnlineUsers(_)
             | Event::Typing(_)

@@ -70,6 +70,9 @@ fn show(step: &Step) -> String {
         Step::Execute(Command::Broadcast(message, BroadcastOrigin::Classic)) => {
             format!("broadcast {}", message.text)
         }
+        Step::Execute(Command::PrivateMessageTo { typed, room, text, .. }) => {
+            format!("private {typed} in {room}: {text}")
+        }
         Step::Execute(Command::OnlineUsers(online)) => format!("users {}", online.room),
         Step::Execute(other) => format!("{other:?}"),
     }

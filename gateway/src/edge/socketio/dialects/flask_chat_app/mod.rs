@@ -95,7 +95,12 @@ impl Dialect for FlaskChatApp {
                 }
             }
             Event::Resync(resync) => emit(RECEIVE, &system(resync.room.as_str(), classic::LOST)?),
-            Event::Welcome(_) | Event::OnlineUsers(_) | Event::Typing(_) | Event::Restarting(_) => {}
+            Event::Welcome(_)
+            | Event::PrivateMessage(_)
+            | Event::Inbox(_)
+            | Event::OnlineUsers(_)
+            | Event::Typing(_)
+            | Event::Restarting(_) => {}
         }
         Ok(())
     }

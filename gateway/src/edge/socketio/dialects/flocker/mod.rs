@@ -137,7 +137,11 @@ impl Dialect for Flocker {
             }
             Event::OnlineUsers(all) => emit(ONLINE_USERS, &online(&all.room, all.count, &all.users)?),
             Event::Resync(resync) => emit(MESSAGE, &system(&resync.room, classic::LOST)?),
-            Event::Welcome(_) | Event::Typing(_) | Event::Restarting(_) => {}
+            Event::Welcome(_)
+            | Event::PrivateMessage(_)
+            | Event::Inbox(_)
+            | Event::Typing(_)
+            | Event::Restarting(_) => {}
         }
         Ok(())
     }

@@ -43,6 +43,7 @@ impl Dialect for Native {
             event::client::BROADCAST => {
                 payload.decode().map(|message| Command::Broadcast(message, BroadcastOrigin::Native))
             }
+            event::client::PRIVATE_MESSAGE => payload.decode().map(Command::PrivateMessage),
             event::client::TYPING => payload.decode().map(Command::Typing),
             event::client::HISTORY => payload.decode().map(Command::History),
             event::client::ROOMS => payload.decode_or_default().map(Command::Rooms),
@@ -60,6 +61,7 @@ impl Dialect for Native {
             Ok(Reply::Joined(room)) => encode_joined(&room),
             Ok(Reply::Left(left)) => ok(&left),
             Ok(Reply::Sent(sent)) => ok(&sent),
+            Ok(Reply::SentPrivately(sent)) => ok(&sent),
             Ok(Reply::History(page)) => ok(&page),
             Ok(Reply::Rooms(page)) => ok(&page),
             Ok(Reply::OnlineUsers(page)) => ok(&page),
@@ -75,6 +77,8 @@ impl Dialect for Native {
     ) -> serde_json::Result<()> {
         match event {
             Event::Message(message) => emit(event::server::MESSAGE, &message.json),
+            Event::PrivateMessage(message) => emit(event::server::PRIVATE_MESSAGE, &message.json),
+            Event::Inbox(payload) => emit(event::server::INBOX, &to_raw_value(payload)?),
             Event::Welcome(payload) => emit(event::server::WELCOME, &to_raw_value(payload)?),
             Event::Presence { change, .. } => emit(event::server::PRESENCE, &to_raw_value(change)?),
             Event::OnlineUsers(payload) => emit(event::server::ONLINE_USERS, &to_raw_value(payload)?),

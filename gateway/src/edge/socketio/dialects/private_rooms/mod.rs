@@ -4,6 +4,7 @@
 
 use roomcast_protocol::client::{Broadcast, ConnectAuth, OnlineUsers};
 use roomcast_protocol::limits::MAX_PAGE;
+use roomcast_protocol::server::Inbox;
 use roomcast_protocol::{Code, Refusal, RoomName, UserName};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -29,7 +30,11 @@ struct ChatMessage<'a> {
     r#type: &'static str,
     from: &'a UserName,
     message: &'a str,
-    room: String,
+    /// The room, or whom a private message was sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a UserName>,
     #[serde(flatten)]
     stamp: Stamp,
 }
@@ -127,10 +132,15 @@ impl Dialect for PrivateRooms {
                     return Ok(classic::single(Step::Execute(broadcast)));
                 }
                 let room = room_of(&fields, &standing)?;
-                if to.is_some() {
-                    return Err(not_supported("private messages"));
-                }
-                Ok(classic::single(classic::send(room, text)))
+                Ok(classic::single(match to {
+                    Some(to) => Step::Execute(Command::PrivateMessageTo {
+                        typed: to.trim().to_owned(),
+                        room,
+                        text,
+                        id: None,
+                    }),
+                    None => classic::send(room, text),
+                }))
             }
             "image" => Err(not_supported("images")),
             unknown => Err(classic::unknown_event(unknown)),
@@ -165,9 +175,17 @@ impl Dialect for PrivateRooms {
         match event {
             Event::Message(message) => {
                 if let Some(text) = classic::text(&message.json)? {
-                    let (from, room) = (&text.user, text.room.as_str().to_uppercase());
-                    let message = text.text.as_str();
-                    let message = ChatMessage { r#type: "chat", from, message, room, stamp: text.stamp };
+                    let (from, message) = (&text.user, text.text.as_str());
+                    let (room, to) = (Some(text.room.as_str().to_uppercase()), None);
+                    let message = ChatMessage { r#type: "chat", from, message, room, to, stamp: text.stamp };
+                    emit(CHAT, &to_raw_value(&message)?);
+                }
+            }
+            Event::PrivateMessage(message) => {
+                if let Some(text) = classic::private_text(&message.json)? {
+                    let (from, message) = (&text.user, text.text.as_str());
+                    let (room, to) = (None, Some(&text.to));
+                    let message = ChatMessage { r#type: "chat", from, message, room, to, stamp: text.stamp };
                     emit(CHAT, &to_raw_value(&message)?);
                 }
             }
@@ -182,8 +200,14 @@ impl Dialect for PrivateRooms {
                     emit(CHAT, &line("deluser", &format!("User {user} left room {room}"))?);
                 }
             }
-            Event::Resync(_) => emit(CHAT, &line("user", classic::LOST)?),
-            Event::Welcome(_) | Event::OnlineUsers(_) | Event::Typing(_) | Event::Restarting(_) => {}
+            Event::Resync(_) | Event::Inbox(Inbox { recovered: false, .. }) => {
+                emit(CHAT, &line("user", classic::LOST)?);
+            }
+            Event::Welcome(_)
+            | Event::Inbox(_)
+            | Event::OnlineUsers(_)
+            | Event::Typing(_)
+            | Event::Restarting(_) => {}
         }
         Ok(())
     }
@@ -191,10 +215,15 @@ impl Dialect for PrivateRooms {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use roomcast_protocol::Epoch;
     use roomcast_protocol::ack::UsersPage;
+    use roomcast_protocol::message::compose_private;
 
     use super::super::classic::testing::*;
     use super::*;
+    use crate::hub::Message;
 
     fn chat(standing: Standing, payload: &Value) -> Result<Vec<String>, Refusal> {
         steps(&PrivateRooms, standing, "chat", payload)
@@ -276,8 +305,8 @@ mod tests {
 
     #[test]
     fn a_message_to_one_user_never_becomes_one_to_the_room() {
-        let private = json!({ "event": "chat", "user": "bob", "room": "den", "text": "psst" });
-        assert_eq!(chat(open("ANN", &["DEN"]), &private).unwrap_err().code, Code::BadRequest);
+        let private = json!({ "event": "chat", "user": " Bob ", "room": "den", "text": "psst" });
+        assert_eq!(chat(open("ANN", &["DEN"]), &private).unwrap(), ["private Bob in DEN: psst"]);
         let image = json!({ "event": "image", "room": "den", "bimage": "data:image/png;base64,AA==" });
         assert_eq!(chat(open("ANN", &["DEN"]), &image).unwrap_err().code, Code::BadRequest);
     }
@@ -287,6 +316,11 @@ mod tests {
         let event = Event::Message(message("general", "ANN", "<hi>"));
         let expected =
             stamped(json!({ "type": "chat", "from": "ANN", "message": "<hi>", "room": "GENERAL" }));
+        assert_eq!(encoded(&PrivateRooms, &event), [("chat".into(), expected)]);
+        let body = r#"{"v":1,"id":"m-1","kind":"text","user":"bob","text":"<psst>"}"#;
+        let json = compose_private(&name("ANN"), &Epoch::new("e"), 7, 9, body).unwrap();
+        let event = Event::PrivateMessage(Arc::new(Message { offset: 7, ts: 9, json, trace: None }));
+        let expected = stamped(json!({ "type": "chat", "from": "bob", "message": "<psst>", "to": "ANN" }));
         assert_eq!(encoded(&PrivateRooms, &event), [("chat".into(), expected)]);
         let line =
             |r#type: &str, message: &str| ("chat".to_owned(), json!({ "type": r#type, "message": message }));

@@ -132,6 +132,8 @@ impl Dialect for Ribbit {
             }
             Event::Resync(resync) => emit(CHAT, &system(&thread_id(&resync.room), classic::LOST)?),
             Event::Welcome(_)
+            | Event::PrivateMessage(_)
+            | Event::Inbox(_)
             | Event::Presence { .. }
             | Event::OnlineUsers(_)
             | Event::Typing(_)
