@@ -122,8 +122,7 @@ impl Node {
     }
 
     async fn authenticate(&self, auth: ConnectAuth) -> Result<(Person, NameHold), ClaimError> {
-        let SignedIn { name, welcome, since, .. } =
-            self.chat.sign_in(auth, None, &OnceLock::new()).await?;
+        let SignedIn { name, welcome, since, .. } = self.chat.sign_in(auth, None, &OnceLock::new()).await?;
         let received = Arc::<Received>::default();
         let device = Device { received: Arc::clone(&received) };
         let person = name.person();

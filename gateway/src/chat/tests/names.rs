@@ -32,7 +32,8 @@ async fn a_cookie_signs_in_unless_the_client_chose_a_secret() {
     let node = Node::start().await;
     let cookie = Secret::proved("cookie");
     let sign_in = async |name: &str, resume: Option<&str>| {
-        let auth = ConnectAuth { username: user(name), resume: resume.map(str::to_owned) };
+        let resume = resume.map(str::to_owned);
+        let auth = ConnectAuth { username: user(name), resume, since: None };
         node.chat.sign_in(auth, Some(&cookie), &OnceLock::new()).await.map(|signed_in| signed_in.name)
     };
     let _by_cookie = sign_in("ann", None).await.ok().unwrap();
