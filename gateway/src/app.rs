@@ -141,6 +141,7 @@ impl App {
             inboxes,
             telemetry: telemetry.clone(),
             grace: config.grace,
+            images: config.images.clone(),
             listed: config.rooms.clone().into(),
             broadcast: config.broadcast,
         };

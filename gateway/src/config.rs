@@ -12,10 +12,12 @@ use roomcast_ops::config::{
 use roomcast_ops::trace::TraceArgs;
 use roomcast_ops::{LogFormat, Problems, Process};
 use roomcast_protocol::RoomName;
-use roomcast_protocol::limits::MAX_PACKET_BYTES;
-use roomcast_store::{DEFAULT_INBOX_LEN, DEFAULT_PREFIX, Retention, Settings, parse_prefix};
+use roomcast_protocol::limits::{MAX_IMAGE_BYTES, MAX_PACKET_BYTES};
+use roomcast_store::{
+    DEFAULT_IMAGE_STORE_BYTES, DEFAULT_INBOX_LEN, DEFAULT_PREFIX, Retention, Settings, parse_prefix,
+};
 
-use crate::chat::BroadcastPolicy;
+use crate::chat::{BroadcastPolicy, ImageSettings};
 use crate::edge::hosts::{Hosts, parse_public_host};
 use crate::edge::peer::{Peering, Secret};
 use crate::edge::socketio::{Bounds, DialectName, OriginSettings};
@@ -88,6 +90,17 @@ pub struct Args {
     /// A room that has not been used for this time is deleted with its log
     #[arg(long, env = "ROOMCAST_ROOM_TTL", default_value = "7d", value_parser = parse_duration)]
     room_ttl: Duration,
+    /// Longest image that may be sent, in bytes: at most 1048576
+    #[arg(long, env = "ROOMCAST_IMAGE_BYTES", default_value_t = MAX_IMAGE_BYTES, value_parser = parse_bytes)]
+    image_bytes: usize,
+    /// Bytes that the images of all rooms may have together; the same for all nodes. Then no more are taken until
+    /// messages with images are deleted with their rooms' logs
+    #[arg(long, env = "ROOMCAST_IMAGE_STORE_BYTES", default_value_t = DEFAULT_IMAGE_STORE_BYTES, value_parser = parse_bytes)]
+    image_store_bytes: usize,
+    /// URL under which clients reach the gateways, for the addresses of images: https://chat.example[/path]. Without it
+    /// they are paths, which pages of other origins cannot show
+    #[arg(long, env = "ROOMCAST_PUBLIC_URL", value_parser = parse_public_url)]
+    public_url: Option<String>,
     /// Interval of the pings to a connection
     #[arg(long, env = "ROOMCAST_PING_INTERVAL", default_value = "25s", value_parser = parse_duration)]
     ping_interval: Duration,
@@ -158,6 +171,8 @@ pub struct Config {
     pub(crate) broadcast: BroadcastPolicy,
     /// Rooms that are always listed.
     pub rooms: Vec<RoomName>,
+    /// Settings of images.
+    pub(crate) images: ImageSettings,
     /// Interval of the pings to a connection.
     pub ping_interval: Duration,
     /// Time allowed for the answer to a ping.
@@ -210,6 +225,7 @@ impl Args {
                 prefix: self.prefix,
                 batch_window: self.batch_window,
                 upgrade_wait: 2 * self.lease,
+                image_store_bytes: self.image_store_bytes,
             },
             node: self.node.unwrap_or_else(|| format!("node-{:06x}", rand::random::<u32>() & 0x00ff_ffff)),
             hosts: Hosts { public: self.public_host, trusted_proxies: self.trusted_proxy },
@@ -218,6 +234,10 @@ impl Args {
             dialect: self.dialect,
             broadcast: self.broadcast,
             rooms: self.room,
+            images: ImageSettings {
+                max_bytes: self.image_bytes,
+                public_url: self.public_url.unwrap_or_default().into(),
+            },
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,
             keep_alive: self.keep_alive,
@@ -237,6 +257,7 @@ impl Args {
         let (bytes, least) = (config.bounds.bytes, 2 * MAX_PACKET_BYTES);
         let why = format_args!("--client-buffer must be at least {least} bytes, not {bytes}");
         problems.relate(&["--client-buffer"], bytes >= least, why);
+        problems.at_most("--image-bytes", config.images.max_bytes, MAX_IMAGE_BYTES);
         problems.at_least("--client-stall", config.bounds.stall, Duration::from_millis(100));
         problems.at_least("--room-ttl", config.store.retention.idle, Duration::from_secs(1));
         problems.at_most("--batch-window", config.batch_window, Duration::from_millis(100));
@@ -252,6 +273,18 @@ impl Args {
 
 fn parse_room(name: &str) -> Result<RoomName, String> {
     RoomName::parse(name).map_err(|refusal| refusal.message)
+}
+
+/// An http(s) URL without query and fragment, which a path follows. Returned without a slash at its end.
+fn parse_public_url(text: &str) -> Result<String, &'static str> {
+    let url = text.parse::<http::Uri>().ok().filter(|url| {
+        let is_http = matches!(url.scheme_str(), Some("http" | "https"));
+        let has_host = url.host().is_some_and(|host| !host.is_empty());
+        let is_plain = !text.contains(['#', '?', '@', '\'', '"', ';', ',']);
+        is_http && has_host && is_plain
+    });
+    let wrong = "must be the URL of the gateways, such as https://chat.example";
+    url.map(|_| text.trim_end_matches('/').to_owned()).ok_or(wrong)
 }
 
 fn parse_allowed_origin(text: &str) -> Result<String, InvalidValue> {
@@ -348,6 +381,12 @@ mod tests {
             (
                 "--public-host=chat.example:443",
                 "--public-host (or ROOMCAST_PUBLIC_HOST): must be the name of a host without a port, such as chat.example.org, not \"chat.example:443\"",
+            ),
+            ("--image-bytes=2000000", "--image-bytes must be at most 1048576, not 2000000"),
+            ("--public-url=https://chat.example/roomcast/", ""),
+            (
+                "--public-url=chat.example",
+                "--public-url (or ROOMCAST_PUBLIC_URL): must be the URL of the gateways, such as https://chat.example, not \"chat.example\"",
             ),
             ("--room=", "--room (or ROOMCAST_ROOM): the name of a room is empty"),
         ] {

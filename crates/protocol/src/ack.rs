@@ -135,6 +135,17 @@ pub struct SentPrivately {
     pub delivered: bool,
 }
 
+/// Of `send_image`: the message is in the room's log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct ImageSent {
+    /// The message, as of `send_message`.
+    #[serde(flatten)]
+    pub sent: Sent,
+    /// Where the image is fetched. A repeated `id` is answered with the URL of the first image.
+    pub url: String,
+}
+
 /// Of `typing`, which has no result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS), ts(type = "object"))]

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::ImageData;
 use crate::integer;
 use crate::name::{RoomName, UserName};
 use crate::position::Position;
@@ -84,6 +85,31 @@ pub struct SendPrivateMessage {
     /// The text: not empty, at most 16 KiB of UTF-8.
     pub text: String,
     /// The message's identity among those of its sender, 1 to 64 characters; the server generates one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub id: Option<String>,
+}
+
+/// `send_image`: to a room.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct SendImage {
+    /// A room, as of `send_message`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub room: Option<RoomName>,
+    /// A user, instead of a room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub to: Option<UserName>,
+    /// PNG, JPEG, GIF or WebP, at most 1 MiB: bytes, or a data URL in base64.
+    #[cfg_attr(feature = "generate", ts(type = "string | Blob | ArrayBuffer | ArrayBufferView"))]
+    pub image: ImageData,
+    /// What it shows, for those who do not see it: at most 1,000 bytes of UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub alt: Option<String>,
+    /// As of `send_message`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub id: Option<String>,

@@ -20,6 +20,12 @@ pub enum Code {
     BadText,
     /// The id is empty or too long.
     BadId,
+    /// The image is no PNG, JPEG, GIF or WebP, or its header is broken.
+    BadImage,
+    /// The image has more bytes than `max_image` of `welcome`, or its packet is too long.
+    ImageTooLarge,
+    /// The image declares more pixels than are shown.
+    ImageDimensions,
     /// The connection has not joined that room.
     NotJoined,
     /// No event of that name exists.
@@ -42,18 +48,23 @@ pub enum Code {
     Unavailable,
     /// The node is draining; nothing happened.
     Draining,
+    /// The images of all rooms together have no room for another one; nothing happened.
+    ImageStoreFull,
     /// The store's answer was lost: the request may or may not have been executed.
     OutcomeUnknown,
 }
 
 impl Code {
     /// All codes, in the order of the table.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::BadRequest,
         Self::BadRoom,
         Self::BadUsername,
         Self::BadText,
         Self::BadId,
+        Self::BadImage,
+        Self::ImageTooLarge,
+        Self::ImageDimensions,
         Self::NotJoined,
         Self::UnknownEvent,
         Self::Forbidden,
@@ -65,6 +76,7 @@ impl Code {
         Self::RateLimited,
         Self::Unavailable,
         Self::Draining,
+        Self::ImageStoreFull,
         Self::OutcomeUnknown,
     ];
 
@@ -76,6 +88,9 @@ impl Code {
             Self::BadUsername => 1002,
             Self::BadText => 1003,
             Self::BadId => 1004,
+            Self::BadImage => 1005,
+            Self::ImageTooLarge => 1006,
+            Self::ImageDimensions => 1007,
             Self::NotJoined => 1010,
             Self::UnknownEvent => 1011,
             Self::Forbidden => 1012,
@@ -87,6 +102,7 @@ impl Code {
             Self::RateLimited => 3001,
             Self::Unavailable => 4000,
             Self::Draining => 4001,
+            Self::ImageStoreFull => 4002,
             Self::OutcomeUnknown => 5000,
         }
     }
@@ -99,6 +115,9 @@ impl Code {
             Self::BadUsername => "bad_username",
             Self::BadText => "bad_text",
             Self::BadId => "bad_id",
+            Self::BadImage => "bad_image",
+            Self::ImageTooLarge => "image_too_large",
+            Self::ImageDimensions => "image_dimensions",
             Self::NotJoined => "not_joined",
             Self::UnknownEvent => "unknown_event",
             Self::Forbidden => "forbidden",
@@ -110,6 +129,7 @@ impl Code {
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
             Self::Draining => "draining",
+            Self::ImageStoreFull => "image_store_full",
             Self::OutcomeUnknown => "outcome_unknown",
         }
     }
@@ -121,6 +141,7 @@ impl Code {
             Self::Busy => Some(250),
             Self::RateLimited => Some(10_000),
             Self::Unavailable | Self::Draining => Some(1_000),
+            Self::ImageStoreFull => Some(60_000),
             Self::OutcomeUnknown => Some(500),
             _ => None,
         }

@@ -1,9 +1,12 @@
 //! The table of events: their names, payloads and acknowledgements. The names are a public interface, whose meaning
 //! never changes. The gateway uses the constants; the table drives `bin/generate.rs` (AsyncAPI, TypeScript, PROTOCOL.md) and the golden frames of `tests/it`. It calls [`Shape`].
 
-use crate::ack::{Answer, Done, HistoryPage, Joined, Left, RoomsPage, Sent, SentPrivately, UsersPage};
+use crate::ack::{
+    Answer, Done, HistoryPage, ImageSent, Joined, Left, RoomsPage, Sent, SentPrivately, UsersPage,
+};
 use crate::client::{
-    Broadcast, ConnectAuth, History, Join, Leave, OnlineUsers, Rooms, SendMessage, SendPrivateMessage, Typing,
+    Broadcast, ConnectAuth, History, Join, Leave, OnlineUsers, Rooms, SendImage, SendMessage,
+    SendPrivateMessage, Typing,
 };
 use crate::message::{Message, PrivateMessage};
 use crate::server::{
@@ -80,6 +83,8 @@ events! {
         BROADCAST = "broadcast": Broadcast => Sent;
         /// Send a message to one user.
         PRIVATE_MESSAGE = "private_message": SendPrivateMessage => SentPrivately;
+        /// Send an image to a room.
+        SEND_IMAGE = "send_image": SendImage => ImageSent;
         /// Start or stop typing.
         TYPING = "typing" (volatile): Typing => Done;
         /// Read a page of a room's log, or of the private messages with one user.

@@ -5,6 +5,7 @@ pub mod ack;
 pub mod client;
 pub mod code;
 pub mod event;
+pub mod image;
 mod integer;
 pub mod limits;
 pub mod message;
@@ -15,6 +16,7 @@ pub mod shape;
 pub mod text;
 
 pub use code::{Code, Refusal};
+pub use image::{Image, ImageType};
 pub use message::{BODY_VERSION, Body, Content, EXTRA_VERSION, Extra, Kind, Message};
 pub use name::{RoomName, UserName};
 pub use position::{Epoch, Position};

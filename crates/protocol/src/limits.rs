@@ -39,6 +39,16 @@ limits! {
     MAX_EXTRA_FIELDS = 16;
     /// Their length in bytes of JSON, all together.
     MAX_EXTRA_BYTES = 4 * 1024;
+    /// Longest packet of a client that sends an image, and the longest attachments of one event together, in bytes.
+    MAX_IMAGE_PACKET_BYTES = 1536 * 1024;
+    /// Longest packet of a client that sends an image which is read, thrown away and answered with an error, in bytes.
+    MAX_DISCARDED_BYTES = 8 * 1024 * 1024;
+    /// Longest image, in bytes, unless a setting makes it less.
+    MAX_IMAGE_BYTES = 1024 * 1024;
+    /// Most pixels of an image, as its header declares them.
+    MAX_IMAGE_PIXELS = 50_000_000;
+    /// Longest description of an image, in bytes of UTF-8.
+    MAX_ALT_BYTES = 1_000;
     /// Queued events of one connection above which the next one is answered `busy`.
     MAX_QUEUED_EVENTS = 1_024;
     /// Number of users up to which a room's joins, leaves and lists carry names; above it, they carry only counts.
@@ -70,16 +80,19 @@ pub struct Limits {
     pub max_rooms: usize,
     /// Maximum number of entries of one page.
     pub max_page: usize,
+    /// Longest image, in bytes.
+    pub max_image: usize,
 }
 
 impl Limits {
-    /// The limits in force.
+    /// The limits in force, where no setting changes them.
     pub const IN_FORCE: Self = Self {
         max_text: MAX_TEXT_BYTES,
         max_name: MAX_NAME_CHARS,
         max_room: MAX_ROOM_CHARS,
         max_rooms: MAX_ROOMS,
         max_page: MAX_PAGE,
+        max_image: MAX_IMAGE_BYTES,
     };
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::image::Image;
 use crate::name::{RoomName, UserName, stored_room};
 use crate::position::Epoch;
 
@@ -77,12 +78,19 @@ kinds! {
         /// The text.
         text: String,
     }
+    /// An image.
+    Image = "image" {
+        /// Where it is, and what it is.
+        image: Image,
+        /// What it shows, for those who do not see it; empty if its sender said nothing.
+        alt: String,
+    }
 }
 
 impl Content {
     /// Whether it counts as unread for users who have not seen it.
     pub fn counts_as_unread(&self) -> bool {
-        matches!(self, Self::Text { .. })
+        matches!(self, Self::Text { .. } | Self::Image { .. })
     }
 }
 
@@ -232,6 +240,14 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub text: Option<String>,
+    /// The image, for `kind: "image"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub image: Option<Image>,
+    /// What the image shows, for `kind: "image"`; empty if its sender said nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub alt: Option<String>,
     /// Fields that a front end of a classic chat sent besides, for others of its kind. Mostly absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
@@ -323,6 +339,7 @@ fn compose_in(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::ImageType;
 
     fn text(id: &str, text: &str) -> Body {
         let user = UserName::parse("Ann").unwrap();
@@ -347,6 +364,8 @@ mod tests {
             user: UserName::parse("Ann").unwrap(),
             verified: None,
             text: Some("<b>\"hi\"</b>\n\u{1f980}".into()),
+            image: None,
+            alt: None,
             extra: None,
         };
         let body = text(&message.id, message.text.as_deref().unwrap()).encode().unwrap();
@@ -383,6 +402,23 @@ mod tests {
                 .unwrap(),
             text("b", "in any order")
         );
+    }
+
+    #[test]
+    fn an_image_is_a_message_with_its_url() {
+        let url = "/images/0123".to_owned();
+        let image = Image { url, width: 2, height: 3, r#type: ImageType::Png, bytes: 67 };
+        let content = Content::Image { image, alt: "a crab".into() };
+        let body = Body { content, ..text("a", "") };
+        let json = body.encode().unwrap();
+        assert_eq!(
+            json,
+            r#"{"v":1,"id":"a","kind":"image","user":"Ann","image":{"url":"/images/0123","width":2,"height":3,"type":"image/png","bytes":67},"alt":"a crab"}"#
+        );
+        assert_eq!(Body::parse(&json).unwrap(), body);
+        assert!(body.content.counts_as_unread());
+        let message: Message = serde_json::from_str(&composed(&json).unwrap()).unwrap();
+        assert_eq!((message.kind, message.image.unwrap().width), (Kind::Image, 2));
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub enum StoreError {
     /// The id belongs to another user's message in that room.
     #[error("the id belongs to another user's message")]
     IdTaken,
+    /// The images of all rooms have as many bytes as they may have. Nothing was stored.
+    #[error("there are too many bytes of images")]
+    ImagesFull,
     /// The store holds or answered what this release does not understand: another version wrote it, or a
     /// foreign program.
     #[error("unexpected data in the store: {0}")]
@@ -33,6 +36,7 @@ impl StoreError {
             Self::Unavailable(_) => "unavailable",
             Self::Unknown(_) => "unknown",
             Self::IdTaken => "id_taken",
+            Self::ImagesFull => "images_full",
             Self::Corrupt(_) => "corrupt",
             Self::Settings(_) => "settings",
         }
@@ -47,6 +51,9 @@ impl From<StoreError> for Refusal {
             }
             StoreError::Unknown(_) | StoreError::Corrupt(_) => {
                 (Code::OutcomeUnknown, "the answer was lost; try again with the same id")
+            }
+            StoreError::ImagesFull => {
+                (Code::ImageStoreFull, "the server keeps no more images now; try again later")
             }
             StoreError::IdTaken => (Code::IdTaken, "another user's message in this room has this id"),
         };

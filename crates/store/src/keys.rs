@@ -1,11 +1,11 @@
 //! Every key and channel of Roomcast in Redis; no other file spells one. `P` is the prefix (`rc1`: its digit is
 //! the version of this table), `{t}` the hash tag of a partition (`partition.rs`), `{n}` the tag that
-//! the few keys about nodes share.
+//! the few keys about nodes share, `{i}` that of the two about all images.
 //!
 //! | key or channel | type | content | removed | written by | read by |
 //! |---|---|---|---|---|---|
-//! | `P:{t}:m:ROOM` | hash | log meta: epoch `e`, offset `o`, counted `n`, replid `r`, earlier epochs `p` | idle + 1 day, or with an unused room | `log_*.lua` | `log_*.lua`, `forget_if_unused.lua` |
-//! | `P:{t}:l:ROOM` | stream | the log; entry id is `OFFSET-0`, fields: epoch `e`, ms `t`, counted `n`, id `i`, body `d` | idle | `log_publish.lua` | `log_read.lua` |
+//! | `P:{t}:m:ROOM` | hash | log meta: epoch `e`, offset `o`, counted `n`, replid `r`, earlier epochs `p`; `g:IMAGE` → `OFFSET HASH` for each message with an image, trimmed with the log, and when their leases were renewed, `g` | idle + 1 day, or with an unused room | `log_*.lua`, `image_*.lua` | `log_*.lua`, `image_*.lua`, `forget_if_unused.lua` |
+//! | `P:{t}:l:ROOM` | stream | the log; entry id is `OFFSET-0`, fields: epoch `e`, ms `t`, counted `n`, id `i`, body `d`, perhaps image `g` as `IMAGE HASH` | idle | `log_publish.lua` | `log_read.lua` |
 //! | `P:{t}:i:ROOM` | hash | message id → `OFFSET TS EPOCH USER`, trimmed with the log | idle | `log_publish.lua` | `log_publish.lua` |
 //! | `P:{t}:u:ROOM` | hash | user → incarnations with a fact of the user, space-separated | swept | `presence_*.lua` | `presence_read.lua`, HSCAN |
 //! | `P:{t}:f:ROOM` | sorted set | facts `INCARNATION USER`, all scores 0 | swept | `presence_*.lua` | the same, ZSCORE |
@@ -16,6 +16,11 @@
 //! | `P:{t}:q:SECRET:USER` | stream | the inbox; entry id is `OFFSET-0`, fields: epoch `e`, ms `t`, key `i` (sender, line feed, id), other user `w`, `s` = `out` or `in`, body `d` | idle; an open name's after minutes | `inbox_store.lua` | `inbox_read.lua` |
 //! | `P:{t}:r:SECRET:USER` | hash | key of a message → `OFFSET TS EPOCH SECRET USER` (of the other user), trimmed with the inbox | with the inbox | `inbox_store.lua` | `inbox_store.lua` |
 //! | `P:{t}:x:BUCKET` | sorted set | room index: names of rooms, all scores 0; 16 buckets | pruned by its readers | gateways | `rooms` |
+//! | `P:{t}:d:HASH` | hash | an image: bytes `b`, type `t`, number of its last admission `n` | with the last message, or twice idle | `image_store.lua`, `image_re*.lua` | HMGET |
+//! | `P:{t}:e:HASH` | sorted set | messages' ids of an image → end of the lease, in ms | with it | `image_store.lua`, `image_re*.lua` | `image_release.lua` |
+//! | `P:{t}:k:IMAGE` | string | a message's id of an image → its room | with the message, or twice idle | SET, DEL | GET |
+//! | `P:{i}:images` | hash | HASH → `BYTES ADMISSION`; all `bytes`, last `number` of an admission | | `image_admit.lua`, `image_forget.lua` | the same |
+//! | `P:{i}:ends` | sorted set | HASH → end of the image's lease, in ms | | `image_admit.lua`, `image_count.lua`, `image_forget.lua` | `image_admit.lua` |
 //! | `P:{n}:leases` | sorted set | incarnation → end of its lease, in ms | sealed | `node_*.lua` | `node_*.lua`, the directory |
 //! | `P:{n}:sealed` | sorted set | incarnation → when it was sealed, in ms | forgotten | `node_*.lua` | `node_*.lua` |
 //! | `P:{n}:info` | hash | incarnation → what the node publishes about itself, JSON | forgotten | `node_*.lua` | the directory |
@@ -26,6 +31,7 @@
 
 use roomcast_protocol::{RoomName, UserName};
 
+use crate::images::ImageId;
 use crate::inbox::Person;
 use crate::nodes::Incarnation;
 use crate::partition;
@@ -112,6 +118,21 @@ impl Keys {
         // Buckets use partitions at equal distances over the whole range, so that they are on different nodes.
         let tag = partition::tag(bucket * (partition::PARTITIONS / INDEX_BUCKETS));
         format!("{}:{{{tag}}}:x:{bucket}", self.prefix)
+    }
+
+    /// The bytes of an image, and what refers to them: the fixed set of the scripts about one image.
+    pub(crate) fn image(&self, hash: &str) -> [String; 2] {
+        self.all_named(['d', 'e'], hash)
+    }
+
+    /// The room of the message that refers to an image by this id.
+    pub(crate) fn image_room(&self, id: &ImageId) -> String {
+        self.named('k', &id.to_string())
+    }
+
+    /// Images and the ends of their leases: the fixed set of the scripts that count all images.
+    pub(crate) fn images(&self) -> [String; 2] {
+        ["images", "ends"].map(|what| format!("{}:{{i}}:{what}", self.prefix))
     }
 
     /// Leases, sealed, info: the fixed set of every node script.

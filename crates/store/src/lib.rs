@@ -3,6 +3,7 @@
 //! and a Redis implementation, and one contract suite (`tests/it`) that both must pass.
 
 pub mod bus;
+pub mod images;
 pub mod inbox;
 pub mod log;
 pub mod names;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 pub use bus::{Bus, BusEvent, BusListener, IgnoreEvents};
 pub use error::{Result, StoreError};
 pub use health::{Connectivity, Health};
+pub use images::{ImageFile, ImageId, Images, StoredImage};
 pub use inbox::{Delivery, Inbox, InboxEntry, InboxEvent, InboxPage, Missed, Person};
 pub use log::{Entry, Opened, Page, PublishRequest, Published, ReadLimit, Replay, Retention, RoomLog};
 pub use memory::Memory;
@@ -42,7 +44,7 @@ pub use names::{Claim, Hold, Names, Secret};
 pub use nodes::{Incarnation, NodeInfo, NodeLease, Nodes, Peer, Sealed};
 pub use observer::{FAILURES, Observer, Unobserved};
 pub use presence::{Change, Presence, RoomState, RoomsPage, UsersPage, Version};
-pub use settings::{DEFAULT_INBOX_LEN, DEFAULT_PREFIX, Settings, parse_prefix};
+pub use settings::{DEFAULT_IMAGE_STORE_BYTES, DEFAULT_INBOX_LEN, DEFAULT_PREFIX, Settings, parse_prefix};
 pub use store::Store;
 pub use sweep::Swept;
 

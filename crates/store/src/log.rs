@@ -11,6 +11,7 @@ use roomcast_ops::trace::Origin;
 use roomcast_protocol::{Body, Epoch, Position, RoomName};
 
 use crate::error::Result;
+use crate::images::StoredImage;
 
 /// How much of a log is kept. A message is removed when it is beyond the newest `len` *and* older than `age`,
 /// or beyond the newest `cap`. This is also how long a retried send is recognised.
@@ -159,6 +160,8 @@ pub struct PublishRequest<'a> {
     pub room: &'a RoomName,
     /// The message. Its id is unique in the room.
     pub body: &'a Body,
+    /// The image that it refers to, which was stored for this room.
+    pub image: Option<&'a StoredImage>,
     /// True where it is sent to Redis at once instead of waiting for the batch window: its sender has more
     /// messages queued behind it, and each of them would wait in turn.
     pub urgent: bool,

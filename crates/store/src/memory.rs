@@ -7,6 +7,7 @@ use crate::bus::BusListener;
 use crate::bus::memory::{MemoryBus, Subscribers};
 use crate::capacity::Capacity;
 use crate::health::Health;
+use crate::images::memory::MemoryImages;
 use crate::inbox::memory::MemoryInbox;
 use crate::log::memory::MemoryLog;
 use crate::names::memory::MemoryNames;
@@ -25,6 +26,7 @@ use crate::store::Store;
 pub struct Memory {
     log: Arc<MemoryLog>,
     inbox: Arc<MemoryInbox>,
+    images: Arc<MemoryImages>,
     presence: Arc<MemoryPresence>,
     names: Arc<MemoryNames>,
     nodes: Arc<MemoryNodes>,
@@ -44,6 +46,11 @@ impl Memory {
         let inbox =
             MemoryInbox::new(settings, (Arc::clone(&names), Arc::clone(&subscribers)), capacity.clone());
         Self {
+            images: Arc::new(MemoryImages::new(
+                Arc::clone(&log),
+                settings.image_store_bytes,
+                capacity.clone(),
+            )),
             presence: Arc::new(presence),
             inbox: Arc::new(inbox),
             names,
@@ -78,6 +85,7 @@ impl Memory {
         Store {
             log: Arc::<MemoryLog>::clone(&self.log),
             inbox: Arc::<MemoryInbox>::clone(&self.inbox),
+            images: Arc::<MemoryImages>::clone(&self.images),
             presence: Arc::<MemoryPresence>::clone(&self.presence),
             names: Arc::<MemoryNames>::clone(&self.names),
             nodes: Arc::<MemoryNodes>::clone(&self.nodes),

@@ -19,6 +19,8 @@ pub(crate) const OPERATIONS: &[&str] = &[
     "presence_read",
     "name_claim",
     "name_release",
+    "image_write",
+    "image_read",
     "renew",
     "seal",
     "nodes",

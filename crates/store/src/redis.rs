@@ -9,6 +9,7 @@ use crate::address::Address;
 use crate::bus::BusListener;
 use crate::bus::redis::RedisBus;
 use crate::error::Result;
+use crate::images::redis::RedisImages;
 use crate::inbox::redis::RedisInbox;
 use crate::keys::Keys;
 use crate::layout::WriteLayout;
@@ -42,9 +43,12 @@ pub(crate) fn open(
         ended.run_until_cancelled(work).await
     });
     let link = task_link.owned_by(owner);
+    let images =
+        RedisImages::new(link.clone(), keys.clone(), settings.retention.idle, settings.image_store_bytes);
     Ok(Store {
-        log: Arc::new(RedisLog::new(link.clone(), keys.clone(), settings, layout)),
+        log: Arc::new(RedisLog::new(link.clone(), keys.clone(), settings, (layout, images.clone()))),
         inbox: Arc::new(RedisInbox::new(link.clone(), keys.clone(), settings)),
+        images: Arc::new(images),
         presence: Arc::new(RedisPresence::new(link.clone(), keys.clone())),
         names: Arc::new(RedisNames::new(link.clone(), keys.clone(), task_link, lifecycle, end)),
         nodes: Arc::new(RedisNodes::new(link.clone(), keys)),

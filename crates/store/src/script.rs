@@ -65,6 +65,15 @@ scripts! {
     PRESENCE_READ "presence_read" = "presence_read.lua";
     NAME_CLAIM "name_claim" = "name_claim.lua";
     NAME_RELEASE "name_release" = "allow_oom.lua" "name_release.lua";
+    IMAGE_ADMIT "image_write" = "image_admit.lua";
+    IMAGE_COUNT "image_write" = "allow_oom.lua" "image_count.lua";
+    IMAGE_FORGET "image_write" = "allow_oom.lua" "image_forget.lua";
+    IMAGE_STORE "image_write" = "image_store.lua";
+    IMAGE_RENEW "image_write" = "allow_oom.lua" "image_renew.lua";
+    IMAGE_RELEASE "image_write" = "allow_oom.lua" "image_release.lua";
+    IMAGE_FIND "image_read" = "image_find.lua";
+    IMAGE_LIST "image_read" = "image_list.lua";
+    IMAGE_RENEWED "image_write" = "epoch.lua" "image_renewed.lua";
     NODE_LEASE "renew" = "allow_oom.lua" "node_lease.lua";
     NODE_SEAL "seal" = "allow_oom.lua" "node_seal.lua";
     NODE_LIST "nodes" = "node_list.lua";

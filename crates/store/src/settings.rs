@@ -9,6 +9,8 @@ pub const DEFAULT_PREFIX: &str = "rc1";
 
 /// Private messages that are kept for each user unless another number is set.
 pub const DEFAULT_INBOX_LEN: usize = 500;
+/// How many bytes all images may have together unless another bound is set.
+pub const DEFAULT_IMAGE_STORE_BYTES: usize = 64 * 1024 * 1024;
 
 /// A prefix of keys, for flags.
 ///
@@ -29,6 +31,8 @@ pub struct Settings {
     /// Private messages that are kept for each user, the newest ones; a user who does not use them for as long as
     /// [`Retention::idle`] loses all.
     pub inbox_len: usize,
+    /// The most bytes that the images of all rooms may have together; each counts 1 KiB more than it has.
+    pub image_store_bytes: usize,
     /// Stands before every key and channel, so that several clusters may share one Redis.
     pub prefix: String,
     /// How long a message may wait for others of its node, so that they are sent to Redis as one batch. The
@@ -44,6 +48,7 @@ impl Default for Settings {
         Self {
             retention: Retention::default(),
             inbox_len: DEFAULT_INBOX_LEN,
+            image_store_bytes: DEFAULT_IMAGE_STORE_BYTES,
             prefix: DEFAULT_PREFIX.into(),
             batch_window: Duration::ZERO,
             upgrade_wait: Duration::from_secs(30),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::bus::Bus;
 use crate::health::Health;
+use crate::images::Images;
 use crate::inbox::Inbox;
 use crate::log::RoomLog;
 use crate::names::Names;
@@ -17,6 +18,8 @@ pub struct Store {
     pub log: Arc<dyn RoomLog>,
     /// Users' private messages.
     pub inbox: Arc<dyn Inbox>,
+    /// The images of messages.
+    pub images: Arc<dyn Images>,
     /// Who is in which room.
     pub presence: Arc<dyn Presence>,
     /// Who owns which name.

@@ -1,16 +1,18 @@
 //! Engine.IO packets and the payloads of long-polling, in versions 4 and 3 of the protocol
 //! (<https://socket.io/docs/v4/engine-io-protocol/>). Called by the gateway's sessions; calls nothing.
 
+mod payload;
+
 use std::borrow::Cow;
+
+pub use payload::{Part, Splitter, decode_packet, decode_payload};
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// Separates the packets of a payload in version 4.
-const SEPARATOR: char = '\u{1e}';
-/// The longest length of a packet in a payload of version 3, in digits.
-const MAX_LENGTH_DIGITS: usize = 10;
+const SEPARATOR: u8 = 0x1e;
 
 /// Base64 as clients write it: with padding or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -111,86 +113,6 @@ fn decode_base64(version: Version, text: &str) -> Result<Vec<u8>, PacketError> {
     BASE64.decode(text.as_bytes()).map_err(|_| PacketError::Base64)
 }
 
-/// Decodes the body of a POST and passes its packets to `receive`, in their order, until that returns false.
-/// `binary` says that its content type is `application/octet-stream`, which only version 3 uses.
-///
-/// # Errors
-/// A packet or the framing is invalid; the packets before it were passed on.
-pub fn decode_payload<'a>(
-    version: Version,
-    binary: bool,
-    body: &'a [u8],
-    mut receive: impl FnMut(Packet<'a>) -> bool,
-) -> Result<(), PacketError> {
-    match version {
-        Version::V3 if binary => return decode_binary_payload(body, receive),
-        Version::V3 => {
-            let mut rest = std::str::from_utf8(body).map_err(|_| PacketError::Utf8)?;
-            while !rest.is_empty() {
-                let (packet, after) = split_by_length(rest)?;
-                rest = after;
-                if !receive(decode_text(version, packet)?) {
-                    break;
-                }
-            }
-        }
-        Version::V4 => {
-            let body = std::str::from_utf8(body).map_err(|_| PacketError::Utf8)?;
-            for packet in body.split(SEPARATOR) {
-                if !receive(decode_text(version, packet)?) {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Splits `LENGTH:PACKET…`; the length counts UTF-16 code units, because the protocol was written in JavaScript.
-fn split_by_length(text: &str) -> Result<(&str, &str), PacketError> {
-    let (digits, rest) = text.split_once(':').ok_or(PacketError::Length)?;
-    if digits.len() > MAX_LENGTH_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(PacketError::Length);
-    }
-    let length: usize = digits.parse().map_err(|_| PacketError::Length)?;
-    let mut units = 0;
-    for (at, character) in rest.char_indices() {
-        if units >= length {
-            return if units == length { Ok(rest.split_at(at)) } else { Err(PacketError::Length) };
-        }
-        units += character.len_utf16();
-    }
-    if units == length { Ok((rest, "")) } else { Err(PacketError::Length) }
-}
-
-/// A payload of bytes in version 3: for each packet 0 (text) or 1 (bytes), the digits of its length as numbers, 255,
-/// and the packet.
-fn decode_binary_payload<'a>(
-    mut body: &'a [u8],
-    mut receive: impl FnMut(Packet<'a>) -> bool,
-) -> Result<(), PacketError> {
-    while let [kind, rest @ ..] = body {
-        let digits = rest.iter().position(|byte| *byte == 255).ok_or(PacketError::Length)?;
-        let (length, rest) = rest.split_at(digits);
-        if length.is_empty() || length.len() > MAX_LENGTH_DIGITS || length.iter().any(|digit| *digit > 9) {
-            return Err(PacketError::Length);
-        }
-        let length = length.iter().fold(0_usize, |length, digit| length * 10 + usize::from(*digit));
-        let rest = rest.get(1..).unwrap_or_default();
-        let packet = rest.get(..length).ok_or(PacketError::Length)?;
-        body = rest.get(length..).unwrap_or_default();
-        let packet = match kind {
-            0 => decode_text(Version::V3, std::str::from_utf8(packet).map_err(|_| PacketError::Utf8)?)?,
-            1 => decode_binary(Version::V3, packet)?,
-            _ => return Err(PacketError::UnknownType),
-        };
-        if !receive(packet) {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// Appends a text packet to the answer of a poll.
 pub fn put_payload_packet(version: Version, out: &mut String, packet: &str) {
     match version {
@@ -200,7 +122,7 @@ pub fn put_payload_packet(version: Version, out: &mut String, packet: &str) {
             out.push(':');
         }
         Version::V4 if out.is_empty() => {}
-        Version::V4 => out.push(SEPARATOR),
+        Version::V4 => out.push(char::from(SEPARATOR)),
     }
     out.push_str(packet);
 }
@@ -208,15 +130,6 @@ pub fn put_payload_packet(version: Version, out: &mut String, packet: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn decode(version: Version, binary: bool, body: &[u8]) -> Result<Vec<Packet<'_>>, PacketError> {
-        let mut packets = Vec::new();
-        decode_payload(version, binary, body, |packet| {
-            packets.push(packet);
-            true
-        })
-        .map(|()| packets)
-    }
 
     fn bytes(bytes: &'static [u8]) -> Packet<'static> {
         Packet::Binary(Cow::Borrowed(bytes))
@@ -253,49 +166,6 @@ mod tests {
         assert_eq!(decode_binary(Version::V3, &[4, 1]), Ok(bytes(&[1])));
         assert_eq!(decode_binary(Version::V4, &[4, 1]), Ok(bytes(&[4, 1])));
         assert_eq!(decode_binary(Version::V3, &[]), Err(PacketError::UnknownType));
-    }
-
-    #[test]
-    fn payloads_of_version_4() {
-        let expected = vec![Packet::Message("0"), bytes(&[1]), Packet::Close];
-        assert_eq!(decode(Version::V4, false, b"40\x1ebAQ==\x1e1"), Ok(expected));
-        assert_eq!(decode(Version::V4, false, b"4\xff"), Err(PacketError::Utf8));
-        assert_eq!(decode(Version::V4, false, b"40\x1e"), Err(PacketError::UnknownType));
-        let mut seen = 0;
-        let stopped = decode_payload(Version::V4, false, b"40\x1e41\x1e9", |_| {
-            seen += 1;
-            seen < 2
-        });
-        assert_eq!((stopped, seen), (Ok(()), 2), "what follows a refused packet is not read");
-    }
-
-    #[test]
-    fn lengths_of_version_3_count_utf_16() {
-        let crab = "4🦀é";
-        let body = format!("4:{crab}1:1");
-        assert_eq!(
-            decode(Version::V3, false, body.as_bytes()),
-            Ok(vec![Packet::Message("🦀é"), Packet::Close])
-        );
-        let mut out = String::new();
-        put_payload_packet(Version::V3, &mut out, crab);
-        put_payload_packet(Version::V3, &mut out, "1");
-        assert_eq!(out, body);
-        for wrong in ["2:1", "x:1", ":1", "1", "99999999999:1", "2:4🦀", "+1:1"] {
-            assert_eq!(decode(Version::V3, false, wrong.as_bytes()), Err(PacketError::Length), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn binary_payloads_of_version_3() {
-        let body =
-            [&[0, 3, 255][..], "4é".as_bytes(), &[1, 1, 0, 255, 4], &[7; 9], &[0, 1, 255], b"1"].concat();
-        let expected = vec![Packet::Message("é"), bytes(&[7; 9]), Packet::Close];
-        assert_eq!(decode(Version::V3, true, &body), Ok(expected));
-        for wrong in [&[0, 3][..], &[0, 255], &[0, 10, 255, 4], &[0, 9, 255, 4]] {
-            assert_eq!(decode(Version::V3, true, wrong), Err(PacketError::Length), "{wrong:?}");
-        }
-        assert_eq!(decode(Version::V3, true, &[2, 1, 255, 4]), Err(PacketError::UnknownType));
     }
 
     #[test]

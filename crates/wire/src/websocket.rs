@@ -1,18 +1,26 @@
 //! WebSocket frames (RFC 6455, section 5): an incremental decoder of what a client sends, and the encoder of a server's
 //! frames. Called by the gateway's WebSocket sessions; calls nothing.
 
-use bytes::{BufMut, BytesMut};
+mod encoder;
+
+pub use encoder::{first_frame, put_frame};
 
 /// The longest header of a client's frame: two bytes, eight of length, four of mask.
 const MAX_HEADER: usize = 14;
 /// The longest payload of a control frame (section 5.5).
 const MAX_CONTROL: usize = 125;
+/// How much of a long message the caller sees before it decides about it, in bytes. Less than [`Limits::message`].
+const BEGINNING: usize = 256;
 
 /// Bounds of what a client may send.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The longest message, in bytes of payload over all its frames.
+    /// The longest message about which the caller is not asked, in bytes of payload over all its frames.
     pub message: usize,
+    /// The longest message that is kept if the caller says so; a longer one is discarded.
+    pub kept: usize,
+    /// The longest message that is read to its end.
+    pub discarded: usize,
     /// The most frames of one message.
     pub frames: usize,
 }
@@ -70,6 +78,13 @@ pub enum Message<'a> {
     Text(&'a str),
     /// Bytes.
     Binary(&'a [u8]),
+    /// A text that is longer than [`Limits::message`] has begun with these bytes. The caller says what becomes of it:
+    /// [`Decoder::keep`] or [`Decoder::discard`]. If it says nothing, the next call fails.
+    LongText(&'a [u8]),
+    /// The same of a message of bytes.
+    LongBinary,
+    /// The end of a message that was discarded, of this length.
+    Discarded(usize),
     /// Its payload, at most 125 bytes, belongs into the pong.
     Ping(&'a [u8]),
     /// An answer to a ping, or unasked.
@@ -87,7 +102,7 @@ pub enum FrameError {
     /// A text, or the reason of a close, is not UTF-8.
     #[error("text is not valid UTF-8")]
     Utf8,
-    /// A message is longer than [`Limits::message`].
+    /// A message is longer than [`Limits::message`] and the caller did not accept that, or than [`Limits::discarded`].
     #[error("the message is too long")]
     TooLong,
     /// A message has more frames than [`Limits::frames`].
@@ -118,6 +133,17 @@ struct Frame {
     mask: [u8; 4],
 }
 
+/// What becomes of a message that is longer than [`Limits::message`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Long {
+    /// The caller has not been asked.
+    Begun,
+    /// The caller was asked and has not answered.
+    Asked,
+    Kept,
+    Discarded,
+}
+
 /// Decodes a client's bytes, wherever they are cut. It holds memory only within a message.
 #[derive(Debug)]
 pub struct Decoder {
@@ -127,7 +153,11 @@ pub struct Decoder {
     frame: Option<Frame>,
     /// The type of the message whose frames are being read, and how many there were.
     message: Option<(Opcode, usize)>,
-    /// What has arrived of the message.
+    /// Bytes of the message up to the end of the present frame.
+    announced: usize,
+    /// None for a message of usual length.
+    long: Option<Long>,
+    /// What has arrived of the message; nothing of one that is discarded.
     data: Vec<u8>,
     /// What has arrived of the control frame.
     control: Vec<u8>,
@@ -146,11 +176,28 @@ impl Decoder {
             header_len: 0,
             frame: None,
             message: None,
+            announced: 0,
+            long: None,
             data: Vec::new(),
             control: Vec::new(),
             data_returned: false,
             control_returned: false,
         }
+    }
+
+    /// The long message that has begun is kept, up to [`Limits::kept`].
+    pub fn keep(&mut self) {
+        if self.announced > self.limits.kept {
+            return self.discard();
+        }
+        self.long = Some(Long::Kept);
+        self.data.reserve_exact(self.announced.saturating_sub(self.data.len()));
+    }
+
+    /// The long message that has begun is read to its end and not kept.
+    pub fn discard(&mut self) {
+        self.long = Some(Long::Discarded);
+        self.data = Vec::new();
     }
 
     /// Consumes `input` up to the end of the next message and returns that; none once all of it is consumed. Payloads
@@ -168,12 +215,19 @@ impl Decoder {
         if std::mem::take(&mut self.control_returned) {
             self.control = Vec::new();
         }
+        if self.long == Some(Long::Asked) {
+            return Err(FrameError::TooLong);
+        }
         loop {
             if self.frame.is_none() && !self.read_header(input)? {
                 return Ok(None);
             }
             let Some(frame) = &mut self.frame else { return Ok(None) };
-            let here = frame.remaining.min(input.len());
+            let mut here = frame.remaining.min(input.len());
+            let asks = self.long == Some(Long::Begun) && !frame.opcode.is_control();
+            if asks {
+                here = here.min(BEGINNING.saturating_sub(self.data.len()));
+            }
             let (payload, rest) = std::mem::take(input).split_at_mut(here);
             *input = rest;
             unmask(payload, &mut frame.mask);
@@ -193,13 +247,29 @@ impl Decoder {
                 }
             } else {
                 let whole = ended && fin;
-                if whole && self.data.is_empty() {
-                    let kind = self.message.take().map_or(Opcode::Binary, |(kind, _)| kind);
+                if whole && self.data.is_empty() && self.long.is_none() {
+                    let kind = self.end_message();
                     return data(kind, payload).map(Some);
                 }
-                self.data.extend_from_slice(payload);
+                if self.long != Some(Long::Discarded) {
+                    self.data.extend_from_slice(payload);
+                }
+                if asks && self.data.len() >= BEGINNING {
+                    self.long = Some(Long::Asked);
+                    let is_text = matches!(self.message, Some((Opcode::Text, _)));
+                    let beginning = self.data.get(..BEGINNING).unwrap_or_default();
+                    return Ok(Some(if is_text {
+                        Message::LongText(beginning)
+                    } else {
+                        Message::LongBinary
+                    }));
+                }
                 if whole {
-                    let kind = self.message.take().map_or(Opcode::Binary, |(kind, _)| kind);
+                    let (long, length) = (self.long, self.announced);
+                    let kind = self.end_message();
+                    if long == Some(Long::Discarded) {
+                        return Ok(Some(Message::Discarded(length)));
+                    }
                     self.data_returned = true;
                     return data(kind, &self.data).map(Some);
                 }
@@ -208,6 +278,13 @@ impl Decoder {
                 return Ok(None);
             }
         }
+    }
+
+    /// The message has ended; returns its type.
+    fn end_message(&mut self) -> Opcode {
+        self.announced = 0;
+        self.long = None;
+        self.message.take().map_or(Opcode::Binary, |(kind, _)| kind)
     }
 
     /// Reads a frame's header; false if it has not arrived in full.
@@ -295,8 +372,16 @@ impl Decoder {
                 1
             }
         };
-        if length > self.limits.message.saturating_sub(self.data.len()) {
+        self.announced = self.announced.saturating_add(length);
+        if self.announced > self.limits.discarded {
             return Err(FrameError::TooLong);
+        }
+        if self.announced > self.limits.message {
+            match self.long {
+                None => self.long = Some(Long::Begun),
+                Some(Long::Kept) if self.announced > self.limits.kept => self.discard(),
+                Some(_) => {}
+            }
         }
         if frames > self.limits.frames { Err(FrameError::TooManyFrames) } else { Ok(()) }
     }
@@ -335,42 +420,4 @@ fn control(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, FrameError> {
         }
         (_, [_]) => Err(FrameError::Protocol("the status of a close is cut")),
     }
-}
-
-/// Appends a whole frame as a server writes it, unmasked. `length` is that of the parts of its payload together, in
-/// bytes.
-pub fn put_frame<'a>(
-    out: &mut BytesMut,
-    opcode: Opcode,
-    length: usize,
-    parts: impl IntoIterator<Item = &'a [u8]>,
-) {
-    out.reserve(length + 10);
-    out.put_u8(0x80 | opcode.code());
-    #[expect(clippy::cast_possible_truncation, reason = "the arms bound it")]
-    match length {
-        0..126 => out.put_u8(length as u8),
-        126..65_536 => {
-            out.put_u8(126);
-            out.put_u16(length as u16);
-        }
-        _ => {
-            out.put_u8(127);
-            out.put_u64(length as u64);
-        }
-    }
-    parts.into_iter().for_each(|part| out.put_slice(part));
-}
-
-/// The payload of the first of the frames that [`put_frame`] wrote, and the length of that frame, in bytes. None if
-/// `frames` is not the whole of such a frame.
-pub fn first_frame(frames: &[u8]) -> Option<(&[u8], usize)> {
-    let (header, length) = match frames {
-        [_, 126, a, b, ..] => (4, u64::from(u16::from_be_bytes([*a, *b]))),
-        [_, 127, a, b, c, d, e, f, g, h, ..] => (10, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h])),
-        [_, length, ..] => (2, u64::from(*length)),
-        _ => return None,
-    };
-    let end = usize::try_from(length).ok()?.checked_add(header)?;
-    frames.get(header..end).map(|payload| (payload, end))
 }

@@ -33,7 +33,7 @@ impl Chat {
         let room = RoomName::everyone();
         let content = Content::Text { text };
         let body = Body { id, user, verified: actor.verified(), content, extra: None };
-        let request = PublishRequest { room: &room, body: &body, urgent: true };
+        let request = PublishRequest { room: &room, body: &body, image: None, urgent: true };
         match self.repeat_if_unknown(|| self.store.log.publish(request)).await {
             Ok(Published { position, ts, duplicate }) => {
                 if !duplicate {

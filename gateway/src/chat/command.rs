@@ -1,10 +1,11 @@
 //! The commands: one variant each, with the payload of the native event of the same name. Decoded by the dialects of
 //! the edge, executed by the file of the same name.
 
+use bytes::Bytes;
 use roomcast_protocol::client::{
     Broadcast, History, Join, Leave, OnlineUsers, Rooms, SendMessage, SendPrivateMessage, Typing,
 };
-use roomcast_protocol::{Extra, RoomName};
+use roomcast_protocol::{Extra, RoomName, UserName};
 
 /// Which vocabulary a message to everyone was sent in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,19 @@ pub(crate) enum Command {
         text: String,
         id: Option<String>,
     },
+    SendImage(SendImage),
     Typing(Typing),
     History(History),
     Rooms(Rooms),
     OnlineUsers(OnlineUsers),
+}
+
+/// `send_image`, whose bytes the edge has found, wherever they were in the packet.
+#[derive(Debug)]
+pub(crate) struct SendImage {
+    pub(crate) room: Option<RoomName>,
+    pub(crate) to: Option<UserName>,
+    pub(crate) image: Bytes,
+    pub(crate) alt: Option<String>,
+    pub(crate) id: Option<String>,
 }

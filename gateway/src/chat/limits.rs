@@ -1,6 +1,8 @@
 //! Validation of command fields. Pure. Called by the commands' files.
 
-use roomcast_protocol::limits::{DEFAULT_PAGE, MAX_ID_CHARS, MAX_PAGE, MAX_RESUME_BYTES, MAX_TEXT_BYTES};
+use roomcast_protocol::limits::{
+    DEFAULT_PAGE, MAX_ALT_BYTES, MAX_ID_CHARS, MAX_PAGE, MAX_RESUME_BYTES, MAX_TEXT_BYTES,
+};
 use roomcast_protocol::{Code, Refusal, UserName};
 
 /// Validates the requested size of a page: `min` to [`MAX_PAGE`], or the default.
@@ -19,6 +21,14 @@ pub(super) fn check_text(text: &str) -> Result<(), Refusal> {
     }
     if text.len() > MAX_TEXT_BYTES {
         return Err(Refusal::new(Code::BadText, format!("the text is longer than {MAX_TEXT_BYTES} bytes")));
+    }
+    Ok(())
+}
+
+/// Validates the description of an image.
+pub(super) fn check_alt(alt: &str) -> Result<(), Refusal> {
+    if alt.len() > MAX_ALT_BYTES {
+        return Err(Refusal::new(Code::BadText, format!("alt is longer than {MAX_ALT_BYTES} bytes")));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod actor;
 mod broadcast;
 mod command;
 mod history;
+mod image;
 mod join;
 mod leave;
 mod limits;
@@ -14,6 +15,7 @@ mod policy;
 mod private_message;
 mod reply;
 mod rooms;
+mod send_image;
 mod send_message;
 mod sign_in;
 mod take_name;
@@ -27,7 +29,8 @@ use roomcast_protocol::{Refusal, RoomName};
 use roomcast_store::Store;
 
 pub(crate) use actor::{Actor, Rights};
-pub(crate) use command::{BroadcastOrigin, Command};
+pub(crate) use command::{BroadcastOrigin, Command, SendImage};
+pub(crate) use image::{IMAGES_PATH, ImageSettings};
 pub(crate) use policy::BroadcastPolicy;
 pub(crate) use reply::Reply;
 pub(crate) use sign_in::SignedIn;
@@ -50,6 +53,7 @@ pub(crate) struct Chat {
     pub(crate) telemetry: Telemetry,
     /// How long a user stays in a room after the connection dropped.
     pub(crate) grace: Duration,
+    pub(crate) images: ImageSettings,
     /// Configured rooms, which are listed even if they have never been used.
     pub(crate) listed: Arc<[RoomName]>,
     /// Who may send messages to everyone.
@@ -93,6 +97,9 @@ impl Chat {
             Command::PrivateMessageTo { typed, room, text, id } => {
                 let sent = Box::pin(self.private_message_to(actor, (&room, &typed), text, id)).await;
                 sent.map(Reply::SentPrivately)
+            }
+            Command::SendImage(image) => {
+                Box::pin(self.send_image(actor, image, urgent)).await.map(Reply::ImageSent)
             }
             Command::Join(join) => return Box::pin(self.join(actor, join, respond)).await,
             Command::Leave(leave) => Box::pin(self.leave(actor, leave)).await.map(Reply::Left),

@@ -1,6 +1,6 @@
 //! The replies: one variant for each kind. Created by the commands' files, encoded by the dialects.
 
-use roomcast_protocol::ack::{HistoryPage, Left, RoomsPage, Sent, SentPrivately, UsersPage};
+use roomcast_protocol::ack::{HistoryPage, ImageSent, Left, RoomsPage, Sent, SentPrivately, UsersPage};
 use serde_json::value::RawValue;
 
 use crate::room::JoinedRoom;
@@ -11,6 +11,7 @@ pub(crate) enum Reply {
     Left(Left),
     Sent(Sent),
     SentPrivately(SentPrivately),
+    ImageSent(ImageSent),
     History(HistoryPage<Box<RawValue>>),
     Rooms(RoomsPage),
     OnlineUsers(UsersPage),

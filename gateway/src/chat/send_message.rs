@@ -5,7 +5,7 @@ use std::time::Duration;
 use roomcast_ops::trace;
 use roomcast_protocol::ack::Sent;
 use roomcast_protocol::client::SendMessage;
-use roomcast_protocol::{Body, Content, Extra, Refusal, RoomName};
+use roomcast_protocol::{Body, Content, Extra, Refusal, RoomName, UserName};
 use roomcast_store::{PublishRequest, Published, StoreError};
 
 use super::limits::{check_text, message_id};
@@ -28,21 +28,30 @@ impl Chat {
         let SendMessage { room, text, id } = message;
         check_text(&text)?;
         let id = message_id(id)?;
-        if let Err(refusal) = actor.check_access(&room)
-            && !Box::pin(self.returns_to(actor, &room)).await?
-        {
-            return Err(refusal);
-        }
-        trace::note("roomcast.room", || room.to_string());
-        let (user, verified) = (actor.named()?.clone(), actor.verified());
+        let (user, verified) = self.check_sender(actor, &room).await?;
         let body = Body { id, user, verified, content: Content::Text { text }, extra };
-        let request = PublishRequest { room: &room, body: &body, urgent };
+        let request = PublishRequest { room: &room, body: &body, image: None, urgent };
         let published = self.repeat_if_unknown(|| self.store.log.publish(request));
         let Published { position, ts, duplicate } = published.await?;
         if !duplicate {
             self.telemetry.rooms.stored();
         }
         Ok(Sent { id: body.id, room, epoch: position.epoch, offset: position.offset, ts })
+    }
+
+    /// Checks that the actor may send to the room; returns the user's name, and whether it is proved.
+    pub(super) async fn check_sender(
+        &self,
+        actor: &Actor,
+        room: &RoomName,
+    ) -> Result<(UserName, bool), Refusal> {
+        if let Err(refusal) = actor.check_access(room)
+            && !Box::pin(self.returns_to(actor, room)).await?
+        {
+            return Err(refusal);
+        }
+        trace::note("roomcast.room", || room.to_string());
+        Ok((actor.named()?.clone(), actor.verified()))
     }
 
     /// Whether the actor's device is the return of one that dropped, and the user is still in the room by its grace. The

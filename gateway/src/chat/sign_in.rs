@@ -53,7 +53,8 @@ impl Chat {
         };
         let name = self.users.claim(&username, secret.clone()).await?;
         let node = self.node.name().to_owned();
-        let welcome = Welcome { user: username, node, resume, limits: Limits::IN_FORCE };
+        let limits = Limits { max_image: self.images.max_bytes, ..Limits::IN_FORCE };
+        let welcome = Welcome { user: username, node, resume, limits };
         Ok(SignedIn { name, secret, since, welcome: Event::Welcome(Box::new(welcome)) })
     }
 }

@@ -56,6 +56,7 @@ struct Person {
 }
 
 mod broadcast;
+mod images;
 mod names;
 mod private;
 mod replay;
@@ -106,10 +107,11 @@ impl Node {
             counted.fetch_add(1, Ordering::Relaxed);
         });
         let users = Users::new(store.clone(), node.clone(), grace, on_name_lost);
+        let images = ImageSettings { max_bytes: 1_000, public_url: "https://chat.example".into() };
         let listed = Arc::from([room("general")]);
         let broadcast = BroadcastPolicy::Everyone;
         Self {
-            chat: Chat { store, node, rooms, users, inboxes, telemetry, grace, listed, broadcast },
+            chat: Chat { store, node, rooms, users, inboxes, telemetry, grace, images, listed, broadcast },
             registry,
             names: Mutex::default(),
             lost,

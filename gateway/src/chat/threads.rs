@@ -104,7 +104,7 @@ impl Chat {
         members.insert("joined".into(), Value::Bool(change.joined));
         let content = Content::Other { kind: KIND.into(), members };
         let body = Body { id: random_hex(), user: person.user.clone(), verified: true, content, extra: None };
-        let request = PublishRequest { room: &person.room, body: &body, urgent: true };
+        let request = PublishRequest { room: &person.room, body: &body, image: None, urgent: true };
         if let Err(error) = self.store.log.publish(request).await {
             self.telemetry.cluster.store_failed("threads", &error);
         }

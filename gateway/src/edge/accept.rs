@@ -30,6 +30,9 @@ const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, so that the loop does not spin while the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// How long bytes may wait for a client that reads nothing, or is gone, before its connection ends.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Files that clients cannot take: for the admin listener, Redis, and the connections between gateways.
 const RESERVED_FILES: u64 = 128;
 
@@ -38,6 +41,10 @@ const RESERVED_FILES: u64 = 128;
 pub(crate) async fn serve(listener: TcpListener, routes: Router, keep_alive: Duration, lifecycle: Lifecycle) {
     let soft = lifecycle.soft();
     let clients = Arc::new(Semaphore::new(max_clients()));
+    // Accepted sockets inherit it.
+    if let Err(error) = socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(UNREAD_TIMEOUT)) {
+        tracing::warn!(%error, "failed to limit the time of unread bytes; slow readers may hold images");
+    }
     accept(listener, &soft, Some(&clients), |stream, place| {
         let (routes, soft, own) = (routes.clone(), soft.clone(), lifecycle.clone());
         let stream = ClientStream::new(stream, place);

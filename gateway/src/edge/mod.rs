@@ -30,8 +30,9 @@ use error::HttpError;
 use hosts::Hosts;
 use peer::Peers;
 use socketio::{
-    Bodies, Bounds, ClientContext, ClientSockets, DialectName, Heartbeat, OriginSettings, Origins,
-    RequestContext, SessionConfig, Sessions, VISITOR_SCRIPT, drain, forwarded, socket_io, visitor_script,
+    Bodies, Bounds, ClientContext, ClientSockets, DialectName, Heartbeat, LongPackets, OriginSettings,
+    Origins, RequestContext, SessionConfig, Sessions, VISITOR_SCRIPT, drain, forwarded, socket_io,
+    visitor_script,
 };
 
 /// The path of Socket.IO.
@@ -70,7 +71,8 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
     let origins = Origins::new(origins, hosts.clone());
     let sessions = Sessions::default();
     lifecycle.spawn_until_hard("sessions", sessions.clone().keep(drained));
-    let plain = http::routes(dialect.classic_name().as_deref(), origins.clone()).with_state(chat.clone());
+    let plain = http::routes(dialect.classic_name().as_deref(), origins.clone(), &chat.images.public_url);
+    let plain = plain.with_state(chat.clone());
     let tag = peers.as_ref().map(Peers::tag);
     let telemetry = chat.telemetry.clone();
     let check_host = middleware::from_fn_with_state((Arc::new(hosts), telemetry.clone()), check_host);
@@ -78,6 +80,7 @@ pub(crate) fn routes(config: EdgeConfig) -> Routes {
     let session = Arc::new(SessionConfig {
         heartbeat,
         bounds,
+        long_packets: LongPackets::default(),
         tag,
         table: Arc::new(sessions.clone()),
         sockets: Arc::new(ClientSockets(Arc::new(clients))),

@@ -95,7 +95,7 @@ story('invalid requests are refused and the connection stays open', { timeout: 9
   await step('requests exactly at the limits are accepted', async () => {
     const ann = await connect(gateway, { name: 'é'.repeat(64), reconnection: false });
     const { limits } = ann.welcome;
-    assert.deepEqual(limits, { max_text: KIB16, max_name: 64, max_room: 128, max_rooms: 256, max_page: 200 });
+    assert.deepEqual(limits, { max_text: KIB16, max_name: 64, max_room: 128, max_rooms: 256, max_page: 200, max_image: 1_048_576 });
     const longest = 'é'.repeat(128);
     await ann.join(longest);
     for (const [n, text] of ['x'.repeat(KIB16), 'é'.repeat(KIB16 / 2), '\u0001'.repeat(KIB16)].entries()) {

@@ -108,6 +108,11 @@ for (const chat of chats) {
         await ann.say('@nobody psst');
         await eventually(async () => (await ann.lines()).includes('NOBODY is not online'));
         assert.equal((await ann.lines()).filter((line) => line.includes('psst')).length, 2, 'its own message is shown once');
+        const dot = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+        await page.setInputFiles('#file', { name: 'a.png', mimeType: 'image/png', buffer: Buffer.from(dot, 'base64') });
+        for (const { page } of [ann, bob]) {
+          await eventually(() => page.evaluate(() => document.querySelector('#chatbox img')?.naturalWidth === 1));
+        }
         await page.click('#leave');
         assert.ok(!(await page.isDisabled('#join')));
         await eventually(async () => (await bob.lines()).includes('User ANN left room GENERAL'));

@@ -17,7 +17,7 @@ export type Broadcast = {
 /** Why a request was refused. The number's thousands digit tells what a client should do:
  * 1xxx correct the request, 2xxx choose differently, 3xxx slow down, 4xxx try again later (nothing
  * happened), 5xxx try again with the same `id` (it may have happened). */
-export type Code = "bad_request" | "bad_room" | "bad_username" | "bad_text" | "bad_id" | "not_joined" | "unknown_event" | "forbidden" | "username_taken" | "id_taken" | "too_many_rooms" | "user_offline" | "busy" | "rate_limited" | "unavailable" | "draining" | "outcome_unknown";
+export type Code = "bad_request" | "bad_room" | "bad_username" | "bad_text" | "bad_id" | "bad_image" | "image_too_large" | "image_dimensions" | "not_joined" | "unknown_event" | "forbidden" | "username_taken" | "id_taken" | "too_many_rooms" | "user_offline" | "busy" | "rate_limited" | "unavailable" | "draining" | "image_store_full" | "outcome_unknown";
 
 /** Auth of the connect packet where anonymous users are allowed. */
 export type ConnectAuth = {
@@ -98,6 +98,40 @@ export type HistoryPage = {
   more: boolean;
 };
 
+/** The image of a message. */
+export type Image = {
+  /** Where it is fetched: an absolute URL, or a path of the server if that has no `--public-url`. It works as long as
+   * the room's log keeps the message. */
+  url: string;
+  /** In pixels. */
+  width: number;
+  /** In pixels. */
+  height: number;
+  /** Its type, by its content. */
+  type: ImageType;
+  /** Its length. */
+  bytes: number;
+};
+
+/** Of `send_image`: the message is in the room's log. */
+export type ImageSent = {
+  /** Where the image is fetched. A repeated `id` is answered with the URL of the first image. */
+  url: string;
+  /** The message's identity in its room. */
+  id: string;
+  /** The room. */
+  room: RoomName;
+  /** The epoch of the room's log. */
+  epoch: Epoch;
+  /** The message's number. */
+  offset: number;
+  /** When it was stored, in milliseconds since 1970, by the store's clock. */
+  ts: number;
+};
+
+/** The type of an image. There is no SVG: it is a document that may contain scripts. */
+export type ImageType = "image/png" | "image/jpeg" | "image/gif" | "image/webp";
+
 /** `inbox`: the position of this connection in the user's private messages. Sent after `welcome` to a client that sent
  * `since`, and when messages were lost. */
 export type Inbox = {
@@ -140,7 +174,7 @@ export type Joined = {
 };
 
 /** The kind of a message. */
-export type Kind = "text";
+export type Kind = "text" | "image";
 
 /** `leave`. */
 export type Leave = {
@@ -166,6 +200,8 @@ export type Limits = {
   max_rooms: number;
   /** Maximum number of entries of one page. */
   max_page: number;
+  /** Longest image, in bytes. */
+  max_image: number;
 };
 
 /** `message`, as clients receive it. */
@@ -188,6 +224,10 @@ export type Message = {
   verified?: boolean;
   /** The text, for `kind: "text"`. */
   text?: string;
+  /** The image, for `kind: "image"`. */
+  image?: Image;
+  /** What the image shows, for `kind: "image"`; empty if its sender said nothing. */
+  alt?: string;
   /** Fields that a front end of a classic chat sent besides, for others of its kind. Mostly absent. */
   extra?: Extra;
 };
@@ -294,6 +334,20 @@ export type RoomsPage = {
   rooms: Array<RoomCount>;
   /** Cursor of the next page; absent after the last. */
   cursor?: string;
+};
+
+/** `send_image`: to a room. */
+export type SendImage = {
+  /** A room, as of `send_message`. */
+  room?: RoomName;
+  /** A user, instead of a room. */
+  to?: UserName;
+  /** PNG, JPEG, GIF or WebP, at most 1 MiB: bytes, or a data URL in base64. */
+  image: string | Blob | ArrayBuffer | ArrayBufferView;
+  /** What it shows, for those who do not see it: at most 1,000 bytes of UTF-8. */
+  alt?: string;
+  /** As of `send_message`. */
+  id?: string;
 };
 
 /** `send_message`. */
@@ -408,6 +462,8 @@ export interface ClientToServerEvents {
   broadcast: (payload: Broadcast, answer: (answer: Answer<Sent>) => void) => void;
   /** Send a message to one user. */
   private_message: (payload: SendPrivateMessage, answer: (answer: Answer<SentPrivately>) => void) => void;
+  /** Send an image to a room. */
+  send_image: (payload: SendImage, answer: (answer: Answer<ImageSent>) => void) => void;
   /** Start or stop typing. */
   typing: (payload: Typing, answer?: (answer: Answer<Done>) => void) => void;
   /** Read a page of a room's log, or of the private messages with one user. */

@@ -15,6 +15,7 @@ export interface Actions {
   openRoom(name: string): void;
   leaveRoom(name: string): void;
   send(text: string): void;
+  sendImage(file: Blob): void;
   retry(id: string): void;
   discard(id: string): void;
   typing(active: boolean): void;
@@ -33,6 +34,8 @@ const TYPING_INTERVAL = 3000;
 const ROOM_LIST_INTERVAL = 15_000;
 const MAX_LISTED_ROOMS = 500;
 const STATUS_DURATION = 6000;
+/** Longest description of an image that is sent, in characters. */
+const MAX_ALT = 200;
 
 export function createSession(store: Store): Actions {
   const { apply } = store;
@@ -212,6 +215,17 @@ export function createSession(store: Store): Actions {
       stopTyping();
       apply((state) => change.queued(state, room, identity.messageId(), text, Date.now()));
       void sendQueued(room);
+    },
+    sendImage(file) {
+      const room = store.state.active;
+      if (room === null) return;
+      const max = store.state.limits.max_image;
+      if (file.size > max) return showStatus(texts.imageTooLarge(max));
+      showStatus(texts.sendingImage);
+      const alt = file instanceof File ? { alt: file.name.slice(0, MAX_ALT) } : {};
+      connection
+        .request('send_image', { room, image: file, id: identity.messageId(), ...alt })
+        .then(() => showStatus(''), (error) => showStatus(texts.notSent(reason(error) || texts.noAnswer)));
     },
     retry(id) {
       const room = store.state.active;

@@ -104,7 +104,7 @@ export const MAX_ITEMS = 1000;
 export const TYPING_TIMEOUT = 5000;
 
 /** Used until `welcome` carries the limits in force. */
-const LIMITS: Limits = { max_text: 16_384, max_name: 64, max_room: 128, max_rooms: 256, max_page: 200 };
+const LIMITS: Limits = { max_text: 16_384, max_name: 64, max_room: 128, max_rooms: 256, max_page: 200, max_image: 1_048_576 };
 
 export function initial(saved: SavedState): State {
   const rooms = new Map<string, Room>();
@@ -292,7 +292,7 @@ function insertMessage(room: Room, message: Message): Room {
 
 /** Whether this page can draw the kind of a message; others still advance the position. */
 function isShown(message: Message): boolean {
-  return message.kind === 'text';
+  return message.kind === 'text' || message.kind === 'image';
 }
 
 // History

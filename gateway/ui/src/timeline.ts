@@ -1,6 +1,7 @@
 // Turns a room into the rows of its log: day separators, the "new" divider, presence notes, and messages
 // grouped by author. Pure; called by view/log.ts.
 
+import type { Image } from './protocol.ts';
 import type { Item, Outgoing } from './state.ts';
 
 export type Row =
@@ -21,6 +22,8 @@ export interface MessageRow {
   readonly offset: number | null;
   readonly user: string;
   readonly text: string;
+  /** The image of a message of that kind, with what it shows. */
+  readonly image: (Image & { readonly alt: string }) | null;
   readonly ts: number;
   /** The first row of a group, which shows author and time. */
   readonly head: boolean;
@@ -64,8 +67,8 @@ export function rows({ items, outbox, firstUnread }: Source, self: string): Row[
       out.push({ is: 'presence', key: item.key, joined: item.joined, left: item.left });
       group = null;
     } else {
-      const { id, offset, user, text = '', ts } = item.message;
-      push({ id, offset, user, text, ts, delivery: 'stored', failure: '' });
+      const { id, offset, user, text = '', image, alt = '', ts } = item.message;
+      push({ id, offset, user, text, image: image ? { ...image, alt } : null, ts, delivery: 'stored', failure: '' });
     }
   }
   for (const { id, text, ts, failed } of outbox) {
@@ -74,6 +77,7 @@ export function rows({ items, outbox, firstUnread }: Source, self: string): Row[
       offset: null,
       user: self,
       text,
+      image: null,
       ts,
       delivery: failed === null ? 'pending' : 'failed',
       failure: failed ?? '',

@@ -17,6 +17,8 @@ use crate::bus::memory::Subscribers;
 use crate::capacity::Capacity;
 use crate::clock::{Clock, milliseconds};
 use crate::error::{Result, StoreError};
+use crate::images::StoredImage;
+use crate::images::kept::Kept;
 use crate::script;
 
 pub(crate) struct MemoryLog {
@@ -42,12 +44,15 @@ struct Logs {
 struct Log {
     epoch: Epoch,
     offset: u64,
-    entries: VecDeque<(String, Entry)>,
+    /// With their ids, and the images that they refer to.
+    entries: VecDeque<Stored>,
     ids: HashMap<String, Known>,
     /// When the messages expire, and when all of it does, in ms since 1970.
     log_ends: u64,
     meta_ends: u64,
 }
+
+type Stored = (String, Entry, Option<Arc<Kept>>);
 
 struct Known {
     user: UserName,
@@ -87,7 +92,7 @@ impl Log {
 
     /// How many entries are at or below an offset.
     fn up_to(&self, offset: u64) -> usize {
-        self.entries.partition_point(|(_, entry)| entry.offset <= offset)
+        self.entries.partition_point(|(_, entry, _)| entry.offset <= offset)
     }
 
     /// The newest of the first `end` entries, oldest first.
@@ -103,11 +108,11 @@ impl Log {
         let young = now.saturating_sub(milliseconds(retention.age));
         for _ in 0..2 {
             let length = self.entries.len();
-            let Some((_, oldest)) = self.entries.front() else { return };
+            let Some((_, oldest, _)) = self.entries.front() else { return };
             if length <= retention.len || (length <= retention.cap && oldest.ts >= young) {
                 return;
             }
-            if let Some((id, _)) = self.entries.pop_front() {
+            if let Some((id, ..)) = self.entries.pop_front() {
                 self.ids.remove(&id);
             }
         }
@@ -115,16 +120,13 @@ impl Log {
 }
 
 /// The first entries, as many as the limit allows.
-fn limited<'a>(
-    entries: impl Iterator<Item = &'a (String, Entry)>,
-    limit: ReadLimit,
-) -> impl Iterator<Item = Entry> {
+fn limited<'a>(entries: impl Iterator<Item = &'a Stored>, limit: ReadLimit) -> impl Iterator<Item = Entry> {
     let mut bytes = 0_usize;
-    let fits = move |(index, (_, entry)): &(usize, &(String, Entry))| {
+    let fits = move |(index, (_, entry, _)): &(usize, &Stored)| {
         bytes = bytes.saturating_add(entry.body.len());
         *index == 0 || bytes <= limit.bytes
     };
-    entries.take(limit.entries).enumerate().take_while(fits).map(|(_, (_, entry))| entry.clone())
+    entries.take(limit.entries).enumerate().take_while(fits).map(|(_, (_, entry, _))| entry.clone())
 }
 
 impl Logs {
@@ -156,7 +158,7 @@ impl Logs {
 
     fn publish(&mut self, request: PublishRequest<'_>, now: u64) -> Result<(Published, Option<Entry>)> {
         let (idle, retention) = (self.idle(), self.retention);
-        let PublishRequest { room, body, .. } = request;
+        let PublishRequest { room, body, image, .. } = request;
         let Body { id, user, .. } = body;
         let encoded = body.encode().map_err(|error| StoreError::Settings(error.to_string()))?;
         let log = self.log(room, now);
@@ -171,7 +173,11 @@ impl Logs {
         let position = log.head().position;
         let entry =
             Entry { epoch: log.epoch.clone(), offset: log.offset, ts: now, body: encoded, trace: None };
-        log.entries.push_back((id.clone(), entry.clone()));
+        let kept = image.and_then(StoredImage::kept).cloned();
+        if let Some(kept) = &kept {
+            kept.publish();
+        }
+        log.entries.push_back((id.clone(), entry.clone(), kept));
         log.ids.insert(id.clone(), Known { user: user.clone(), position: position.clone(), ts: now });
         if log.entries.len() == 1 || log.offset.is_multiple_of(64) {
             log.refresh(now, idle);

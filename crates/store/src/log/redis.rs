@@ -14,6 +14,8 @@ use super::{
 use crate::batcher::PublishBatcher;
 use crate::envelope;
 use crate::error::{Result, StoreError};
+use crate::images::StoredImage;
+use crate::images::redis::RedisImages;
 use crate::keys::Keys;
 use crate::layout::{self, WriteLayout};
 use crate::link::{Link, parse_answer};
@@ -25,6 +27,8 @@ pub(crate) struct RedisLog {
     keys: Keys,
     batcher: PublishBatcher,
     layout: Arc<WriteLayout>,
+    /// Renewed and released with the messages that refer to them.
+    images: RedisImages,
     /// The retention, as arguments of the scripts.
     idle: String,
     kept: [String; 3],
@@ -33,13 +37,19 @@ pub(crate) struct RedisLog {
 type Stream = Vec<(String, Vec<String>)>;
 
 impl RedisLog {
-    pub(crate) fn new(link: Link, keys: Keys, settings: &Settings, layout: Arc<WriteLayout>) -> Self {
+    pub(crate) fn new(
+        link: Link,
+        keys: Keys,
+        settings: &Settings,
+        (layout, images): (Arc<WriteLayout>, RedisImages),
+    ) -> Self {
         let Retention { len, age, cap, idle } = settings.retention;
         Self {
             batcher: PublishBatcher::new(link.clone(), &script::LOG_PUBLISH, settings.batch_window),
             link,
             keys,
             layout,
+            images,
             idle: idle.as_millis().to_string(),
             kept: [len.to_string(), age.as_millis().to_string(), cap.to_string()],
         }
@@ -52,7 +62,7 @@ impl RedisLog {
         offset: u64,
         limit: ReadLimit,
     ) -> Result<(Head, Vec<Entry>, bool)> {
-        let (epoch, offset, prior, entries, cut): (String, u64, String, Stream, bool) = self
+        let (epoch, offset, prior, entries, cut, due): (String, u64, String, Stream, bool, bool) = self
             .link
             .script(
                 &script::LOG_READ,
@@ -67,6 +77,9 @@ impl RedisLog {
                 ],
             )
             .await?;
+        if due {
+            self.renew_images(room).await;
+        }
         let position = Position { epoch: Epoch::new(&epoch), offset };
         let prior = earlier_epochs(&prior);
         let mut entries = entries.into_iter().map(entry).collect::<Result<Vec<_>>>()?;
@@ -74,6 +87,13 @@ impl RedisLog {
             entries.reverse();
         }
         Ok((Head { position, prior }, entries, cut))
+    }
+
+    /// Renews the leases of a room's images. If that fails, it is tried again with the next read.
+    async fn renew_images(&self, room: &RoomName) {
+        if let Err(error) = self.images.renew(room).await {
+            tracing::debug!(%error, "the leases of a room's images could not be renewed");
+        }
     }
 }
 
@@ -108,7 +128,8 @@ fn entry((id, fields): (String, Vec<String>)) -> Result<Entry> {
 #[async_trait]
 impl RoomLog for RedisLog {
     async fn publish(&self, request: PublishRequest<'_>) -> Result<Published> {
-        let PublishRequest { room, body, urgent } = request;
+        let PublishRequest { room, body, image, urgent } = request;
+        let image = image.map(StoredImage::reference).unwrap_or_default();
         let encoded = body.encode().map_err(|error| StoreError::Settings(error.to_string()))?;
         let mut span = Span::redis("publish", Kind::Producer, "EVALSHA");
         let trace = span.trace().map(envelope::trace_word).unwrap_or_default();
@@ -127,6 +148,7 @@ impl RoomLog for RedisLog {
                 cap.as_bytes(),
                 self.keys.room_channel(room).as_bytes(),
                 trace.as_bytes(),
+                image.as_bytes(),
             ],
         );
         let answer = self.batcher.call(call, urgent).await.and_then(parse_answer::<Vec<Value>>);
@@ -139,7 +161,12 @@ impl RoomLog for RedisLog {
         };
         let epoch = Epoch::new(&field::<String>(answer.next())?);
         let position = Position { epoch, offset: field(answer.next())? };
-        Ok(Published { position, ts: field(answer.next())?, duplicate })
+        let ts = field(answer.next())?;
+        // Not for a message that was known, and none from a node of an older release.
+        if let Some(gone) = answer.nth(1) {
+            self.images.release(&field::<Vec<String>>(Some(gone))?).await;
+        }
+        Ok(Published { position, ts, duplicate })
     }
 
     async fn open(&self, room: &RoomName, newest: usize) -> Result<Opened> {
@@ -164,7 +191,9 @@ impl RoomLog for RedisLog {
     }
 
     async fn touch(&self, room: &RoomName) -> Result<()> {
-        self.link.script(&script::LOG_TOUCH, &self.keys.log(room), &[self.idle.as_bytes()]).await
+        self.link.script::<()>(&script::LOG_TOUCH, &self.keys.log(room), &[self.idle.as_bytes()]).await?;
+        self.renew_images(room).await;
+        Ok(())
     }
 }
 

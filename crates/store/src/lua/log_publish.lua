@@ -2,8 +2,8 @@
 -- KEYS  1 log meta  2 log  3 ids
 -- ARGV  1 candidate epoch  2 idle ms  3 id  4 user  5 body  6 counted: 0 or 1
 --       7 kept however old  8 kept this young, ms  9 kept at most  10 channel
---       11 empty, or a blank and the traceparent of the request
--- Returns {'stored', epoch, offset, ts, receivers} | {'known', epoch, offset, ts} | {'taken'}
+--       11 empty, or a blank and the traceparent of the request  12 empty, or 'ID HASH' of the message's image
+-- Returns {'stored', epoch, offset, ts, receivers, {'ID HASH'…} of the images of messages that were removed} | {'known', epoch, offset, ts} | {'taken'}
 local meta, log, ids = KEYS[1], KEYS[2], KEYS[3]
 local idle, len, age, cap = tonumber(ARGV[2]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local id, user, body, counted = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
@@ -24,8 +24,17 @@ end
 -- Formatted once: Redis would print each number with 17 digits, which is slow.
 local o, c = string.format('%d', offset), string.format('%d', n)
 redis.call('HSET', meta, 'o', o, 'n', c)
-redis.call('XADD', log, o .. '-0', 'e', epoch, 't', string.format('%d', now), 'n', c, 'i', id, 'd', body)
+local time = string.format('%d', now)
+if ARGV[12] == '' then
+  redis.call('XADD', log, o .. '-0', 'e', epoch, 't', time, 'n', c, 'i', id, 'd', body)
+else
+  local image, hash = string.match(ARGV[12], '^(%x+) (%x+)$')
+  redis.call('XADD', log, o .. '-0', 'e', epoch, 't', time, 'n', c, 'i', id, 'd', body, 'g', ARGV[12])
+  redis.call('HSET', meta, 'g:' .. image, o .. ' ' .. hash)
+  redis.call('HSETNX', meta, 'g', time)
+end
 
+local gone = {}
 local length = redis.call('XLEN', log)
 if length == 1 or offset % 64 == 0 then
   refresh(meta, log, ids, idle)
@@ -40,6 +49,10 @@ if length > len then
       break
     end
     redis.call('HDEL', ids, fields[8])
+    if fields[11] == 'g' then
+      gone[#gone + 1] = fields[12]
+      redis.call('HDEL', meta, 'g:' .. string.match(fields[12], '^%x+'))
+    end
     keep = tonumber(string.match(entry[1], '^(%d+)')) + 1
     length = length - 1
   end
@@ -49,4 +62,4 @@ if length > len then
 end
 
 local envelope = string.format('1 m %s %d %d %d%s\n', epoch, offset, now, n, ARGV[11]) .. body
-return { 'stored', epoch, offset, now, redis.call('SPUBLISH', ARGV[10], envelope) }
+return { 'stored', epoch, offset, now, redis.call('SPUBLISH', ARGV[10], envelope), gone }

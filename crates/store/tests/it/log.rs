@@ -21,7 +21,7 @@ pub(crate) async fn offsets_have_no_hole_and_every_node_hears_them_in_order(subj
             let mut offsets = Vec::new();
             for number in 0..50 {
                 let body = body(&format!("{sender}-{number}"), "Ann");
-                let request = PublishRequest { room: &room, body: &body, urgent: false };
+                let request = PublishRequest { room: &room, body: &body, image: None, urgent: false };
                 offsets.push(store.log.publish(request).await.unwrap().position.offset);
             }
             offsets
@@ -80,7 +80,7 @@ pub(crate) async fn a_body_reads_back_as_it_was_sent(subject: Subject) {
     let bodies = [body("a", "Ann"), Body::parse(newer).unwrap()];
     assert!(matches!(&bodies[1].content, Content::Other { kind, .. } if kind == "poll"));
     for body in &bodies {
-        node.log.publish(PublishRequest { room: &room, body, urgent: true }).await.unwrap();
+        node.log.publish(PublishRequest { room: &room, body, image: None, urgent: true }).await.unwrap();
     }
     let opened = node.log.open(&room, 10).await.unwrap();
     let start = Position { epoch: opened.head.position.epoch.clone(), offset: 0 };

@@ -12,6 +12,7 @@
 
 mod bus;
 mod failover;
+mod images;
 mod inbox;
 mod layout;
 mod log;
@@ -59,6 +60,12 @@ contract! {
         an_epoch_begins_once
         a_room_in_use_stays_and_an_idle_one_goes
         any_name_is_a_room;
+    images:
+        an_image_is_read_from_any_node_once_its_message_is_stored
+        equal_bytes_are_kept_once_and_all_are_bounded
+        an_image_goes_with_the_last_message_that_refers_to_it
+        a_message_that_is_stored_again_keeps_its_first_image
+        a_room_in_use_keeps_its_images_and_an_idle_one_does_not;
     presence:
         the_first_fact_joins_and_the_last_leaves
         a_repeated_or_older_write_changes_nothing

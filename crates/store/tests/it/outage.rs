@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use roomcast_protocol::RoomName;
+use roomcast_protocol::{ImageType, RoomName};
 use roomcast_store::{
     Claim, Connectivity, Health, Incarnation, Memory, NodeInfo, PublishRequest, ReadLimit, Replay, Retention,
     Secret, Settings, Store, StoreError, Swept, Unobserved,
@@ -75,13 +75,15 @@ async fn out_of_memory(node: &Store, fill: impl Future<Output = ()>) {
     }
     node.nodes.register(&dead, &info, Duration::from_millis(1)).await.unwrap();
     let (first, second) = (body("1", "Ann"), body("2", "Ann"));
-    let publish = async |body| node.log.publish(PublishRequest { room: &room, body, urgent: true }).await;
+    let publish =
+        async |body| node.log.publish(PublishRequest { room: &room, body, image: None, urgent: true }).await;
     publish(&first).await.unwrap();
     fill.await;
     let unavailable = |error: StoreError| assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     unavailable(node.presence.write(&room, &by, 3, &here(&["Eve"])).await.unwrap_err());
     unavailable(node.presence.index(&room, &Incarnation::random()).await.unwrap_err());
     unavailable(node.names.claim(&user("Eve"), &secret, &by, &[]).await.unwrap_err());
+    unavailable(node.images.store(&room, ImageType::Png, b"x").await.unwrap_err());
     unavailable(publish(&second).await.unwrap_err());
     let begun = Instant::now();
     while begun.elapsed() < 2 * lease {
@@ -231,7 +233,7 @@ async fn kill_bus_connections(subject: &Subject, servers: &[Server], rooms: usiz
                 break;
             }
             let body = body(&format!("noise {number}"), "Ann");
-            let request = PublishRequest { room: &noise, body: &body, urgent: true };
+            let request = PublishRequest { room: &noise, body: &body, image: None, urgent: true };
             log.publish(request).await.unwrap();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -65,6 +65,13 @@ impl Subject {
         self
     }
 
+    /// With this bound for the bytes of all images.
+    pub(crate) fn holding_images(mut self, bytes: usize) -> Self {
+        self.settings.image_store_bytes = bytes;
+        self.memory = Memory::new(&self.settings);
+        self
+    }
+
     /// Another node on the same memory.
     pub(crate) async fn node(&self) -> Node {
         let heard = Arc::new(Heard::default());
@@ -104,7 +111,7 @@ impl Node {
     }
 
     async fn publish_in(&self, room: &RoomName, id: &str, user: &str, urgent: bool) -> Result<Published> {
-        self.log.publish(PublishRequest { room, body: &body(id, user), urgent }).await
+        self.log.publish(PublishRequest { room, body: &body(id, user), image: None, urgent }).await
     }
 
     /// Messages with the ids `PREFIX1`, `PREFIX2` …

@@ -9,7 +9,7 @@ use roomcast_wire::websocket::{Decoder, FrameError, Limits, Message, Opcode, fir
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Message as TheirMessage, WebSocket};
 
-const LIMITS: Limits = Limits { message: 100_000, frames: 64 };
+const LIMITS: Limits = Limits { message: 100_000, kept: 100_000, discarded: 100_000, frames: 64 };
 
 /// What a decoder reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,7 @@ impl From<Message<'_>> for Seen {
             Message::Binary(bytes) => Self::Binary(bytes.to_owned()),
             Message::Ping(payload) => Self::Ping(payload.to_owned()),
             Message::Pong => Self::Pong,
+            Message::LongText(_) | Message::LongBinary | Message::Discarded(_) => Self::Refused,
             Message::Close(Some(1002)) => Self::Refused,
             Message::Close(status) => Self::Close(status),
         }

@@ -3,7 +3,7 @@
 
 use roomcast_wire::websocket::{Decoder, FrameError, Limits, Message};
 
-const LIMITS: Limits = Limits { message: 128 * 1024, frames: 256 };
+const LIMITS: Limits = Limits { message: 128 * 1024, kept: 1_500_000, discarded: 8_000_000, frames: 256 };
 
 /// A client's frame with a mask of zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -38,6 +38,8 @@ fn decode(frames: &[Vec<u8>]) -> Result<Vec<String>, FrameError> {
                     Message::Binary(bytes) => format!("binary of {}", bytes.len()),
                     Message::Ping(payload) => format!("ping of {}", payload.len()),
                     Message::Pong => "pong".to_owned(),
+                    Message::LongText(_) | Message::LongBinary => continue,
+                    Message::Discarded(length) => format!("discarded {length}"),
                     Message::Close(status) => format!("close {status:?}"),
                 });
             }
@@ -61,6 +63,79 @@ fn framing_of_every_length() {
         assert_eq!(decode(&[frame(0x82, &vec![0xff; length])]).unwrap(), [format!("binary of {length}")]);
     }
     assert_eq!(status(&[frame(0x82, &vec![0; 128 * 1024 + 1])]), 1009);
+}
+
+/// What is decoded of these frames where the caller keeps long messages, or discards them; in pieces of this size.
+fn decode_long(frames: &[Vec<u8>], size: usize, keeps: bool) -> Result<Vec<String>, FrameError> {
+    let mut decoder = Decoder::new(LIMITS);
+    let mut seen = Vec::new();
+    for piece in frames.concat().chunks(size) {
+        let mut piece = piece.to_vec();
+        let mut input = &mut piece[..];
+        while let Some(message) = decoder.decode(&mut input)? {
+            match message {
+                Message::LongText(beginning) => seen.push(format!("long text {:?}", beginning.first())),
+                Message::LongBinary => seen.push("long binary".into()),
+                Message::Text(text) => seen.push(format!("text of {}", text.len())),
+                Message::Binary(bytes) => seen.push(format!("binary of {}", bytes.len())),
+                Message::Discarded(length) => seen.push(format!("discarded {length}")),
+                Message::Ping(_) => seen.push("ping".into()),
+                Message::Pong | Message::Close(_) => {}
+            }
+            if seen.last().is_some_and(|last| last.starts_with("long")) {
+                if keeps { decoder.keep() } else { decoder.discard() }
+            }
+        }
+    }
+    Ok(seen)
+}
+
+#[test]
+fn the_caller_decides_about_long_messages() {
+    let (usual, long) = (128 * 1024, 200_000);
+    for size in [1_000, 4_096, usize::MAX] {
+        let text = [frame(0x81, &vec![b'x'; long]), frame(0x81, b"next")];
+        assert_eq!(
+            decode_long(&text, size, true).unwrap(),
+            ["long text Some(120)", "text of 200000", "text of 4"]
+        );
+        assert_eq!(
+            decode_long(&text, size, false).unwrap(),
+            ["long text Some(120)", "discarded 200000", "text of 4"]
+        );
+        let bytes = [frame(0x82, &vec![0; usual]), frame(0x82, &vec![0; usual + 1])];
+        assert_eq!(
+            decode_long(&bytes, size, true).unwrap(),
+            ["binary of 131072", "long binary", "binary of 131073"]
+        );
+        // Fragments: short ones first, so that the first bytes are known only later; a ping between them.
+        let fragments = [
+            frame(0x01, b"a"),
+            frame(0x00, b""),
+            frame(0x89, b""),
+            frame(0x00, &vec![b'b'; long]),
+            frame(0x80, &vec![b'c'; long]),
+        ];
+        assert_eq!(
+            decode_long(&fragments, size, true).unwrap(),
+            ["ping", "long text Some(97)", "text of 400001"]
+        );
+    }
+}
+
+#[test]
+fn what_is_too_long_to_be_kept_is_discarded_and_what_is_longer_is_refused() {
+    let part = vec![b'x'; 1_000_000];
+    let one = [frame(0x81, &vec![b'x'; 1_500_001]), frame(0x81, b"next")];
+    assert_eq!(
+        decode_long(&one, 4_096, true).unwrap(),
+        ["long text Some(120)", "discarded 1500001", "text of 4"]
+    );
+    let two = [frame(0x02, &part), frame(0x80, &part)];
+    assert_eq!(decode_long(&two, 4_096, true).unwrap(), ["long binary", "discarded 2000000"]);
+    let nine: Vec<_> = (0..9).map(|n| frame(if n == 0 { 0x02 } else { 0x00 }, &part)).collect();
+    assert_eq!(decode_long(&nine, 4_096, true).unwrap_err().status(), 1009);
+    assert_eq!(decode_long(&[frame(0x82, &vec![0; 8_000_001])], 4_096, true).unwrap_err().status(), 1009);
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //! security policy. Called by `mod.rs` and `pages.rs`.
 
 use axum::Router;
+use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use http::HeaderValue;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -79,6 +81,22 @@ pub(super) fn respond(Asset { content_type, body }: Asset) -> Response {
         (CACHE_CONTROL, "no-cache"),
     ];
     (headers, body).into_response()
+}
+
+/// Lets pages show images of this URL's origin, too; an empty one is their own origin.
+pub(super) fn allow_images<S: Clone + Send + Sync + 'static>(pages: Router<S>, url: &str) -> Router<S> {
+    let origin = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    let policy = POLICY.replace("img-src 'self'", &format!("img-src 'self' {origin}"));
+    let Ok(policy) = HeaderValue::try_from(policy) else { return pages };
+    if url.is_empty() {
+        return pages;
+    }
+    pages.layer(map_response(move |mut response: Response| {
+        if let Some(header) = response.headers_mut().get_mut(CONTENT_SECURITY_POLICY) {
+            *header = policy.clone();
+        }
+        std::future::ready(response)
+    }))
 }
 
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {

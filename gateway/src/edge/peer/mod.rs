@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{
@@ -30,6 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::socketio::LONG_TIMEOUT;
 use crate::telemetry::{Forward, Forwarded, Telemetry};
 use directory::Directory;
 pub(crate) use handshake::Secret;
@@ -127,7 +128,7 @@ impl Peers {
         }
     }
 
-    /// Forwards a poll, whose body has been read, so that its length is known and bounded. None if the owner cannot be
+    /// Forwards a poll. Its body has been read, or is bounded and arrives within [`LONG_TIMEOUT`]. None if the owner cannot be
     /// reached: the client is then answered that the session is unknown, and official clients start a new one.
     pub(crate) async fn poll(&self, tag: Tag, request: Request) -> Option<Response> {
         let (head, body) = request.into_parts();
@@ -178,7 +179,13 @@ impl Peers {
         let owner = self.0.directory.find(tag).await.ok_or(ForwardError::Unknown)?;
         request.headers_mut().insert(HOST, HeaderValue::from_static("peer"));
         let may_wait = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
-        let timeout = ANSWER_TIMEOUT + if may_wait { self.0.longest_poll } else { Duration::ZERO };
+        let mut timeout = ANSWER_TIMEOUT;
+        if may_wait {
+            timeout += self.0.longest_poll;
+        }
+        if request.body().size_hint().exact().is_none() {
+            timeout += LONG_TIMEOUT;
+        }
         let sending = owner.send(request, &self.0.secret, &self.0.lifecycle);
         let answered = tokio::time::timeout(timeout, sending).await;
         let (connection, response) =

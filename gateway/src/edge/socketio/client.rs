@@ -88,7 +88,8 @@ impl Client {
 
     /// Handles one event and answers it. `urgent` says that more are waiting.
     pub(super) async fn handle(self: &Arc<Self>, packet: Packet, urgent: bool) {
-        let Packet { event, payload, ack_id } = packet;
+        // The memory of a long packet counts until the end.
+        let Packet { event, payload, ack_id, held: _held } = packet;
         if self.outbound.dialect().is_undecided() {
             Box::pin(self.decide(&event, &payload)).await;
         }
@@ -124,6 +125,7 @@ impl Client {
                         | Command::SendMessageWith(..)
                         | Command::PrivateMessage(_)
                         | Command::PrivateMessageTo { .. }
+                        | Command::SendImage(_)
                         | Command::Join(_)
                 )
             );
@@ -215,6 +217,7 @@ impl Client {
         let Some(own) = self.outbound.own_messages() else { return (command, None) };
         let id = match &mut command {
             Command::SendMessage(message) => &mut message.id,
+            Command::SendImage(image) => &mut image.id,
             Command::Broadcast(message, _) => &mut message.id,
             Command::PrivateMessage(message) => &mut message.id,
             Command::PrivateMessageTo { id, .. } => id,
@@ -264,6 +267,7 @@ impl Client {
             Reply::Left(left) => self.log(Deed::Left, Some(&left.room)),
             Reply::Sent(sent) => self.log(Deed::Sent, Some(&sent.room)),
             Reply::SentPrivately(_) => self.log(Deed::SentPrivately, None),
+            Reply::ImageSent(image) => self.log(Deed::Sent, Some(&image.sent.room)),
             Reply::History(_) | Reply::Rooms(_) | Reply::OnlineUsers(_) | Reply::Done => {}
         }
     }

@@ -97,6 +97,11 @@ pub(super) trait Dialect: Send + Sync {
         &[]
     }
 
+    /// Whether an event of this name may carry an image, so that its packet may be longer than others.
+    fn may_be_long(&self, _event: &str) -> bool {
+        false
+    }
+
     /// Decodes a client's event.
     ///
     /// # Errors

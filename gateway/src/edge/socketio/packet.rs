@@ -1,11 +1,14 @@
 //! An event of a client: its name, its first argument, and the id of its acknowledgement; and the auth of a connect
 //! packet. Decoded by `engine/` and `connect.rs`; dialects decode the payload.
 
+use bytes::Bytes;
 use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::text::replace_lone_surrogates;
 use roomcast_protocol::{Code, Refusal};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+
+use super::engine::Held;
 
 /// An event of a client.
 pub(crate) struct Packet {
@@ -13,29 +16,51 @@ pub(crate) struct Packet {
     pub(super) payload: Payload,
     /// The acknowledgement id that the client chose; none if it wants no acknowledgement.
     pub(super) ack_id: Option<u64>,
+    /// The memory of a packet that is longer than usual; counts until the event has been handled.
+    pub(super) held: Option<Held>,
 }
 
 /// The first argument of an event.
 pub(crate) enum Payload {
     Json(Box<RawValue>),
-    /// JSON in which placeholders stand for binary attachments, which no event of ours has.
-    WithBytes(Box<RawValue>),
+    /// JSON in which placeholders stand for binary attachments, and these. There are none if the event has no use for
+    /// them.
+    WithBytes(Box<RawValue>, Vec<Bytes>),
     Absent,
+    /// The packet was too long to be kept, or there was no memory for it.
+    NotKept(NotKept),
+}
+
+/// Why a long packet was not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotKept {
+    TooLong,
+    /// Other packets use all the memory.
+    NoMemory,
+}
+
+impl From<NotKept> for Refusal {
+    fn from(why: NotKept) -> Self {
+        match why {
+            NotKept::TooLong => Self::new(Code::ImageTooLarge, "the image is too large"),
+            NotKept::NoMemory => Self::new(Code::Busy, "too many images are being sent; try again"),
+        }
+    }
 }
 
 impl Packet {
-    /// Decodes `["event", {…}, …]`; `with_bytes` says that attachments came with it. None if it is no event: a list that
-    /// begins with a string or a number.
-    pub(super) fn decode(data: &str, ack_id: Option<u64>, with_bytes: bool) -> Option<Self> {
+    /// Decodes `["event", {…}, …]`; `attachments` are those that came with it, if it is an event with attachments. None if
+    /// it is no event: a list that begins with a string or a number.
+    pub(super) fn decode(data: &str, ack_id: Option<u64>, attachments: Option<Vec<Bytes>>) -> Option<Self> {
         let data = replace_lone_surrogates(data);
         let parts: Vec<&RawValue> = serde_json::from_str(&data).ok()?;
         let event = event_name(parts.first()?.get())?;
-        let payload = match parts.get(1) {
-            Some(payload) if with_bytes => Payload::WithBytes((*payload).to_owned()),
-            Some(payload) => Payload::Json((*payload).to_owned()),
-            None => Payload::Absent,
+        let payload = match (parts.get(1), attachments) {
+            (Some(payload), Some(attachments)) => Payload::WithBytes((*payload).to_owned(), attachments),
+            (Some(payload), None) => Payload::Json((*payload).to_owned()),
+            (None, _) => Payload::Absent,
         };
-        Some(Self { event, payload, ack_id })
+        Some(Self { event, payload, ack_id, held: None })
     }
 }
 
@@ -48,19 +73,36 @@ fn event_name(json: &str) -> Option<String> {
     }
 }
 
+/// The name of an event, from the beginning of its data. Names that are escaped are not found.
+pub(super) fn first_event_name(data: &str) -> Option<&str> {
+    let name = data.trim_start().strip_prefix('[')?.trim_start().strip_prefix('"')?;
+    name.split_once('"').map(|(name, _)| name)
+}
+
 impl Payload {
     /// Decodes the object. Unknown fields are ignored; a refusal names the field that is wrong.
     pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         let bad = |why: &str| Err(Refusal::new(Code::BadRequest, why));
         match self {
-            Self::Json(json) | Self::WithBytes(json) if !json.get().starts_with('{') => {
+            Self::Json(json) | Self::WithBytes(json, _) if !json.get().starts_with('{') => {
                 bad("the payload is not an object")
             }
             Self::Json(json) => serde_json::from_str(json.get()).map_err(|error| refusal(&error)),
             // Unknown fields may be binary; known fields may not.
-            Self::WithBytes(json) => serde_json::from_str(json.get())
+            Self::WithBytes(json, _) => serde_json::from_str(json.get())
                 .or_else(|_| bad("the payload has binary data in a field that is not binary")),
             Self::Absent => bad("the payload is missing"),
+            Self::NotKept(why) => Err((*why).into()),
+        }
+    }
+
+    /// Like [`Self::decode`], for events that have a field for an attachment.
+    pub(super) fn decode_with_bytes<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        match self {
+            Self::WithBytes(json, _) if json.get().starts_with('{') => {
+                serde_json::from_str(json.get()).map_err(|error| refusal(&error))
+            }
+            _ => self.decode(),
         }
     }
 
@@ -114,7 +156,7 @@ mod tests {
     }
 
     fn packet(data: &str) -> (String, Payload) {
-        let packet = Packet::decode(data, None, false).unwrap();
+        let packet = Packet::decode(data, None, None).unwrap();
         (packet.event, packet.payload)
     }
 
@@ -155,10 +197,19 @@ mod tests {
             ("[7,{}]", "7"),
             ("[-1.5]", "-1.5"),
         ] {
-            assert_eq!(Packet::decode(data, None, false).unwrap().event, name, "{data}");
+            assert_eq!(Packet::decode(data, None, None).unwrap().event, name, "{data}");
         }
         for no_event in ["", "{}", "[]", "[null]", "[{}]", "[true]", r#"["join""#, "7"] {
-            assert!(Packet::decode(no_event, None, false).is_none(), "{no_event}");
+            assert!(Packet::decode(no_event, None, None).is_none(), "{no_event}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_in_the_beginning_of_an_event() {
+        assert_eq!(first_event_name(r#"["send_image",{"room":"#), Some("send_image"));
+        assert_eq!(first_event_name(r#" [ "chat" , "#), Some("chat"));
+        for none in ["", "[", "[7,", r#"["cut"#, r#"{"a":1}"#] {
+            assert_eq!(first_event_name(none), None, "{none}");
         }
     }
 
@@ -176,7 +227,7 @@ mod tests {
             assert!(refusal.message.contains(expected), "{json}: {}", refusal.message);
             assert!(!refusal.message.contains("line"), "{}", refusal.message);
         }
-        let bytes = |json: &str| Payload::WithBytes(RawValue::from_string(json.into()).unwrap());
+        let bytes = |json: &str| Payload::WithBytes(RawValue::from_string(json.into()).unwrap(), Vec::new());
         let refusal = bytes(r#"{"room":{"_placeholder":true,"num":0}}"#).decode::<Join>().unwrap_err();
         assert_eq!(refusal.message, "the payload has binary data in a field that is not binary");
         assert!(bytes(r#"{"room":"r","new":{"_placeholder":true,"num":0}}"#).decode::<Join>().is_ok());

@@ -9,11 +9,13 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
-use roomcast_wire::engine::{Version, decode_payload, put_payload_packet};
+use roomcast_wire::engine::{PacketError, Version, decode_packet, decode_payload, put_payload_packet};
 
+use super::body::{self, Posted, ReadBody};
 use super::context::RequestContext;
 use super::engine::{Ended, Session};
-use super::{body, visitor};
+use super::long_body::LongBodyPacket;
+use super::visitor;
 use crate::edge::error::HttpError;
 
 /// How long a poll waits while the client moves to a WebSocket: it upgrades once its polls have been answered.
@@ -65,13 +67,28 @@ pub(super) async fn post(
         return HttpError::BAD_REQUEST.into_response();
     };
     session.set_visitor(|| visitor::secret(headers));
-    let read = match requests.bodies.read(body).await {
-        Ok(read) => read,
-        Err(refused) => return refused,
-    };
     let binary = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream"));
+    let received = match requests.bodies.read(session, binary, body).await {
+        Ok(Posted::Usual(read)) => receive(session, binary, &read).await,
+        Ok(Posted::Long(packets)) => receive_long(session, packets).await,
+        Err(refused) => return refused,
+    };
+    let Err(ended) = received else { return text("ok".to_owned()) };
+    session.close(ended);
+    match ended {
+        // A client that closes its session is not told that it did so wrongly.
+        Ended::TransportClose => text("ok".to_owned()),
+        Ended::TooLong => {
+            HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, 3, "the payload is too large").into_response()
+        }
+        _ => HttpError::BAD_REQUEST.into_response(),
+    }
+}
+
+/// Handles the packets of a body.
+async fn receive(session: &Arc<Session>, binary: bool, read: &ReadBody) -> Result<(), Ended> {
     let mut packets = Vec::new();
     let decoded = decode_payload(session.version(), binary, &read.bytes, |packet| {
         packets.push(packet);
@@ -79,24 +96,31 @@ pub(super) async fn post(
     });
     for packet in packets {
         session.pause().resumed().await;
-        if let Err(ended) = session.receive(packet) {
-            session.close(ended);
-            // A client that closes its session is not told that it did so wrongly.
-            return if ended == Ended::TransportClose {
-                text("ok".to_owned())
-            } else {
-                HttpError::BAD_REQUEST.into_response()
-            };
+        session.receive(packet, None)?;
+    }
+    decoded.map_err(|error| invalid(&error))
+}
+
+/// Handles the packets of a body that is longer than usual.
+async fn receive_long(session: &Arc<Session>, packets: Vec<LongBodyPacket>) -> Result<(), Ended> {
+    for packet in packets {
+        session.pause().resumed().await;
+        match packet {
+            LongBodyPacket::Kept(bytes, is_bytes, memory) => {
+                let packet = decode_packet(session.version(), is_bytes, &bytes);
+                session.receive(packet.map_err(|error| invalid(&error))?, memory)?;
+            }
+            LongBodyPacket::Event(event, why) => event.refuse(why),
+            LongBodyPacket::Attachment(length, why) => session.receive_discarded(length, why)?,
+            LongBodyPacket::Invalid => return Err(Ended::BadPacket),
         }
     }
-    match decoded {
-        Ok(()) => text("ok".to_owned()),
-        Err(error) => {
-            tracing::debug!(%error, "a payload could not be decoded");
-            session.close(Ended::BadPacket);
-            HttpError::BAD_REQUEST.into_response()
-        }
-    }
+    Ok(())
+}
+
+fn invalid(error: &PacketError) -> Ended {
+    tracing::debug!(%error, "a payload could not be decoded");
+    Ended::BadPacket
 }
 
 /// The answer of one packet.

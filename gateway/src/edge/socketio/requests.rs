@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
@@ -96,8 +95,8 @@ async fn forward(requests: &RequestContext, tag: Tag, query: &Query, request: Re
     let Some(peers) = &requests.peers else { return HttpError::UNKNOWN_SESSION.into_response() };
     let answer = if query.transport() != Some(TransportKind::WebSocket) {
         let (head, body) = request.into_parts();
-        match requests.bodies.read(body).await {
-            Ok(read) => peers.poll(tag, Request::from_parts(head, Body::from(read.bytes.clone()))).await,
+        match requests.bodies.forward(body).await {
+            Ok(body) => peers.poll(tag, Request::from_parts(head, body)).await,
             Err(refused) => return refused,
         }
     } else if upgrade::is_upgrade(&request) {

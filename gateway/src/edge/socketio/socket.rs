@@ -65,6 +65,10 @@ impl Socket for ClientSocket {
         self.push(Item::Connect(Box::new(packet)));
     }
 
+    fn may_be_long(&self, event: &str) -> bool {
+        self.namespace.dialect(self.context.root).may_be_long(event)
+    }
+
     /// Called by the session's transport for one event at a time, which keeps their order.
     fn receive(self: Arc<Self>, packet: Packet) {
         self.context.chat.telemetry.connections.received(&packet.event);

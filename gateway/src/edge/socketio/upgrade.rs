@@ -157,7 +157,13 @@ async fn next_packet(
                 Ok(Packet::Upgrade) => Some(UpgradePacket::Upgrade),
                 _ => return None,
             },
-            Some(Message::Binary(_) | Message::Close(_)) => return None,
+            Some(
+                Message::Binary(_)
+                | Message::LongText(_)
+                | Message::LongBinary
+                | Message::Discarded(_)
+                | Message::Close(_),
+            ) => return None,
             Some(Message::Ping(_) | Message::Pong) | None => None,
         };
         let rest = Bytes::copy_from_slice(input);

@@ -4,8 +4,8 @@
 
 const byId = (id) => document.getElementById(id);
 const socket = io('/private-rooms', { reconnectionDelayMax: 10000 });
-/** Longest data URL that is sent, in characters: the server closes connections with larger packets. */
-const MAX_IMAGE = 100_000;
+/** Longest data URL that is sent, in characters: an image of 1 MiB. */
+const MAX_IMAGE = 1_400_000;
 let connected = false;
 /** What was joined; joined again after a reconnect. */
 let joined;
@@ -20,6 +20,13 @@ function show(from, content) {
 /** The server escapes the names in its lines for pages that insert them as HTML. This one shows them as text. */
 function unescaped(html) {
   return new DOMParser().parseFromString(html, 'text/html').documentElement.textContent;
+}
+
+function picture(url) {
+  const image = new Image();
+  image.src = url;
+  image.alt = 'Image';
+  return image;
 }
 
 function emit(payload) {
@@ -41,11 +48,7 @@ socket.on('disconnect', () => (connected = false));
 socket.on('chat', ({ type, from, message, bimage, to }) => {
   // With `to` it is a private message, of another user or of this one in another tab.
   if (type === 'chat') return show(to ? `${from} to ${to}` : from, message);
-  if (type === 'image') {
-    const image = new Image();
-    image.src = bimage;
-    return show(from, image);
-  }
+  if (type === 'image') return show(from, picture(bimage));
   show('', unescaped(message));
 });
 socket.on('message', (text) => show('', JSON.parse(text).message));
@@ -83,6 +86,7 @@ byId('file').addEventListener('change', ({ target }) => {
   reader.onload = () => {
     if (reader.result.length > MAX_IMAGE) return alert('This image is too large');
     emit({ event: 'image', room: byId('room').value.trim(), bimage: reader.result });
+    if (connected) show('YOU', picture(reader.result));
   };
   reader.readAsDataURL(file);
 });

@@ -1,5 +1,5 @@
-// The message input: grows with the text; Enter sends, Shift+Enter inserts a line break. Each room has its own
-// draft. Drawn by view/shell.ts; calls Actions.send and typing.
+// The message input: grows with the text; Enter sends, Shift+Enter inserts a line break. Images are picked or pasted. Each
+// room has its own draft. Drawn by view/shell.ts; calls Actions.send, sendImage and typing.
 
 import type { Actions } from '../session.ts';
 import type { State } from '../state.ts';
@@ -25,7 +25,20 @@ export function createComposer(actions: Actions) {
     { class: 'send', testid: 'send', attrs: { type: 'submit', 'aria-label': 'Send', title: 'Send (Enter)' } },
     icon('send'),
   );
-  const element = el('form', { class: 'composer' }, input, count, button);
+  const file = el('input', {
+    testid: 'image-file',
+    attrs: { type: 'file', accept: 'image/png,image/jpeg,image/gif,image/webp', hidden: '' },
+  });
+  const picker = el(
+    'button',
+    {
+      class: 'pick',
+      attrs: { type: 'button', 'aria-label': texts.addImage, title: texts.addImage },
+      on: { click: () => file.click() },
+    },
+    icon('image'),
+  );
+  const element = el('form', { class: 'composer' }, file, picker, input, count, button);
 
   const text = (): string => input.value.trim();
 
@@ -56,6 +69,17 @@ export function createComposer(actions: Actions) {
     event.preventDefault();
     submit();
   });
+  file.addEventListener('change', () => {
+    const [chosen] = file.files ?? [];
+    file.value = '';
+    if (chosen) actions.sendImage(chosen);
+  });
+  input.addEventListener('paste', (event) => {
+    const pasted = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith('image/'));
+    if (!pasted || room === null) return;
+    event.preventDefault();
+    actions.sendImage(pasted);
+  });
   element.addEventListener('submit', (event) => {
     event.preventDefault();
     submit();
@@ -72,7 +96,7 @@ export function createComposer(actions: Actions) {
       if (room !== null) drafts.set(room, input.value);
       room = state.active;
       input.value = room === null ? '' : (drafts.get(room) ?? '');
-      input.disabled = room === null;
+      input.disabled = picker.disabled = room === null;
       input.placeholder = room === null ? '' : texts.writeTo(room);
       input.setAttribute('aria-label', input.placeholder);
       changed();

@@ -170,8 +170,18 @@ function presenceText({ joined, left }: { joined: readonly string[]; left: reado
   return parts.filter(Boolean).join(' · ');
 }
 
-function makeMessage({ id, user, text }: MessageRow): HTMLElement {
+function makeImage({ url, width, height, alt }: NonNullable<MessageRow['image']>): HTMLElement {
+  // Its size is known before it is loaded, so that the log does not move.
+  const image = el('img', {
+    class: 'image',
+    attrs: { src: url, alt, width: String(width), height: String(height), loading: 'lazy', referrerpolicy: 'no-referrer' },
+  });
+  return el('a', { attrs: { href: url, target: '_blank', rel: 'noopener noreferrer' } }, image);
+}
+
+function makeMessage({ id, user, text, image }: MessageRow): HTMLElement {
   const body = el('div', { class: 'text', attrs: { dir: 'auto' } });
+  if (image) body.append(makeImage(image));
   for (const part of splitLinks(text)) {
     body.append(
       part.href === null

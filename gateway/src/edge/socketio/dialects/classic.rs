@@ -6,8 +6,7 @@ use roomcast_protocol::ack::{Answer, Done};
 use roomcast_protocol::client::{Join, Leave, SendMessage};
 use roomcast_protocol::limits::{MAX_EXTRA_BYTES, MAX_EXTRA_FIELDS};
 use roomcast_protocol::name::stored_room;
-use roomcast_protocol::{Code, EXTRA_VERSION, Extra, Refusal, RoomName, UserName};
-use serde::de::DeserializeOwned;
+use roomcast_protocol::{Code, EXTRA_VERSION, Extra, Image, Refusal, RoomName, UserName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
@@ -63,6 +62,11 @@ impl Fields {
     /// Of an object that was decoded already.
     pub(super) fn new(object: Map<String, Value>) -> Self {
         Self(object)
+    }
+
+    /// A field as it is.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
     }
 
     /// The first of these fields that is present and not null: a string, or a number as its digits.
@@ -189,6 +193,7 @@ pub(super) fn ack(reply: &Result<Reply, Refusal>) -> serde_json::Result<Box<RawV
     match reply {
         Ok(Reply::Sent(sent)) => to_raw_value(&Answer::Ok(sent)),
         Ok(Reply::SentPrivately(sent)) => to_raw_value(&Answer::Ok(sent)),
+        Ok(Reply::ImageSent(sent)) => to_raw_value(&Answer::Ok(sent)),
         Ok(_) => to_raw_value(&Answer::Ok(Done {})),
         Err(refusal) => to_raw_value(&Answer::<()>::Error(refusal.clone().into())),
     }
@@ -241,23 +246,46 @@ pub(super) struct Stamp {
     ts: u64,
 }
 
-/// The parts of a message's JSON; none if it is not a text: classic front ends can show nothing else.
-pub(super) fn text(message: &RawValue) -> serde_json::Result<Option<Text>> {
-    parts_of_text(message)
+/// A message with an image, for an encoder.
+#[derive(Deserialize)]
+pub(super) struct ImageMessage {
+    pub(super) room: RoomName,
+    pub(super) user: UserName,
+    pub(super) image: Image,
+    #[serde(default)]
+    pub(super) alt: String,
+    #[serde(flatten)]
+    pub(super) stamp: Stamp,
 }
 
-/// The parts of a private message's JSON; none if it is not a text.
-pub(super) fn private_text(message: &RawValue) -> serde_json::Result<Option<PrivateText>> {
-    parts_of_text(message)
-}
-
-fn parts_of_text<T: DeserializeOwned>(message: &RawValue) -> serde_json::Result<Option<T>> {
+fn kind(message: &RawValue) -> serde_json::Result<String> {
     #[derive(Deserialize)]
     struct Kind {
         kind: String,
     }
-    let Kind { kind } = serde_json::from_str(message.get())?;
-    if kind == "text" { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
+    serde_json::from_str(message.get()).map(|Kind { kind }| kind)
+}
+
+/// A message's parts, of an image with its URL as the text; none if it is something else: classic front ends can show
+/// nothing but text.
+pub(super) fn text(message: &RawValue) -> serde_json::Result<Option<Text>> {
+    if kind(message)? == "text" {
+        return serde_json::from_str(message.get()).map(Some);
+    }
+    Ok(image(message)?.map(|ImageMessage { room, user, image, alt, stamp }| {
+        let text = if alt.is_empty() { image.url } else { format!("{alt}: {}", image.url) };
+        Text { room, user, text, extra: None, stamp }
+    }))
+}
+
+/// The parts of a message with an image; none if it is something else.
+pub(super) fn image(message: &RawValue) -> serde_json::Result<Option<ImageMessage>> {
+    if kind(message)? == "image" { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
+}
+
+/// The parts of a private message; none if it is not a text.
+pub(super) fn private_text(message: &RawValue) -> serde_json::Result<Option<PrivateText>> {
+    if kind(message)? == "text" { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
 }
 
 /// Escapes text for a page that inserts it as HTML, with the references that Jinja uses: these pages compare names with
@@ -347,5 +375,12 @@ mod tests {
         let poll = stored("r", r#"{"v":1,"id":"a","kind":"poll","user":"Ann","options":[]}"#);
         assert!(text(&poll.json).unwrap().is_none());
         assert_eq!(text(&message("r", "ann", "hi").json).unwrap().unwrap().text, "hi");
+    }
+
+    #[test]
+    fn an_image_is_shown_as_its_url() {
+        let shown = |alt| text(&image_message("r", "ann", alt).json).unwrap().unwrap().text;
+        assert_eq!(shown(""), "https://chat.example/images/0f");
+        assert_eq!(shown("a crab"), "a crab: https://chat.example/images/0f");
     }
 }

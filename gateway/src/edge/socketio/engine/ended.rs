@@ -11,6 +11,8 @@ pub(crate) enum Ended {
     TransportError,
     /// A packet could not be decoded, or may not come now.
     BadPacket,
+    /// A packet is longer than what is read.
+    TooLong,
     /// No namespace was chosen in time.
     NoNamespace,
     /// The gateway closed it.
@@ -23,7 +25,7 @@ impl Ended {
         match self {
             Self::Heartbeat => "heartbeat",
             Self::TransportClose => "transport_close",
-            Self::TransportError => "transport_error",
+            Self::TransportError | Self::TooLong => "transport_error",
             Self::BadPacket => "bad_packet",
             Self::NoNamespace | Self::Server => "server",
         }

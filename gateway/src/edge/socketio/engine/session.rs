@@ -4,6 +4,8 @@
 //! The rules are those of the protocols of Engine.IO 4 and 3 and Socket.IO 5 and 4; where the documents are silent, of
 //! the official server (socket.io 4.8.4 with `allowEIO3`).
 
+mod receive;
+
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,16 +16,15 @@ use rand::distr::{Alphanumeric, SampleString as _};
 use roomcast_ops::Lifecycle;
 use roomcast_protocol::limits::MAX_PACKET_BYTES;
 use roomcast_store::Secret;
-use roomcast_wire::engine::{self, Version};
-use roomcast_wire::socket::{Kind as PacketKind, Packet as SocketPacket};
+use roomcast_wire::engine::Version;
 use serde_json::json;
 
 use super::super::dialects::Namespace;
-use super::super::packet::Packet;
 use super::super::threads::Notice;
 use super::attachments::PartialEvent;
 use super::ended::Ended;
 use super::frame;
+use super::long_memory::LongPackets;
 use super::outbox::{Bounds, Kind, Outbox};
 use super::pause::Pause;
 use super::requests_under_way::RequestsUnderWay;
@@ -53,6 +54,8 @@ pub(crate) struct SessionConfig {
     pub(crate) heartbeat: Heartbeat,
     /// Limits of what a slow reader may queue.
     pub(crate) bounds: Bounds,
+    /// The memory of packets that carry images.
+    pub(crate) long_packets: LongPackets,
     /// The tag of this process in session ids, if requests are forwarded between gateways.
     pub(crate) tag: Option<Tag>,
     pub(crate) table: Arc<dyn Table>,
@@ -105,6 +108,8 @@ struct State {
     sockets: Vec<Arc<dyn Socket>>,
     /// An event whose attachments have not all arrived.
     partial: Option<Box<PartialEvent>>,
+    /// When a long packet, or the attachments of an event that holds the memory of one, must have arrived.
+    long_until: Option<Instant>,
     /// Since when no namespace has been entered.
     idle_since: Option<Instant>,
     next_ping: Instant,
@@ -125,6 +130,7 @@ impl Session {
             open: true,
             sockets: Vec::new(),
             partial: None,
+            long_until: None,
             idle_since: Some(opened),
             next_ping: opened + config.heartbeat.interval,
         };
@@ -218,93 +224,6 @@ impl Session {
         if self.outbox.stream().is_some() { TransportKind::WebSocket } else { TransportKind::Polling }
     }
 
-    /// Handles one packet of the client.
-    ///
-    /// # Errors
-    /// The session must be closed.
-    pub(crate) fn receive(self: &Arc<Self>, packet: engine::Packet<'_>) -> Result<(), Ended> {
-        self.heard.store(self.now(), Ordering::Relaxed);
-        match (packet, self.version) {
-            (engine::Packet::Message(text), _) => self.receive_message(text),
-            (engine::Packet::Binary(bytes), _) => self.receive_attachment(bytes.len()),
-            (engine::Packet::Ping(text), Version::V3) => {
-                // A failed write ends the session elsewhere.
-                self.send_packet(&["3", text]).unwrap_or_default();
-                Ok(())
-            }
-            (engine::Packet::Close, _) => Err(Ended::TransportClose),
-            // A heartbeat of the other version.
-            (engine::Packet::Ping(_), Version::V4) | (engine::Packet::Pong(_), Version::V3) => {
-                Err(Ended::BadPacket)
-            }
-            (
-                engine::Packet::Pong(_)
-                | engine::Packet::Open
-                | engine::Packet::Upgrade
-                | engine::Packet::Noop,
-                _,
-            ) => Ok(()),
-        }
-    }
-
-    fn receive_message(self: &Arc<Self>, text: &str) -> Result<(), Ended> {
-        let packet = SocketPacket::decode(text).map_err(|_| Ended::BadPacket)?;
-        if self.state.lock().partial.is_some() {
-            // An attachment must come first.
-            return Err(Ended::BadPacket);
-        }
-        // In version 3 a namespace may carry the query that is the client's auth.
-        let (path, query) = match (self.version, packet.namespace.split_once('?')) {
-            (Version::V3, Some(parts)) => parts,
-            (Version::V3, None) | (Version::V4, _) => (packet.namespace, ""),
-        };
-        let namespace = Namespace::of_path(path);
-        let entered = namespace.and_then(|namespace| self.socket(namespace));
-        match (packet.kind, entered) {
-            (PacketKind::Connect, None) => {
-                let valid = packet.data.is_empty() || is_object(packet.data);
-                match namespace {
-                    _ if !valid => return Err(Ended::BadPacket),
-                    Some(namespace) => self.enter(namespace, packet.data, query),
-                    None => self.refuse_namespace(path)?,
-                }
-                Ok(())
-            }
-            (PacketKind::Event, Some(socket)) => {
-                if packet.attachments == 0 {
-                    socket.receive(Packet::decode(packet.data, packet.id, false).ok_or(Ended::BadPacket)?);
-                    return Ok(());
-                }
-                let partial = PartialEvent::new(socket, packet).ok_or(Ended::BadPacket)?;
-                self.state.lock().partial = Some(Box::new(partial));
-                Ok(())
-            }
-            (PacketKind::Disconnect, Some(socket)) => {
-                self.leave(socket.id());
-                socket.disconnect(Departure::Left, "client");
-                Ok(())
-            }
-            // No event of the server asks for an acknowledgement.
-            (PacketKind::Ack, Some(_)) if packet.attachments == 0 => Ok(()),
-            // A second connect packet, an event of a namespace that was not entered, a connect error.
-            _ => Err(Ended::BadPacket),
-        }
-    }
-
-    fn receive_attachment(&self, length: usize) -> Result<(), Ended> {
-        let mut state = self.state.lock();
-        let mut partial = state.partial.take().ok_or(Ended::BadPacket)?;
-        partial.add(length).map_err(|_| Ended::BadPacket)?;
-        if !partial.is_complete() {
-            state.partial = Some(partial);
-            return Ok(());
-        }
-        drop(state);
-        let (socket, packet) = partial.complete().ok_or(Ended::BadPacket)?;
-        socket.receive(packet);
-        Ok(())
-    }
-
     fn socket(&self, namespace: &'static Namespace) -> Option<Arc<dyn Socket>> {
         self.state.lock().sockets.iter().find(|socket| socket.namespace() == namespace).cloned()
     }
@@ -394,6 +313,7 @@ impl Session {
         let idle_at = state.idle_since.map(|since| since + CONNECT_TIMEOUT);
         let ended = match idle_at {
             _ if now >= silent_at => Some(Ended::Heartbeat),
+            _ if state.long_until.is_some_and(|until| now >= until) => Some(Ended::TransportError),
             Some(idle_at) if now >= idle_at => Some(Ended::NoNamespace),
             _ => None,
         };
@@ -402,7 +322,8 @@ impl Session {
             self.close(ended);
             return None;
         }
-        let mut next = silent_at.min(idle_at.unwrap_or(silent_at));
+        let others = [idle_at, state.long_until].into_iter().flatten();
+        let mut next = others.fold(silent_at, Instant::min);
         if self.version == Version::V4 {
             let ping = now >= state.next_ping;
             if ping {
@@ -467,9 +388,4 @@ impl Session {
         }
         true
     }
-}
-
-/// Whether text may be a JSON object; parsing it is left to who needs it.
-fn is_object(json: &str) -> bool {
-    serde_json::from_str::<&serde_json::value::RawValue>(json).is_ok_and(|value| value.get().starts_with('{'))
 }

@@ -18,6 +18,9 @@ pub(crate) trait Socket: Send + Sync {
     /// Handles the connect packet: `auth` is JSON or empty, `query` that of the namespace.
     fn connect(self: Arc<Self>, auth: String, query: String);
 
+    /// Whether an event of this name may carry an image, so that its packet may be longer than others.
+    fn may_be_long(&self, event: &str) -> bool;
+
     /// An event of the client.
     fn receive(self: Arc<Self>, packet: Packet);
 

@@ -104,6 +104,11 @@ impl Dialect for Auto {
         true
     }
 
+    /// As in any of the dialects that it may become.
+    fn may_be_long(&self, event: &str) -> bool {
+        Native.may_be_long(event) || PrivateRooms.may_be_long(event)
+    }
+
     fn decide(&self, event: &str, payload: &Payload) -> Option<&'static dyn Dialect> {
         recognise(event, payload, self.signed_in)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roomcast_protocol::ack::Online;
 use roomcast_protocol::message::compose;
 use roomcast_protocol::server::Presence;
-use roomcast_protocol::{Body, Content, Epoch, Position};
+use roomcast_protocol::{Body, Content, Epoch, ImageType, Position};
 use serde_json::json;
 
 use super::super::super::dialect::{Dialect, EncodedReply};
@@ -73,6 +73,10 @@ fn show(step: &Step) -> String {
         Step::Execute(Command::PrivateMessageTo { typed, room, text, .. }) => {
             format!("private {typed} in {room}: {text}")
         }
+        Step::Execute(Command::SendImage(image)) => {
+            let room = image.room.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("image {room} of {} bytes", image.image.len())
+        }
         Step::Execute(Command::OnlineUsers(online)) => format!("users {}", online.room),
         Step::Execute(other) => format!("{other:?}"),
     }
@@ -89,6 +93,14 @@ pub(in super::super) fn message_with(room_name: &str, user: &str, text: &str, ex
     let content = Content::Text { text: text.into() };
     let extra = Some(serde_json::from_value(extra.clone()).unwrap());
     let body = Body { id: "m-1".into(), user: name(user), verified: true, content, extra };
+    stored(room_name, &body.encode().unwrap())
+}
+
+pub(in super::super) fn image_message(room_name: &str, user: &str, alt: &str) -> Arc<Message> {
+    let url = "https://chat.example/images/0f".into();
+    let image = Image { url, width: 2, height: 3, r#type: ImageType::Png, bytes: 67 };
+    let content = Content::Image { image, alt: alt.into() };
+    let body = Body { id: "m-1".into(), user: name(user), verified: true, content, extra: None };
     stored(room_name, &body.encode().unwrap())
 }
 

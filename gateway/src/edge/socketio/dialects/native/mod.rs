@@ -2,15 +2,16 @@
 //! `{status, …}`. Listed in the table of `dialects/mod.rs`.
 
 use roomcast_protocol::ack::{Answer, Done, Joined, Online};
-use roomcast_protocol::client::ConnectAuth;
+use roomcast_protocol::client::{self, ConnectAuth};
 use roomcast_protocol::server::Snapshot;
 use roomcast_protocol::{Code, Refusal, event};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing};
+use super::super::image_data::image_bytes;
 use super::super::packet::{Payload, decode_auth};
-use crate::chat::{BroadcastOrigin, Command, Reply};
+use crate::chat::{BroadcastOrigin, Command, Reply, SendImage};
 use crate::hub::Event;
 use crate::room::JoinedRoom;
 
@@ -30,6 +31,10 @@ impl Dialect for Native {
         false
     }
 
+    fn may_be_long(&self, event: &str) -> bool {
+        event == event::client::SEND_IMAGE
+    }
+
     fn decode(
         &self,
         _standing: &dyn Fn() -> Standing,
@@ -44,6 +49,7 @@ impl Dialect for Native {
                 payload.decode().map(|message| Command::Broadcast(message, BroadcastOrigin::Native))
             }
             event::client::PRIVATE_MESSAGE => payload.decode().map(Command::PrivateMessage),
+            event::client::SEND_IMAGE => decode_image(payload),
             event::client::TYPING => payload.decode().map(Command::Typing),
             event::client::HISTORY => payload.decode().map(Command::History),
             event::client::ROOMS => payload.decode_or_default().map(Command::Rooms),
@@ -62,6 +68,7 @@ impl Dialect for Native {
             Ok(Reply::Left(left)) => ok(&left),
             Ok(Reply::Sent(sent)) => ok(&sent),
             Ok(Reply::SentPrivately(sent)) => ok(&sent),
+            Ok(Reply::ImageSent(sent)) => ok(&sent),
             Ok(Reply::History(page)) => ok(&page),
             Ok(Reply::Rooms(page)) => ok(&page),
             Ok(Reply::OnlineUsers(page)) => ok(&page),
@@ -88,6 +95,12 @@ impl Dialect for Native {
         }
         Ok(())
     }
+}
+
+fn decode_image(payload: &Payload) -> Result<Command, Refusal> {
+    let client::SendImage { room, to, image, alt, id } = payload.decode_with_bytes()?;
+    let image = image_bytes(payload, &image)?;
+    Ok(Command::SendImage(SendImage { room, to, image, alt, id }))
 }
 
 /// The acknowledgement of a join, and `online_users` in the same write.

@@ -2,18 +2,21 @@
 //! users and rooms are upper-case, a connection is in one room at a time, and its page shows its own messages by
 //! itself. Listed in the table of `dialects/mod.rs`.
 
+use bytes::Bytes;
 use roomcast_protocol::client::{Broadcast, ConnectAuth, OnlineUsers};
+use roomcast_protocol::image::ImageData;
 use roomcast_protocol::limits::MAX_PAGE;
 use roomcast_protocol::server::Inbox;
 use roomcast_protocol::{Code, Refusal, RoomName, UserName};
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing, Step};
+use super::super::image_data::image_bytes;
 use super::super::packet::{Payload, decode_optional_auth};
 use super::classic::{self, Fields, SHARED_ROOM, Stamp, escape};
-use crate::chat::{BroadcastOrigin, Command, Reply};
+use crate::chat::{BroadcastOrigin, Command, Reply, SendImage};
 use crate::hub::{Event, Packet};
 
 const CHAT: &str = "chat";
@@ -39,6 +42,17 @@ struct ChatMessage<'a> {
     stamp: Stamp,
 }
 
+/// `chat` of type `image`: the URL stands where the original sent a data URL, and works as one in an `<img>`.
+#[derive(Serialize)]
+struct ChatImage<'a> {
+    r#type: &'static str,
+    from: &'a UserName,
+    bimage: &'a str,
+    room: String,
+    #[serde(flatten)]
+    stamp: Stamp,
+}
+
 /// `chat` of another type, with one line of text in which names are escaped.
 fn line(r#type: &str, message: &str) -> serde_json::Result<Box<RawValue>> {
     to_raw_value(&json!({ "type": r#type, "message": message }))
@@ -52,7 +66,14 @@ fn fields(payload: &Payload) -> Result<Fields, Refusal> {
         let object = serde_json::from_str(&text).map_err(|_| Refusal::new(Code::BadRequest, NOT_JSON))?;
         return Ok(Fields::new(object));
     }
-    Fields::of(payload)
+    payload.decode_with_bytes().map(Fields::new)
+}
+
+/// The image of an event: a data URL, as the original's page sends it, or bytes.
+fn image(payload: &Payload, fields: &Fields) -> Result<Bytes, Refusal> {
+    let missing = || Refusal::new(Code::BadRequest, "bimage is no image: a data URL is expected");
+    let image = fields.get("bimage").ok_or_else(missing)?;
+    image_bytes(payload, &ImageData::deserialize(image).map_err(|_| missing())?)
 }
 
 /// A room is upper-case, except the one that users of a chat without rooms share: `GENERAL` is that room.
@@ -101,6 +122,11 @@ impl Dialect for PrivateRooms {
         true
     }
 
+    /// An image is one of the events of this name.
+    fn may_be_long(&self, event: &str) -> bool {
+        event == CHAT
+    }
+
     fn decode(
         &self,
         standing: &dyn Fn() -> Standing,
@@ -142,7 +168,16 @@ impl Dialect for PrivateRooms {
                     None => classic::send(room, text),
                 }))
             }
-            "image" => Err(not_supported("images")),
+            "image" => {
+                let to = fields.text(&["user"])?.filter(|name| !name.trim().is_empty());
+                let room = room_of(&fields, &standing)?;
+                if to.is_some() {
+                    return Err(not_supported("private messages"));
+                }
+                let image = image(payload, &fields)?;
+                let image = SendImage { room: Some(room), to: None, image, alt: None, id: None };
+                Ok(classic::single(Step::Execute(Command::SendImage(image))))
+            }
             unknown => Err(classic::unknown_event(unknown)),
         }
     }
@@ -174,7 +209,12 @@ impl Dialect for PrivateRooms {
     ) -> serde_json::Result<()> {
         match event {
             Event::Message(message) => {
-                if let Some(text) = classic::text(&message.json)? {
+                if let Some(image) = classic::image(&message.json)? {
+                    let (from, room) = (&image.user, image.room.as_str().to_uppercase());
+                    let bimage = image.image.url.as_str();
+                    let image = ChatImage { r#type: "image", from, bimage, room, stamp: image.stamp };
+                    emit(CHAT, &to_raw_value(&image)?);
+                } else if let Some(text) = classic::text(&message.json)? {
                     let (from, message) = (&text.user, text.text.as_str());
                     let (room, to) = (Some(text.room.as_str().to_uppercase()), None);
                     let message = ChatMessage { r#type: "chat", from, message, room, to, stamp: text.stamp };
@@ -221,6 +261,7 @@ mod tests {
     use roomcast_protocol::ack::UsersPage;
     use roomcast_protocol::message::compose_private;
 
+    use super::super::super::packet::NotKept;
     use super::super::classic::testing::*;
     use super::*;
     use crate::hub::Message;
@@ -307,8 +348,38 @@ mod tests {
     fn a_message_to_one_user_never_becomes_one_to_the_room() {
         let private = json!({ "event": "chat", "user": " Bob ", "room": "den", "text": "psst" });
         assert_eq!(chat(open("ANN", &["DEN"]), &private).unwrap(), ["private Bob in DEN: psst"]);
-        let image = json!({ "event": "image", "room": "den", "bimage": "data:image/png;base64,AA==" });
+        let image = json!({ "event": "image", "user": "bob", "bimage": "data:image/png;base64,AA==" });
         assert_eq!(chat(open("ANN", &["DEN"]), &image).unwrap_err().code, Code::BadRequest);
+    }
+
+    #[test]
+    fn an_image_is_sent_as_a_data_url_or_bytes_and_received_as_a_url() {
+        let image = json!({ "event": "image", "room": "den", "bimage": "data:image/png;base64,AAEC" });
+        assert_eq!(chat(open("ANN", &["DEN"]), &image).unwrap(), ["image DEN of 3 bytes"]);
+        let bytes = json!({ "event": "image", "bimage": { "_placeholder": true, "num": 0 } });
+        let payload = Payload::WithBytes(to_raw_value(&bytes).unwrap(), vec![Bytes::from_static(b"ab")]);
+        let decoded = PrivateRooms.decode(&|| open("ANN", &["DEN"]), "chat", &payload).unwrap();
+        let Decoded::Steps(steps) = decoded else { panic!("{decoded:?}") };
+        let [Step::Execute(Command::SendImage(sent))] = &steps[..] else { panic!("{steps:?}") };
+        assert_eq!(sent.image, b"ab".as_slice());
+        for bad in [json!(7), json!(null), json!("crab.png"), json!({ "_placeholder": true, "num": 0 })] {
+            let image = json!({ "event": "image", "bimage": bad });
+            let code = chat(open("ANN", &["DEN"]), &image).unwrap_err().code;
+            assert!(matches!(code, Code::BadRequest | Code::BadImage), "{bad}");
+        }
+        let event = Event::Message(image_message("general", "ANN", ""));
+        let url = "https://chat.example/images/0f";
+        let expected = stamped(json!({ "type": "image", "from": "ANN", "bimage": url, "room": "GENERAL" }));
+        assert_eq!(encoded(&PrivateRooms, &event), [("chat".into(), expected)]);
+    }
+
+    #[test]
+    fn a_packet_that_was_not_kept_is_told_as_type_user() {
+        let standing = || open("ANN", &["DEN"]);
+        let refused =
+            PrivateRooms.decode(&standing, "chat", &Payload::NotKept(NotKept::TooLong)).unwrap_err();
+        let told = ("chat".to_owned(), json!({ "type": "user", "message": "the image is too large" }));
+        assert_eq!(replied(&PrivateRooms, Err(refused)), [told]);
     }
 
     #[test]

@@ -1,0 +1,21 @@
+-- The images to which a room's messages refer. Forgets those of messages that the log does not have any more: a node of an
+-- older release may have removed them.
+-- KEYS  1 log meta  2 log  3 ids
+-- Returns {{'ID HASH'…} of messages that are there, {'ID HASH'…} of the others}
+local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+local first = oldest and tonumber(string.match(oldest[1], '^(%d+)'))
+local meta = redis.call('HGETALL', KEYS[1])
+local kept, gone = {}, {}
+for i = 1, #meta, 2 do
+  local id = string.match(meta[i], '^g:(.+)$')
+  local offset, hash = string.match(meta[i + 1], '^(%d+) (%x+)$')
+  if id and offset then
+    if first and tonumber(offset) >= first then
+      kept[#kept + 1] = id .. ' ' .. hash
+    else
+      redis.call('HDEL', KEYS[1], meta[i])
+      gone[#gone + 1] = id .. ' ' .. hash
+    end
+  end
+end
+return { kept, gone }

@@ -1,0 +1,7 @@
+-- The leases of all images of a room have been renewed.
+-- KEYS  1 log meta  2 log  3 ids
+-- Returns 1
+if redis.call('HEXISTS', KEYS[1], 'g') == 1 then
+  redis.call('HSET', KEYS[1], 'g', string.format('%d', milliseconds()))
+end
+return 1

@@ -1,0 +1,351 @@
+// Images: sent as bytes and as data URLs over every transport and by old clients, fetched from any gateway, bounded, and
+// gone with the last message.
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import zlib from 'node:zlib';
+import io2 from 'socket.io-client-2';
+
+import { Polling } from './protocol.mjs';
+import { assertRefusal, cluster, connect, eventually, proxy, rawUser, request, scope, step, story, unique } from './harness.mjs';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+function chunk(type, data) {
+  const body = Buffer.concat([Buffer.from(type), data]);
+  const out = Buffer.alloc(body.length + 8);
+  out.writeUInt32BE(data.length);
+  body.copy(out, 4);
+  out.writeUInt32BE(zlib.crc32(body), body.length + 4);
+  return out;
+}
+
+/** A PNG that declares this size; `bytes` long, by a chunk that viewers skip. */
+function png({ width = 1, height = 1, bytes = 0, mark = 0 } = {}) {
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width);
+  header.writeUInt32BE(height, 4);
+  header.set([8, 2, 0, 0, 0], 8);
+  const pixels = chunk('IDAT', zlib.deflateSync(Buffer.alloc(4)));
+  const start = Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', header)]);
+  const end = Buffer.concat([pixels, chunk('IEND', Buffer.alloc(0))]);
+  const filler = Math.max(bytes - start.length - end.length - 12, 1);
+  return Buffer.concat([start, chunk('paDd', Buffer.alloc(filler, mark)), end]);
+}
+
+const dataUrl = (bytes, type = 'image/png') => `data:${type};base64,${bytes.toString('base64')}`;
+
+/** A GET, with its body as bytes. */
+function fetched(url) {
+  return new Promise((resolve, reject) => {
+    const sent = http.get(url, { agent: false, timeout: 10_000 }, (response) => {
+      const chunks = [];
+      response.on('data', (data) => chunks.push(data));
+      response.on('error', reject);
+      response.on('end', () => resolve({ status: response.statusCode, headers: response.headers, bytes: Buffer.concat(chunks) }));
+    });
+    sent.on('timeout', () => sent.destroy(new Error(`no answer from ${url}`)));
+    sent.on('error', reject);
+  });
+}
+
+story('images on two gateways', { timeout: 90_000 }, async () => {
+  const { gateways: [a, b], redis } = await cluster({ gateways: 2, presence: 0, args: ['--image-store-bytes', `${6 * MIB}`] });
+  const room = unique('room');
+  const bob = await connect(b, { name: unique('bob') });
+  await bob.join(room);
+
+  /** Sends an image and checks that it is received and fetched from the other gateway. */
+  async function sends(client, image, bytes, more = {}) {
+    const ack = await client.ok('send_image', { room, image, ...more });
+    assert.match(ack.url, /^\/images\/[0-9a-f]{32}$/);
+    await bob.has(room, ack.offset);
+    const message = bob.room(room).messages.find(({ id }) => id === ack.id);
+    assert.deepEqual(
+      [message.kind, message.user, message.image, message.alt],
+      ['image', client.name, { url: ack.url, width: 1, height: 1, type: 'image/png', bytes: bytes.length }, more.alt ?? ''],
+    );
+    const got = await fetched(b.url + ack.url);
+    assert.equal(got.status, 200);
+    assert.ok(got.bytes.equals(bytes), 'the bytes that were sent');
+    return ack;
+  }
+
+  await step('bytes and data URLs, over both transports', async () => {
+    const small = png();
+    const large = png({ bytes: MIB });
+    assert.equal(large.length, MIB);
+    for (const transports of [['websocket'], ['polling']]) {
+      const ann = await connect(a, { name: unique('ann'), transports });
+      await ann.join(room);
+      await sends(ann, small, small, { alt: 'a dot' });
+      await sends(ann, dataUrl(small), small);
+      await sends(ann, large, large);
+      await sends(ann, dataUrl(large), large);
+      // One after the other without waiting: the order is kept.
+      const acks = await Promise.all([
+        ann.ok('send_message', { room, text: 'before' }),
+        ann.ok('send_image', { room, image: large }),
+        ann.ok('send_message', { room, text: 'after' }),
+      ]);
+      assert.deepEqual(acks.map(({ offset }) => offset - acks[0].offset), [0, 1, 2]);
+      assert.ok(ann.socket.connected);
+      ann.close();
+    }
+  });
+
+  await step('polls that reach the wrong gateway', async () => {
+    // Every connection goes to the next gateway, and each request has one of its own.
+    let next = 0;
+    const spread = { url: '', label: 'spread' };
+    const server = http.createServer((incoming, answer) => {
+      const { port } = [a, b][next++ % 2];
+      const passed = http.request({ port, host: '127.0.0.1', path: incoming.url, method: incoming.method, headers: incoming.headers, agent: false }, (response) => {
+        answer.writeHead(response.statusCode, response.headers);
+        response.pipe(answer);
+      });
+      passed.on('error', () => answer.destroy());
+      incoming.pipe(passed);
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    scope().defer(() => server.close());
+    spread.url = `http://127.0.0.1:${server.address().port}`;
+    const ann = await connect(spread, { name: unique('ann'), transports: ['polling'] });
+    await ann.join(room);
+    const large = png({ bytes: MIB });
+    await sends(ann, large, large);
+    await sends(ann, dataUrl(large), large);
+    assertRefusal(await ann.ask('send_image', { room, image: dataUrl(Buffer.alloc(5 * MIB)) }), 'image_too_large');
+    assert.ok(ann.socket.connected);
+    ann.close();
+  });
+
+  await step('a client of Engine.IO 3', async () => {
+    for (const transports of [['websocket'], ['polling']]) {
+      const name = unique('old');
+      const socket = io2(a.url, { query: { username: name }, transports, forceNew: true, reconnection: false });
+      scope().defer(() => socket.disconnect());
+      const ask = (event, payload) => new Promise((resolve) => socket.emit(event, payload, resolve));
+      await eventually(() => socket.connected, { what: `${name} connects over ${transports}` });
+      await ask('join', { room });
+      const image = png({ bytes: 900 * KIB, mark: 3 });
+      for (const sent of [image, dataUrl(image)]) {
+        const ack = await ask('send_image', { room, image: sent });
+        assert.equal(ack.status, 'ok', JSON.stringify(ack));
+        assert.ok((await fetched(b.url + ack.url)).bytes.equals(image));
+      }
+      // Two at once are one body of long-polling.
+      const both = await Promise.all([ask('send_image', { room, image }), ask('send_image', { room, image: dataUrl(image) })]);
+      assert.deepEqual(both.map(({ status }) => status), ['ok', 'ok']);
+      socket.disconnect();
+    }
+  });
+
+  const ann = await connect(a, { name: unique('ann'), reconnection: false });
+  await ann.join(room);
+
+  await step('the headers keep browsers from executing it, and let them keep it', async () => {
+    const { url } = await ann.ok('send_image', { room, image: png() });
+    const { headers } = await fetched(b.url + url);
+    assert.equal(headers['content-type'], 'image/png');
+    assert.equal(headers['x-content-type-options'], 'nosniff');
+    assert.equal(headers['content-security-policy'], "sandbox; default-src 'none'");
+    assert.match(headers['cache-control'], /immutable/);
+    assert.equal(headers['cross-origin-resource-policy'], 'cross-origin');
+    for (const path of ['/images/', '/images/x', `/images/${'0'.repeat(32)}`, `/images/${'A'.repeat(32)}`]) {
+      assert.equal((await request(b.url + path)).status, 404, path);
+    }
+  });
+
+  await step('a repeated id is answered with the first image', async () => {
+    const id = unique('id');
+    const first = await ann.ok('send_image', { room, image: png({ mark: 1 }), id });
+    const again = await ann.ok('send_image', { room, image: png({ mark: 1 }), id });
+    assert.deepEqual(again, first);
+    assert.equal((await fetched(b.url + first.url)).status, 200);
+    await ann.send(room, 'text', `${id}-text`);
+    await ann.refused('send_image', { room, image: png(), id: `${id}-text` }, 'id_taken');
+  });
+
+  await step('what is wrong is refused, and the connection stays open', async () => {
+    const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>');
+    for (const transports of [['websocket'], ['polling']]) {
+      const eve = await connect(a, { name: unique('eve'), transports, reconnection: false });
+      await eve.join(room);
+      for (const [what, payload, code] of [
+        ['nothing', {}, 'bad_request'],
+        ['a number', { room, image: 7 }, 'bad_request'],
+        ['an object', { room, image: { a: 1 } }, 'bad_request'],
+        ['a string', { room, image: 'dot.png' }, 'bad_image'],
+        ['a text', { room, image: Buffer.from('hello') }, 'bad_image'],
+        ['an SVG that is called PNG', { room, image: dataUrl(svg) }, 'bad_image'],
+        ['an SVG', { room, image: svg }, 'bad_image'],
+        ['an image bomb', { room, image: png({ width: 60_000, height: 60_000 }) }, 'image_dimensions'],
+        ['an image of a byte too much', { room, image: png({ bytes: MIB + 1 }) }, 'image_too_large'],
+        ['bytes for the room', { room: Buffer.from(room), image: png() }, 'bad_request'],
+        ['no room', { image: png() }, 'bad_request'],
+        ['another room', { room: unique('other'), image: png() }, 'not_joined'],
+        ['a long description', { room, image: png(), alt: 'x'.repeat(1_001) }, 'bad_text'],
+        ['bytes of 3 MiB', { room, image: Buffer.alloc(3 * MIB) }, 'image_too_large'],
+        ['a data URL of 5 MB', { room, image: dataUrl(Buffer.alloc(3_750_000)) }, 'image_too_large'],
+        ['a data URL of nearly 8 MiB', { room, image: dataUrl(Buffer.alloc(6_200_000)) }, 'image_too_large'],
+      ]) {
+        assertRefusal(await eve.ask('send_image', payload), code, `${what} over ${transports}`);
+        await eve.send(room, `after ${what}`);
+      }
+      assert.ok(eve.socket.connected);
+      eve.close();
+    }
+  });
+
+  await step('what is longer than is read ends the connection, as do long packets of other events', async () => {
+    const long = 'x'.repeat(200 * KIB);
+    for (const [what, frames] of [
+      ['a packet of more than 8 MiB', [`42/native,1["send_image",{"room":"r","image":"${'x'.repeat(8 * MIB)}"}]`]],
+      ['attachments of more than 8 MiB', ['451-/native,1["send_image",{"image":{"_placeholder":true,"num":0}}]', Buffer.alloc(8 * MIB + 1)]],
+      ['a long text', [`42/native,1["send_message",{"room":"r","text":"${long}"}]`]],
+      ['a long event of another name', [`42/native,1["send_images",{"image":"${long}"}]`]],
+      ['a long packet of a namespace that was not entered', [`42["send_image",{"image":"${long}"}]`]],
+      ['long bytes that nothing announced', [Buffer.alloc(200 * KIB)]],
+      ['long bytes of another event', ['451-/native,1["send_message",{"text":{"_placeholder":true,"num":0}}]', Buffer.alloc(200 * KIB)]],
+    ]) {
+      const raw = await rawUser(a, unique('mallory'));
+      raw.send(...frames);
+      await raw.ended();
+      assert.equal(raw.closeCode, 1009, what);
+    }
+    const polling = await Polling.open(a);
+    await polling.send(`40/native,${JSON.stringify({ username: unique('mallory') })}`);
+    await polling.until(/^40\/native/);
+    assert.equal((await polling.post(`42/native,1["send_message",{"text":"${long}"}]`)).status, 413);
+  });
+
+  await step('attachments are kept by their number, and need not be used', async () => {
+    const raw = await rawUser(a, unique('ann'));
+    raw.send(`42/native,1${JSON.stringify(['join', { room }])}`);
+    await raw.frame(/^43\/native,1\[/);
+    const second = { _placeholder: true, num: 1 };
+    raw.send(`452-/native,2${JSON.stringify(['send_image', { room, image: second, new: { _placeholder: true, num: 0 } }])}`);
+    raw.send(Buffer.from('unused'), png({ mark: 9 }));
+    const answer = await raw.frame(/^43\/native,2\[/);
+    const { url } = JSON.parse(answer.slice(answer.indexOf('[')))[0];
+    assert.ok((await fetched(b.url + url)).bytes.equals(png({ mark: 9 })));
+    raw.send(`451-/native,3${JSON.stringify(['send_image', { room, image: second }])}`, png());
+    assert.match(await raw.frame(/^43\/native,3\[/), /"bad_request"/);
+  });
+
+  await step('hashes stay in Redis, and bytes are there once', async () => {
+    const keys = await redis.command('KEYS', '*:d:*');
+    const hashes = keys.map((key) => key.split(':').at(-1));
+    assert.ok(hashes.length > 0 && hashes.every((hash) => /^[0-9a-f]{64}$/.test(hash)));
+    const seen = JSON.stringify(bob.events);
+    assert.ok(hashes.every((hash) => !seen.includes(hash)));
+    const one = png({ mark: 77 });
+    await ann.ok('send_image', { room, image: one });
+    await ann.ok('send_image', { room, image: one });
+    assert.equal((await redis.command('KEYS', '*:d:*')).length, keys.length + 1);
+  });
+
+  await step('all images together are bounded', async () => {
+    let refused;
+    for (let mark = 100; mark < 110 && !refused; mark++) {
+      const ack = await ann.ask('send_image', { room, image: png({ bytes: MIB, mark }) });
+      if (ack.status !== 'ok') refused = ack;
+    }
+    assertRefusal(refused, 'image_store_full');
+    assert.equal(refused.retry_after_ms, 60_000);
+    await ann.send(room, 'texts are taken');
+  });
+});
+
+story('an image is gone with the last message, and has an absolute URL', { timeout: 60_000 }, async () => {
+  const flags = ['--history-len', '2', '--history-ttl', '1ms', '--history-cap', '2', '--public-url', 'https://chat.example/rc/'];
+  const { gateways: [a, b], redis } = await cluster({ gateways: 2, presence: 0, args: flags });
+  const [room, other] = [unique('room'), unique('other')];
+  const ann = await connect(a, { name: unique('ann') });
+  await ann.join(room);
+  await ann.join(other);
+  const paths = [];
+  for (const place of [room, other]) {
+    const { url } = await ann.ok('send_image', { room: place, image: png() });
+    assert.match(url, /^https:\/\/chat\.example\/rc\/images\//);
+    paths.push(new URL(url).pathname.replace('/rc', ''));
+  }
+  const status = async (path) => (await request(b.url + path)).status;
+  assert.deepEqual(await Promise.all(paths.map(status)), [200, 200]);
+  for (let n = 0; n < 2; n++) await ann.send(room, `text ${n}`);
+  assert.deepEqual(await Promise.all(paths.map(status)), [404, 200]);
+  assert.equal((await redis.command('KEYS', '*:d:*')).length, 1, 'the other message keeps the bytes');
+  for (let n = 0; n < 2; n++) await ann.send(other, `text ${n}`);
+  assert.deepEqual(await Promise.all(paths.map(status)), [404, 404]);
+  for (const kind of ['d', 'r', 'k']) {
+    await eventually(async () => (await redis.command('KEYS', `*:${kind}:*`)).length === 0, { what: `no key of kind ${kind}` });
+  }
+  const policy = (await request(`${a.url}/`)).headers['content-security-policy'];
+  assert.match(policy, /img-src 'self' https:\/\/chat\.example /);
+});
+
+story('images in the classic vocabularies', { timeout: 60_000 }, async () => {
+  const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 0 });
+  const room = unique('ROOM').toUpperCase();
+  const nat = await connect(b, { name: 'nat' });
+  await nat.join(room);
+  const old = async (target, namespace, event, payload) => {
+    const client = await connectClassic(target, namespace);
+    client.socket.emit(event, payload);
+    return client;
+  };
+  const ann = await old(a, '/private-rooms', 'chat', { event: 'join', user: 'ann', room });
+  const ben = await old(b, '/private-rooms', 'chat', { event: 'join', user: 'ben', room });
+  const eve = await old(b, '/flask-chat-app', 'join_room', { username: 'eve', room });
+  await nat.sees(room, 'ANN', 'BEN', 'eve');
+  const told = (client, kind) =>
+    eventually(() => client.events.find(({ payload }) => payload.type === kind), { what: `${client.name} is told ${kind}` });
+
+  await step('an image is sent as a data URL and received as a URL', async () => {
+    const image = png({ bytes: 900 * KIB });
+    ann.socket.emit('chat', { event: 'image', room, bimage: dataUrl(image) });
+    const { payload } = await told(ben, 'image');
+    assert.deepEqual([payload.from, payload.room], ['ANN', room]);
+    assert.match(payload.bimage, /^\/images\/[0-9a-f]{32}$/);
+    assert.ok((await fetched(b.url + payload.bimage)).bytes.equals(image));
+    await eventually(() => nat.room(room).messages.some(({ kind, image: { url } = {} }) => kind === 'image' && url === payload.bimage));
+    const shown = await eventually(() => eve.events.find(({ event }) => event === 'receive_message'), { what: 'eve is shown it' });
+    assert.equal(shown.payload.message, payload.bimage);
+    assert.ok(!ann.events.some(({ payload: { type } }) => type === 'image'), 'its own page shows it by itself');
+  });
+
+  await step('a native image is shown, with its description escaped where pages insert HTML', async () => {
+    const ack = await nat.ok('send_image', { room, image: png(), alt: '<b>' });
+    await eventually(() => ben.events.some(({ payload }) => payload.bimage === ack.url));
+    await eventually(() => eve.events.some(({ payload }) => payload.message === `&lt;b&gt;: ${ack.url}`));
+  });
+
+  await step('errors are its own, and it stays connected', async () => {
+    for (const [bimage, message] of [
+      [7, 'bimage is no image: a data URL is expected'],
+      [dataUrl(Buffer.from('<svg/>')), 'this is no PNG, JPEG, GIF or WebP'],
+      [dataUrl(Buffer.alloc(3_750_000)), 'the image is too large'],
+      [dataUrl(png({ width: 60_000, height: 60_000 })), /pixels/],
+    ]) {
+      ann.events.length = 0;
+      ann.socket.emit('chat', { event: 'image', room, bimage });
+      const { payload } = await told(ann, 'user');
+      if (message instanceof RegExp) assert.match(payload.message, message);
+      else assert.equal(payload.message, message);
+    }
+    ann.socket.emit('chat', { event: 'chat', room, text: 'still here' });
+    await eventually(() => ben.events.some(({ payload }) => payload.message === 'still here'));
+  });
+});
+
+/** A connection without a name that records its events. */
+async function connectClassic(target, namespace) {
+  const { io } = await import('socket.io-client-3');
+  const client = { name: namespace, events: [] };
+  client.socket = io(target.url + namespace, { forceNew: true, transports: ['websocket'] });
+  client.socket.onAny((event, payload) => client.events.push({ event, payload }));
+  scope().defer(() => client.socket.disconnect());
+  await eventually(() => client.socket.connected, { what: `${namespace} connects` });
+  return client;
+}
