@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use roomcast_ops::{Admin, AdminHandle, Lifecycle, LogLevel, Metrics, Outcome, Readiness};
+use roomcast_ops::{Admin, AdminHandle, Latch, Lifecycle, LogLevel, Metrics, Outcome, Readiness};
 use roomcast_protocol::UserName;
 use roomcast_protocol::server::Restarting;
-use roomcast_store::{Peer, Store};
+use roomcast_store::{Health, Peer, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -128,7 +128,8 @@ impl App {
             config.batch_window,
         );
         rooms.start(queues, &room_deps);
-        background(lifecycle, "broadcasts", lifecycle.soft(), rooms.clone().receive_broadcasts());
+        let receive = receive_broadcasts(rooms.clone(), store.health.clone(), readiness.latch("broadcasts"));
+        background(lifecycle, "broadcasts", lifecycle.soft(), receive);
         inboxes.start(inbox_queue, store.clone(), telemetry.clone(), &store_lifecycle);
 
         set_gauges_at_scrapes(&metrics, &telemetry, &registry, (&store, &node, &readiness));
@@ -279,6 +280,15 @@ fn background(
             () = hard.cancelled() => {}
         }
     });
+}
+
+/// Has the node receive messages to everyone, before it is ready for clients, who could miss one otherwise.
+async fn receive_broadcasts(rooms: Rooms, health: Health, receives: Latch) {
+    // False only where the store has ended, and this process with it.
+    if health.wait_up(Duration::MAX).await {
+        rooms.receive_broadcasts().await;
+        receives.open();
+    }
 }
 
 /// Closes all connections in jittered batches, so that the clients do not all reconnect at once.
