@@ -93,8 +93,8 @@ pub struct Args {
     /// Longest image that may be sent, in bytes: at most 1048576
     #[arg(long, env = "ROOMCAST_IMAGE_BYTES", default_value_t = MAX_IMAGE_BYTES, value_parser = parse_bytes)]
     image_bytes: usize,
-    /// Bytes that the images of all rooms may have together; the same for all nodes. Then no more are taken until
-    /// messages with images are deleted with their rooms' logs
+    /// Bytes that all images may have together; the same for all nodes. Then no more are taken until messages with
+    /// images are deleted with their rooms' logs or from inboxes
     #[arg(long, env = "ROOMCAST_IMAGE_STORE_BYTES", default_value_t = DEFAULT_IMAGE_STORE_BYTES, value_parser = parse_bytes)]
     image_store_bytes: usize,
     /// URL under which clients reach the gateways, for the addresses of images: https://chat.example[/path]. Without it

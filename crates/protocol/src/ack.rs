@@ -135,13 +135,29 @@ pub struct SentPrivately {
     pub delivered: bool,
 }
 
-/// Of `send_image`: the message is in the room's log.
+/// Of `send_image`: the message is in the room's log, as of `send_message`, or in the inboxes of both users, as of
+/// `private_message`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct ImageSent {
-    /// The message, as of `send_message`.
-    #[serde(flatten)]
-    pub sent: Sent,
+    /// The message's identity in its room, or among those of its sender.
+    pub id: String,
+    /// The room, if it was sent to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub room: Option<RoomName>,
+    /// The epoch of the room's log, or of the sender's inbox.
+    pub epoch: Epoch,
+    /// The message's number in it.
+    #[cfg_attr(feature = "generate", ts(type = "number"))]
+    pub offset: u64,
+    /// When it was stored, in milliseconds since 1970, by the store's clock.
+    #[cfg_attr(feature = "generate", ts(type = "number"))]
+    pub ts: u64,
+    /// As of `private_message`, if it was sent to a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub delivered: Option<bool>,
     /// Where the image is fetched. A repeated `id` is answered with the URL of the first image.
     pub url: String,
 }

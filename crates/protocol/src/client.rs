@@ -90,7 +90,7 @@ pub struct SendPrivateMessage {
     pub id: Option<String>,
 }
 
-/// `send_image`: to a room.
+/// `send_image`: to a room or to one user.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct SendImage {
@@ -98,7 +98,7 @@ pub struct SendImage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub room: Option<RoomName>,
-    /// A user, instead of a room.
+    /// A user, instead of a room, as of `private_message`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub to: Option<UserName>,

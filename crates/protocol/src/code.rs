@@ -48,7 +48,7 @@ pub enum Code {
     Unavailable,
     /// The node is draining; nothing happened.
     Draining,
-    /// The images of all rooms together have no room for another one; nothing happened.
+    /// The images that are kept leave no room for another one; nothing happened.
     ImageStoreFull,
     /// The store's answer was lost: the request may or may not have been executed.
     OutcomeUnknown,

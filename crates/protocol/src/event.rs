@@ -83,7 +83,7 @@ events! {
         BROADCAST = "broadcast": Broadcast => Sent;
         /// Send a message to one user.
         PRIVATE_MESSAGE = "private_message": SendPrivateMessage => SentPrivately;
-        /// Send an image to a room.
+        /// Send an image to a room or to one user.
         SEND_IMAGE = "send_image": SendImage => ImageSent;
         /// Start or stop typing.
         TYPING = "typing" (volatile): Typing => Done;

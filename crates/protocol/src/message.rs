@@ -283,6 +283,14 @@ pub struct PrivateMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "generate", ts(optional))]
     pub text: Option<String>,
+    /// The image, for `kind: "image"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub image: Option<Image>,
+    /// What the image shows, for `kind: "image"`; empty if its sender said nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "generate", ts(optional))]
+    pub alt: Option<String>,
 }
 
 /// Prepends a position to a stored body: the JSON of a [`Message`]. The body's members are copied unchanged, kinds and members of a newer release included; its `v` is left out.
@@ -419,6 +427,10 @@ mod tests {
         assert!(body.content.counts_as_unread());
         let message: Message = serde_json::from_str(&composed(&json).unwrap()).unwrap();
         assert_eq!((message.kind, message.image.unwrap().width), (Kind::Image, 2));
+        let raw = compose_private(&UserName::parse("Bob").unwrap(), &Epoch::new("e"), 7, 9, &json).unwrap();
+        let private: PrivateMessage = serde_json::from_str(raw.get()).unwrap();
+        assert_eq!(serde_json::to_string(&private).unwrap(), raw.get());
+        assert_eq!((private.image.unwrap().width, private.alt.as_deref()), (2, Some("a crab")));
     }
 
     #[test]

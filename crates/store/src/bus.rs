@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use roomcast_protocol::{RoomName, UserName};
 
 use crate::error::Result;
-use crate::inbox::{InboxEvent, Person};
+use crate::inbox::InboxEvent;
 use crate::log::Entry;
 use crate::nodes::Incarnation;
+use crate::person::Person;
 use crate::presence::Version;
 
 /// Something that happened in a room.

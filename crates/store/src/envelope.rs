@@ -18,11 +18,12 @@ use roomcast_protocol::{Epoch, Position, UserName};
 
 use crate::bus::BusEvent;
 use crate::error::StoreError;
-use crate::inbox::{InboxEntry, InboxEvent, Person};
+use crate::inbox::{InboxEntry, InboxEvent};
 use crate::layout;
 use crate::log::Entry;
 use crate::names::Secret;
 use crate::nodes::Incarnation;
+use crate::person::Person;
 use crate::presence::Version;
 
 /// Longer payloads are not ours: the longest packet, and room for the head.

@@ -17,7 +17,7 @@ pub enum StoreError {
     /// The id belongs to another user's message in that room.
     #[error("the id belongs to another user's message")]
     IdTaken,
-    /// The images of all rooms have as many bytes as they may have. Nothing was stored.
+    /// All images together have as many bytes as they may have. Nothing was stored.
     #[error("there are too many bytes of images")]
     ImagesFull,
     /// The store holds or answered what this release does not understand: another version wrote it, or a

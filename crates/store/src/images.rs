@@ -1,8 +1,10 @@
 //! The images of messages. Their bytes are kept once, under a hash that never leaves the store; a message refers to them by
-//! a random id, under which anybody who knows it may read them. They are gone with the last message that refers to them.
+//! a random id, under which anybody who knows it may read them. They are gone with the last message that refers to them: a
+//! room's log has one, and the inboxes of two users each have a copy of a private one.
 //! Called by the gateway's `send_image` and its route for images; implemented in `images/memory.rs` and
 //! `images/redis.rs`.
 
+pub(crate) mod holder;
 pub(crate) mod kept;
 pub(crate) mod memory;
 pub(crate) mod redis;
@@ -11,10 +13,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use roomcast_protocol::{ImageType, RoomName};
+use roomcast_protocol::ImageType;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
+pub use holder::ImageOwner;
 pub use kept::ImageFile;
 use kept::Kept;
 
@@ -44,7 +47,8 @@ impl fmt::Display for ImageId {
     }
 }
 
-/// An image that a message is about to refer to: part of [`PublishRequest`](crate::PublishRequest).
+/// An image that a message is about to refer to: part of [`PublishRequest`](crate::PublishRequest), and of what
+/// [`Inbox::send`](crate::Inbox::send) takes.
 #[derive(Debug, Clone)]
 pub struct StoredImage {
     /// What the message knows it by.
@@ -60,7 +64,7 @@ impl StoredImage {
         self.kept.as_ref()
     }
 
-    /// Id and hash, as they stand in a room's log in Redis.
+    /// Id and hash, as they stand in a room's log or an inbox in Redis.
     pub(crate) fn reference(&self) -> String {
         format!("{} {}", self.id, self.hash)
     }
@@ -71,20 +75,20 @@ impl StoredImage {
     }
 }
 
-/// The images of all rooms.
+/// The images of all rooms and of private messages.
 #[async_trait]
 pub trait Images: Send + Sync {
-    /// Stores an image for a message of this room, which is published next. Until then nobody can read it.
+    /// Stores an image for a message of this owner, which is published or sent next. Until then nobody can read it.
     ///
     /// # Errors
     /// [`ImagesFull`](crate::StoreError::ImagesFull), or the store cannot be reached.
-    async fn store(&self, room: &RoomName, image_type: ImageType, bytes: &[u8]) -> Result<StoredImage>;
+    async fn store(&self, owner: ImageOwner<'_>, image_type: ImageType, bytes: &[u8]) -> Result<StoredImage>;
 
     /// No message refers to the image: it was refused, or was stored before. If the store cannot be reached, the image
     /// is removed once its lease ends.
     async fn discard(&self, image: &StoredImage);
 
-    /// The image of a message that its room's log keeps.
+    /// The image of a message that its room's log keeps, or one of the inboxes of its two users.
     ///
     /// # Errors
     /// The store cannot be reached.

@@ -11,21 +11,13 @@ use async_trait::async_trait;
 use roomcast_protocol::{Body, Position, UserName};
 
 use crate::error::Result;
+use crate::images::StoredImage;
 use crate::log::{Entry, Head, Published, ReadLimit};
-use crate::names::Secret;
+use crate::person::Person;
 
 /// How long the inbox of an open name is kept after its last message. Nobody can ever read it again once the
 /// connection is gone, for nobody has its secret.
 const OPEN_IDLE: Duration = Duration::from_secs(600);
-
-/// The owner of an inbox.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Person {
-    /// The name.
-    pub user: UserName,
-    /// The secret that the name is held by.
-    pub secret: Secret,
-}
 
 impl Person {
     /// How long the person's inbox is kept without use, where those of proved names are for `idle`.
@@ -61,6 +53,8 @@ pub enum Delivery {
         published: Published,
         /// Whether a node on which the recipient is connected took it.
         delivered: bool,
+        /// The body that an earlier attempt stored, which stands.
+        first: Option<String>,
     },
     /// No user of that name is online. Nothing was stored.
     Offline,
@@ -111,12 +105,19 @@ pub struct InboxPage {
 #[async_trait]
 pub trait Inbox: Send + Sync {
     /// Stores a message in the inboxes of both users and sends it to the nodes on which they are connected. The same id
-    /// of the same sender answers with the first result, whether or not the recipient is still online.
+    /// of the same sender answers with the first result, whether or not the recipient is still online. The image is what
+    /// the body refers to, stored for this sender; it stays as long as one of the inboxes keeps the message.
     ///
     /// # Errors
     /// [`IdTaken`](crate::StoreError::IdTaken) where the id is that of a message to another user, `Unavailable` (nothing
     /// was stored), `Unknown` (repeating it with the same id completes it).
-    async fn send(&self, from: &Person, to: &UserName, body: &Body) -> Result<Delivery>;
+    async fn send(
+        &self,
+        from: &Person,
+        to: &UserName,
+        body: &Body,
+        image: Option<&StoredImage>,
+    ) -> Result<Delivery>;
 
     /// The position of the newest message.
     async fn head(&self, person: &Person) -> Result<Position>;

@@ -12,13 +12,13 @@
 //! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` from opening the room until closing it, dialect of an open name `o:USER` | a day once empty, or with an unused room | `presence_*.lua`, gateways | `presence_*.lua` |
 //! | `P:{t}:b:ROOM` | channel | the room's events | | `log_publish.lua`, `presence_*.lua`, `publish_ephemeral` | subscribed nodes |
 //! | `P:{t}:a:USER` | hash | a name's owner: secret's hash `h`, proved `c`, `t` where it was taken over, `i:INCARNATION` → `live` or `grace` | swept | `name_*.lua` | `name_claim.lua`, `inbox_store.lua`, HKEYS, HGETALL, HEXISTS |
-//! | `P:{t}:p:SECRET:USER` | hash | inbox meta, of a user and the hash of the secret: as log meta | twice idle; an open name's after minutes | `inbox_*.lua` | `inbox_*.lua` |
-//! | `P:{t}:q:SECRET:USER` | stream | the inbox; entry id is `OFFSET-0`, fields: epoch `e`, ms `t`, key `i` (sender, line feed, id), other user `w`, `s` = `out` or `in`, body `d` | idle; an open name's after minutes | `inbox_store.lua` | `inbox_read.lua` |
+//! | `P:{t}:p:SECRET:USER` | hash | inbox meta, of a user and the hash of the secret: as log meta, images included | twice idle; an open name's after minutes | `inbox_*.lua`, `image_*.lua` | `inbox_*.lua`, `image_*.lua` |
+//! | `P:{t}:q:SECRET:USER` | stream | the inbox; entry id is `OFFSET-0`, fields: epoch `e`, ms `t`, key `i` (sender, line feed, id), other user `w`, `s` = `out` or `in`, body `d`, perhaps image `g` as in a log | idle; an open name's after minutes | `inbox_store.lua` | `inbox_*.lua`, `image_*.lua` |
 //! | `P:{t}:r:SECRET:USER` | hash | key of a message → `OFFSET TS EPOCH SECRET USER` (of the other user), trimmed with the inbox | with the inbox | `inbox_store.lua` | `inbox_store.lua` |
 //! | `P:{t}:x:BUCKET` | sorted set | room index: names of rooms, all scores 0; 16 buckets | pruned by its readers | gateways | `rooms` |
 //! | `P:{t}:d:HASH` | hash | an image: bytes `b`, type `t`, number of its last admission `n` | with the last message, or twice idle | `image_store.lua`, `image_re*.lua` | HMGET |
 //! | `P:{t}:e:HASH` | sorted set | messages' ids of an image → end of the lease, in ms | with it | `image_store.lua`, `image_re*.lua` | `image_release.lua` |
-//! | `P:{t}:k:IMAGE` | string | a message's id of an image → its room | with the message, or twice idle | SET, DEL | GET |
+//! | `P:{t}:k:IMAGE` | string | a message's id of an image → its room; of a private message `@inboxes` and a line `SECRET USER` for the sender and, once both copies are stored, for the recipient | with the message (a private one: its last copy), or twice idle | SET, DEL | GET |
 //! | `P:{i}:images` | hash | HASH → `BYTES ADMISSION`; all `bytes`, last `number` of an admission | | `image_admit.lua`, `image_forget.lua` | the same |
 //! | `P:{i}:ends` | sorted set | HASH → end of the image's lease, in ms | | `image_admit.lua`, `image_count.lua`, `image_forget.lua` | `image_admit.lua` |
 //! | `P:{n}:leases` | sorted set | incarnation → end of its lease, in ms | sealed | `node_*.lua` | `node_*.lua`, the directory |
@@ -32,9 +32,9 @@
 use roomcast_protocol::{RoomName, UserName};
 
 use crate::images::ImageId;
-use crate::inbox::Person;
 use crate::nodes::Incarnation;
 use crate::partition;
+use crate::person::Person;
 
 /// Buckets of the room index.
 pub(crate) const INDEX_BUCKETS: u16 = 16;
@@ -125,8 +125,8 @@ impl Keys {
         self.all_named(['d', 'e'], hash)
     }
 
-    /// The room of the message that refers to an image by this id.
-    pub(crate) fn image_room(&self, id: &ImageId) -> String {
+    /// Where the message is that refers to an image by this id.
+    pub(crate) fn image_holder(&self, id: &ImageId) -> String {
         self.named('k', &id.to_string())
     }
 

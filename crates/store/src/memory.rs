@@ -43,16 +43,16 @@ impl Memory {
         let log = Arc::new(log);
         let presence = MemoryPresence::new(Arc::clone(&log), Arc::clone(&subscribers), capacity.clone());
         let names = Arc::new(MemoryNames::new(capacity.clone()));
-        let inbox =
-            MemoryInbox::new(settings, (Arc::clone(&names), Arc::clone(&subscribers)), capacity.clone());
+        let names_and_nodes = (Arc::clone(&names), Arc::clone(&subscribers));
+        let inbox = Arc::new(MemoryInbox::new(settings, names_and_nodes, capacity.clone()));
         Self {
             images: Arc::new(MemoryImages::new(
-                Arc::clone(&log),
+                (Arc::clone(&log), Arc::clone(&inbox)),
                 settings.image_store_bytes,
                 capacity.clone(),
             )),
             presence: Arc::new(presence),
-            inbox: Arc::new(inbox),
+            inbox,
             names,
             nodes: Arc::new(MemoryNodes::new(capacity.clone())),
             log,

@@ -47,7 +47,7 @@ pub(crate) fn open(
         RedisImages::new(link.clone(), keys.clone(), settings.retention.idle, settings.image_store_bytes);
     Ok(Store {
         log: Arc::new(RedisLog::new(link.clone(), keys.clone(), settings, (layout, images.clone()))),
-        inbox: Arc::new(RedisInbox::new(link.clone(), keys.clone(), settings)),
+        inbox: Arc::new(RedisInbox::new(link.clone(), keys.clone(), settings, images.clone())),
         images: Arc::new(images),
         presence: Arc::new(RedisPresence::new(link.clone(), keys.clone())),
         names: Arc::new(RedisNames::new(link.clone(), keys.clone(), task_link, lifecycle, end)),

@@ -31,7 +31,7 @@ pub struct Settings {
     /// Private messages that are kept for each user, the newest ones; a user who does not use them for as long as
     /// [`Retention::idle`] loses all.
     pub inbox_len: usize,
-    /// The most bytes that the images of all rooms may have together; each counts 1 KiB more than it has.
+    /// The most bytes that all images may have together; each counts 1 KiB more than it has.
     pub image_store_bytes: usize,
     /// Stands before every key and channel, so that several clusters may share one Redis.
     pub prefix: String,

@@ -40,11 +40,20 @@ pub(crate) enum Command {
     OnlineUsers(OnlineUsers),
 }
 
+/// Whom a private message is for.
+#[derive(Debug)]
+pub(crate) enum Recipient {
+    /// The user of exactly this name.
+    User(UserName),
+    /// A user whose name is given as people type it, in a room of the sender.
+    Typed { name: String, room: RoomName },
+}
+
 /// `send_image`, whose bytes the edge has found, wherever they were in the packet.
 #[derive(Debug)]
 pub(crate) struct SendImage {
     pub(crate) room: Option<RoomName>,
-    pub(crate) to: Option<UserName>,
+    pub(crate) to: Option<Recipient>,
     pub(crate) image: Bytes,
     pub(crate) alt: Option<String>,
     pub(crate) id: Option<String>,

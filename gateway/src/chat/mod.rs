@@ -25,11 +25,12 @@ mod typing;
 use std::sync::Arc;
 use std::time::Duration;
 
+use roomcast_protocol::client::SendPrivateMessage;
 use roomcast_protocol::{Refusal, RoomName};
 use roomcast_store::Store;
 
 pub(crate) use actor::{Actor, Rights};
-pub(crate) use command::{BroadcastOrigin, Command, SendImage};
+pub(crate) use command::{BroadcastOrigin, Command, Recipient, SendImage};
 pub(crate) use image::{IMAGES_PATH, ImageSettings};
 pub(crate) use policy::BroadcastPolicy;
 pub(crate) use reply::Reply;
@@ -91,12 +92,13 @@ impl Chat {
             Command::SendMessageWith(message, extra) => {
                 Box::pin(self.send_message(actor, message, Some(extra), urgent)).await.map(Reply::Sent)
             }
-            Command::PrivateMessage(message) => {
-                Box::pin(self.private_message(actor, message)).await.map(Reply::SentPrivately)
+            Command::PrivateMessage(SendPrivateMessage { to, text, id }) => {
+                let to = Recipient::User(to);
+                Box::pin(self.private_message(actor, to, text, id)).await.map(Reply::SentPrivately)
             }
-            Command::PrivateMessageTo { typed, room, text, id } => {
-                let sent = Box::pin(self.private_message_to(actor, (&room, &typed), text, id)).await;
-                sent.map(Reply::SentPrivately)
+            Command::PrivateMessageTo { typed: name, room, text, id } => {
+                let to = Recipient::Typed { name, room };
+                Box::pin(self.private_message(actor, to, text, id)).await.map(Reply::SentPrivately)
             }
             Command::SendImage(image) => {
                 Box::pin(self.send_image(actor, image, urgent)).await.map(Reply::ImageSent)

@@ -285,6 +285,69 @@ story('an image is gone with the last message, and has an absolute URL', { timeo
   assert.match(policy, /img-src 'self' https:\/\/chat\.example /);
 });
 
+story('private images', { timeout: 90_000 }, async () => {
+  const { gateways: [a, b], redis } = await cluster({ gateways: 2, presence: 1, args: ['--grace', '1s', '--inbox-len', '2'] });
+  const as = (name, resume = `the secret of ${name}`) => ({ name, auth: { username: name, resume } });
+  const [ann, tab, eve] = [await connect(a, as('ann')), await connect(b, as('ann')), await connect(a, as('eve'))];
+  const bob = await connect(b, as('bob'));
+  const found = async (client, url, what = 'has the image') => {
+    const has = () => client.events.find(({ event, payload }) => event === 'private_message' && payload.image?.url === url);
+    return (await eventually(has, { what: () => `${client.name} ${what}` })).payload;
+  };
+  const status = async (url) => (await request(a.url + url)).status;
+  const keys = async (kind) => (await redis.command('KEYS', `*:${kind}:*`)).length;
+  let sent;
+
+  await step('both users receive it on all gateways, and nobody else', async () => {
+    const image = png({ bytes: 900 * KIB });
+    sent = await ann.ok('send_image', { to: 'bob', image, alt: 'a dot', id: 'm1' });
+    assert.match(sent.url, /^\/images\/[0-9a-f]{32}$/);
+    assert.deepEqual([sent.id, sent.offset, sent.delivered, sent.room], ['m1', 1, true, undefined]);
+    for (const client of [ann, tab, bob]) {
+      const { user, to, kind, alt, image: { bytes } } = await found(client, sent.url);
+      assert.deepEqual({ user, to, kind, alt, bytes }, { user: 'ann', to: 'bob', kind: 'image', alt: 'a dot', bytes: image.length });
+    }
+    for (const gateway of [a, b]) assert.ok((await fetched(gateway.url + sent.url)).bytes.equals(image));
+    assert.ok(!eve.events.some(({ event }) => event === 'private_message'));
+    const { messages } = await bob.ok('history', { to: 'ann' });
+    assert.deepEqual(messages.map(({ image: { url } }) => url), [sent.url]);
+  });
+
+  await step('a repeated id is answered with the first URL', async () => {
+    const again = await tab.ok('send_image', { to: 'bob', image: png(), id: 'm1' });
+    assert.deepEqual([again.url, again.offset, again.ts], [sent.url, sent.offset, sent.ts]);
+    await ann.refused('send_image', { to: 'eve', image: png(), id: 'm1' }, 'id_taken');
+    await ann.refused('send_image', { to: 'nobody', image: png() }, 'user_offline');
+    assert.equal(await keys('d'), 1, 'what was not sent is not kept');
+  });
+
+  await step('whoever has the name next cannot list the message', async () => {
+    bob.close();
+    const thief = await eventually(async () => {
+      try {
+        return await connect(a, { ...as('bob', 'another secret'), reconnection: false });
+      } catch {
+        return undefined;
+      }
+    });
+    assert.deepEqual((await thief.ok('history', { to: 'ann' })).messages, []);
+    const { url } = await ann.ok('send_image', { to: 'bob', image: png({ mark: 1 }) });
+    await found(thief, url);
+    assert.equal((await thief.ok('history', { to: 'ann' })).messages.length, 1);
+  });
+
+  await step('it is gone once neither inbox has its message', async () => {
+    for (let n = 0; n < 2; n++) await ann.ok('private_message', { to: 'eve', text: `text ${n}` });
+    assert.equal(await status(sent.url), 200, 'the former owner of the name has it');
+    const { url } = await eve.ok('send_image', { to: 'ann', image: png({ mark: 2 }) });
+    await ann.ok('private_message', { to: 'eve', text: 'one' });
+    assert.equal(await status(url), 200);
+    await ann.ok('private_message', { to: 'eve', text: 'two' });
+    assert.equal(await status(url), 404, 'trimmed from both');
+    await eventually(async () => (await keys('d')) === 2, { what: 'only the images to the two owners of the name are kept' });
+  });
+});
+
 story('images in the classic vocabularies', { timeout: 60_000 }, async () => {
   const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 0 });
   const room = unique('ROOM').toUpperCase();

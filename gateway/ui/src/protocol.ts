@@ -113,20 +113,23 @@ export type Image = {
   bytes: number;
 };
 
-/** Of `send_image`: the message is in the room's log. */
+/** Of `send_image`: the message is in the room's log, as of `send_message`, or in the inboxes of both users, as of
+ * `private_message`. */
 export type ImageSent = {
-  /** Where the image is fetched. A repeated `id` is answered with the URL of the first image. */
-  url: string;
-  /** The message's identity in its room. */
+  /** The message's identity in its room, or among those of its sender. */
   id: string;
-  /** The room. */
-  room: RoomName;
-  /** The epoch of the room's log. */
+  /** The room, if it was sent to one. */
+  room?: RoomName;
+  /** The epoch of the room's log, or of the sender's inbox. */
   epoch: Epoch;
-  /** The message's number. */
+  /** The message's number in it. */
   offset: number;
   /** When it was stored, in milliseconds since 1970, by the store's clock. */
   ts: number;
+  /** As of `private_message`, if it was sent to a user. */
+  delivered?: boolean;
+  /** Where the image is fetched. A repeated `id` is answered with the URL of the first image. */
+  url: string;
 };
 
 /** The type of an image. There is no SVG: it is a document that may contain scripts. */
@@ -291,6 +294,10 @@ export type PrivateMessage = {
   verified?: boolean;
   /** The text, for `kind: "text"`. */
   text?: string;
+  /** The image, for `kind: "image"`. */
+  image?: Image;
+  /** What the image shows, for `kind: "image"`; empty if its sender said nothing. */
+  alt?: string;
 };
 
 /** `restarting`: the connection will be closed; official clients reconnect by themselves. */
@@ -336,11 +343,11 @@ export type RoomsPage = {
   cursor?: string;
 };
 
-/** `send_image`: to a room. */
+/** `send_image`: to a room or to one user. */
 export type SendImage = {
   /** A room, as of `send_message`. */
   room?: RoomName;
-  /** A user, instead of a room. */
+  /** A user, instead of a room, as of `private_message`. */
   to?: UserName;
   /** PNG, JPEG, GIF or WebP, at most 1 MiB: bytes, or a data URL in base64. */
   image: string | Blob | ArrayBuffer | ArrayBufferView;
@@ -462,7 +469,7 @@ export interface ClientToServerEvents {
   broadcast: (payload: Broadcast, answer: (answer: Answer<Sent>) => void) => void;
   /** Send a message to one user. */
   private_message: (payload: SendPrivateMessage, answer: (answer: Answer<SentPrivately>) => void) => void;
-  /** Send an image to a room. */
+  /** Send an image to a room or to one user. */
   send_image: (payload: SendImage, answer: (answer: Answer<ImageSent>) => void) => void;
   /** Start or stop typing. */
   typing: (payload: Typing, answer?: (answer: Answer<Done>) => void) => void;

@@ -11,8 +11,9 @@ use roomcast_protocol::{RoomName, UserName};
 
 use super::{Bus, BusEvent, BusListener};
 use crate::error::Result;
-use crate::inbox::{InboxEvent, Person};
+use crate::inbox::InboxEvent;
 use crate::nodes::Incarnation;
+use crate::person::Person;
 
 pub(crate) struct MemoryBus {
     subscribers: Arc<Subscribers>,

@@ -1,5 +1,5 @@
-//! Images in memory. An entry of a room's log keeps the image that it refers to (`Kept`), so that the last of them to go
-//! takes it along.
+//! Images in memory. An entry of a room's log or of an inbox keeps the image that it refers to (`Kept`), so that the last of
+//! them to go takes it along.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,12 +8,14 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use roomcast_protocol::{ImageType, RoomName};
+use roomcast_protocol::ImageType;
 
+use super::holder::{Holder, ImageOwner};
 use super::kept::{ImageFile, Kept, OVERHEAD, Stored};
 use super::{ImageId, Images, StoredImage, hash};
 use crate::capacity::Capacity;
 use crate::error::{Result, StoreError};
+use crate::inbox::memory::MemoryInbox;
 use crate::log::memory::MemoryLog;
 use crate::script;
 
@@ -22,6 +24,7 @@ const PURGE_ABOVE: usize = 256;
 
 pub(crate) struct MemoryImages {
     log: Arc<MemoryLog>,
+    inbox: Arc<MemoryInbox>,
     tables: Mutex<Tables>,
     total: Arc<AtomicUsize>,
     limit: usize,
@@ -46,8 +49,12 @@ impl Tables {
 }
 
 impl MemoryImages {
-    pub(crate) fn new(log: Arc<MemoryLog>, limit: usize, capacity: Capacity) -> Self {
-        Self { log, tables: Mutex::default(), total: Arc::default(), limit, capacity }
+    pub(crate) fn new(
+        (log, inbox): (Arc<MemoryLog>, Arc<MemoryInbox>),
+        limit: usize,
+        capacity: Capacity,
+    ) -> Self {
+        Self { log, inbox, tables: Mutex::default(), total: Arc::default(), limit, capacity }
     }
 
     fn kept(&self, id: &ImageId) -> Option<Arc<Kept>> {
@@ -58,7 +65,7 @@ impl MemoryImages {
 
 #[async_trait]
 impl Images for MemoryImages {
-    async fn store(&self, room: &RoomName, image_type: ImageType, bytes: &[u8]) -> Result<StoredImage> {
+    async fn store(&self, owner: ImageOwner<'_>, image_type: ImageType, bytes: &[u8]) -> Result<StoredImage> {
         self.capacity.check(&script::IMAGE_ADMIT)?;
         let (id, hash) = (ImageId::random(), hash(image_type, bytes));
         let mut tables = self.tables.lock();
@@ -77,7 +84,7 @@ impl Images for MemoryImages {
                 stored
             }
         };
-        let kept = Arc::new(Kept { room: room.clone(), published: AtomicBool::new(false), stored });
+        let kept = Arc::new(Kept { holder: owner.into(), published: AtomicBool::new(false), stored });
         tables.by_id.insert(id.clone(), Arc::downgrade(&kept));
         Ok(StoredImage { id, hash, kept: Some(kept) })
     }
@@ -86,9 +93,17 @@ impl Images for MemoryImages {
     async fn discard(&self, _image: &StoredImage) {}
 
     async fn read(&self, id: &ImageId) -> Result<Option<ImageFile>> {
-        let Some(room) = self.kept(id).map(|kept| kept.room.clone()) else { return Ok(None) };
+        let Some(kept) = self.kept(id) else { return Ok(None) };
         // Removes what expired.
-        self.log.exists(&room);
+        match &kept.holder {
+            Holder::Room(room) => {
+                self.log.exists(room);
+            }
+            Holder::Inboxes { from, to } => {
+                [from].into_iter().chain(to.get()).for_each(|person| self.inbox.expire(person))
+            }
+        }
+        drop(kept);
         Ok(self.kept(id).map(|kept| kept.stored.file.clone()))
     }
 }

@@ -1,27 +1,35 @@
 //! Images in Redis. Four things, each in a slot of its own:
 //!
 //! - the bytes, under their hash, with the ids that refer to them, each with the end of its lease;
-//! - in the room's meta, the ids of the images that its log refers to: the truth about whether an image may be read;
-//! - for each id, the room whose meta that is;
+//! - in the meta of a room's log or of an inbox, the ids of the images that its messages refer to: the truth about whether
+//!   an image may be read;
+//! - for each id, the room whose meta that is, or the persons: two have a copy of a private message;
 //! - in one place for the whole cluster, how many bytes there are.
 //!
 //! A script touches one slot, so the steps between them may be cut off by the end of a node. What is left then cannot be
 //! read, because the log does not refer to it, and is removed when its lease ends: twice the time for which an unused room
-//! is kept. Leases are renewed when a room is opened and while it is in use (`log/redis.rs`).
+//! is kept. Leases are renewed when a room is opened and while it is in use (`log/redis.rs`), and while one of the inboxes
+//! is used (`inbox/redis.rs`).
+//!
+//! When a copy of a private message is removed, the image is released unless the other copy is there. Each removes its own
+//! before it looks for the other, so that whoever looks last finds none. Before both are stored only the sender is
+//! recorded, and nobody releases the image: it may be between the two.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, TryStreamExt as _};
-use redis::cmd;
+use redis::{Cmd, cmd};
 use roomcast_protocol::{ImageType, RoomName};
 
+use super::holder::{Holder, ImageOwner};
 use super::kept::{ImageFile, OVERHEAD};
 use super::{ImageId, Images, StoredImage, hash};
 use crate::error::{Result, StoreError};
 use crate::keys::Keys;
 use crate::link::Link;
+use crate::person::Person;
 use crate::script;
 
 /// Leases renewed at once.
@@ -62,9 +70,27 @@ impl RedisImages {
         }
     }
 
+    /// Copies of private messages that referred to these images are gone.
+    pub(crate) async fn release_copies(&self, references: &[String]) {
+        for image in references.iter().filter_map(|reference| StoredImage::of_reference(reference)) {
+            if let Err(error) = self.release_copy(&image).await {
+                tracing::debug!(%error, "a private image could not be released; it stays until its lease ends");
+            }
+        }
+    }
+
+    async fn release_copy(&self, image: &StoredImage) -> Result<()> {
+        match self.holder(&image.id).await? {
+            Some(holder) if holder.is_complete() && self.find(&image.id, &holder).await?.is_none() => {
+                self.release_one(image).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn release_one(&self, image: &StoredImage) -> Result<()> {
         let StoredImage { id, hash, .. } = image;
-        self.link.command::<()>(cmd("DEL").arg(self.keys.image_room(id))).await?;
+        self.link.command::<()>(cmd("DEL").arg(self.keys.image_holder(id))).await?;
         let keys = self.keys.image(hash);
         let number: u64 = self.link.script(&script::IMAGE_RELEASE, &keys, &[id.0.as_bytes()]).await?;
         if number == 0 {
@@ -75,11 +101,63 @@ impl RedisImages {
         self.link.script(&script::IMAGE_FORGET, &self.keys.images(), &args).await
     }
 
+    /// Both copies of a private message that refers to an image are stored.
+    pub(crate) async fn sent(&self, reference: &str, from: &Person, to: &Person) -> Result<()> {
+        let Some(image) = StoredImage::of_reference(reference) else { return Ok(()) };
+        self.link.command(&self.hold(&image.id, &Holder::of_both(from, to))).await
+    }
+
+    fn hold(&self, id: &ImageId, holder: &Holder) -> Cmd {
+        let mut place = cmd("SET");
+        place.arg(self.keys.image_holder(id)).arg(holder.encode()).arg("PX").arg(&self.lease);
+        place
+    }
+
+    async fn holder(&self, id: &ImageId) -> Result<Option<Holder>> {
+        let holder: Option<String> = self.link.command(cmd("GET").arg(self.keys.image_holder(id))).await?;
+        Ok(holder.and_then(|holder| Holder::parse(&holder)))
+    }
+
+    /// The hash of an image, where a message refers to it.
+    async fn find(&self, id: &ImageId, holder: &Holder) -> Result<Option<String>> {
+        let (from, to) = match holder {
+            Holder::Room(room) => {
+                return self.link.script(&script::IMAGE_FIND, &self.keys.log(room), &[id.0.as_bytes()]).await;
+            }
+            Holder::Inboxes { from, to } => (from, to),
+        };
+        for person in [from].into_iter().chain(to.get()) {
+            let keys = self.keys.inbox(person);
+            let hash: Option<String> =
+                self.link.script(&script::IMAGE_FIND, &keys, &[id.0.as_bytes()]).await?;
+            if hash.is_some() {
+                return Ok(hash);
+            }
+        }
+        Ok(None)
+    }
+
     /// Renews the leases of the images to which a room's log refers, and releases those to which it does not any more.
-    pub(crate) async fn renew(&self, room: &RoomName) -> Result<()> {
-        let (kept, gone): (Vec<String>, Vec<String>) =
-            self.link.script(&script::IMAGE_LIST, &self.keys.log(room), &[]).await?;
+    pub(crate) async fn renew_room(&self, room: &RoomName) -> Result<()> {
+        let keys = self.keys.log(room);
+        let (kept, gone) = self.list(&keys).await?;
         self.release(&gone).await;
+        self.renew(&keys, &kept).await
+    }
+
+    /// The same of an inbox.
+    pub(crate) async fn renew_inbox(&self, person: &Person) -> Result<()> {
+        let keys = self.keys.inbox(person);
+        let (kept, gone) = self.list(&keys).await?;
+        self.release_copies(&gone).await;
+        self.renew(&keys, &kept).await
+    }
+
+    async fn list(&self, keys: &[String]) -> Result<(Vec<String>, Vec<String>)> {
+        self.link.script(&script::IMAGE_LIST, keys, &[]).await
+    }
+
+    async fn renew(&self, keys: &[String], kept: &[String]) -> Result<()> {
         let images = kept.iter().filter_map(|reference| StoredImage::of_reference(reference));
         let renewing = stream::iter(images.map(Ok));
         renewing
@@ -87,7 +165,7 @@ impl RedisImages {
                 self.renew_one(&image).await
             })
             .await?;
-        self.link.script(&script::IMAGE_RENEWED, &self.keys.log(room), &[]).await
+        self.link.script(&script::IMAGE_RENEWED, keys, &[]).await
     }
 
     async fn renew_one(&self, StoredImage { id, hash, .. }: &StoredImage) -> Result<()> {
@@ -96,13 +174,13 @@ impl RedisImages {
         self.link.script::<()>(&script::IMAGE_COUNT, &self.keys.images(), &counted).await?;
         let args = [self.lease.as_bytes(), id.0.as_bytes()];
         self.link.script::<()>(&script::IMAGE_RENEW, &self.keys.image(hash), &args).await?;
-        self.link.command(cmd("PEXPIRE").arg(self.keys.image_room(id)).arg(&self.lease)).await
+        self.link.command(cmd("PEXPIRE").arg(self.keys.image_holder(id)).arg(&self.lease)).await
     }
 }
 
 #[async_trait]
 impl Images for RedisImages {
-    async fn store(&self, room: &RoomName, image_type: ImageType, bytes: &[u8]) -> Result<StoredImage> {
+    async fn store(&self, owner: ImageOwner<'_>, image_type: ImageType, bytes: &[u8]) -> Result<StoredImage> {
         let image = StoredImage { id: ImageId::random(), hash: hash(image_type, bytes), kept: None };
         let number = self.admit(&image.hash, bytes.len()).await?.to_string();
         let args: [&[u8]; 5] = [
@@ -113,11 +191,10 @@ impl Images for RedisImages {
             number.as_bytes(),
         ];
         let keys = self.keys.image(&image.hash);
-        let mut place = cmd("SET");
-        place.arg(self.keys.image_room(&image.id)).arg(room.as_str()).arg("PX").arg(&self.lease);
+        let hold = self.hold(&image.id, &owner.into());
         let stored = futures_util::future::try_join(
             self.link.script::<()>(&script::IMAGE_STORE, &keys, &args),
-            self.link.command::<()>(&place),
+            self.link.command::<()>(&hold),
         );
         if let Err(error) = stored.await {
             self.discard(&image).await;
@@ -131,11 +208,8 @@ impl Images for RedisImages {
     }
 
     async fn read(&self, id: &ImageId) -> Result<Option<ImageFile>> {
-        let room: Option<String> = self.link.command(cmd("GET").arg(self.keys.image_room(id))).await?;
-        let Some(room) = room.and_then(|room| RoomName::parse(&room).ok()) else { return Ok(None) };
-        let hash: Option<String> =
-            self.link.script(&script::IMAGE_FIND, &self.keys.log(&room), &[id.0.as_bytes()]).await?;
-        let Some(hash) = hash else { return Ok(None) };
+        let Some(holder) = self.holder(id).await? else { return Ok(None) };
+        let Some(hash) = self.find(id, &holder).await? else { return Ok(None) };
         let [data, _] = self.keys.image(&hash);
         let (media_type, bytes): (Option<String>, Option<Vec<u8>>) =
             self.link.command(cmd("HMGET").arg(data).arg("t").arg("b")).await?;

@@ -8,13 +8,16 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_protocol::{Body, Epoch, Position, UserName};
 
-use super::{Delivery, Inbox, InboxEntry, InboxEvent, InboxPage, Missed, Person};
+use super::{Delivery, Inbox, InboxEntry, InboxEvent, InboxPage, Missed};
 use crate::bus::memory::Subscribers;
 use crate::capacity::Capacity;
 use crate::clock::{Clock, milliseconds};
 use crate::error::{Result, StoreError};
+use crate::images::StoredImage;
+use crate::images::kept::Kept;
 use crate::log::{Entry, Head, Published, ReadLimit, candidate_epoch};
 use crate::names::memory::MemoryNames;
+use crate::person::Person;
 use crate::script;
 use crate::settings::Settings;
 
@@ -42,12 +45,22 @@ struct Inboxes {
 struct Messages {
     epoch: Epoch,
     offset: u64,
-    /// Each with its key and the user at the other end.
-    entries: VecDeque<(Key, UserName, InboxEntry)>,
+    entries: VecDeque<Copy>,
     ids: HashMap<Key, Known>,
     /// When the messages expire, and when all of it does, in ms since 1970.
     expires: u64,
     ends: u64,
+}
+
+/// One of the two copies of a message.
+#[derive(Clone)]
+struct Copy {
+    key: Key,
+    /// The user at the other end.
+    other: UserName,
+    entry: InboxEntry,
+    /// The image that it refers to.
+    image: Option<Arc<Kept>>,
 }
 
 /// The sender and the id.
@@ -99,11 +112,16 @@ struct Place {
 }
 
 impl Inboxes {
-    /// A person's messages, where there are any, or were lately.
-    fn find(&mut self, person: &Person, now: u64, idle: Duration) -> Option<&mut Messages> {
+    /// Removes what expired of a person's messages.
+    fn expire(&mut self, person: &Person, now: u64) {
         if self.of.get_mut(person).is_some_and(|messages| !messages.expire(now)) {
             self.of.remove(person);
         }
+    }
+
+    /// A person's messages, where there are any, or were lately.
+    fn find(&mut self, person: &Person, now: u64, idle: Duration) -> Option<&mut Messages> {
+        self.expire(person, now);
         let messages = self.of.get_mut(person)?;
         messages.keep(now, person.idle(idle));
         Some(messages)
@@ -113,7 +131,7 @@ impl Inboxes {
     fn store(
         &mut self,
         (owner, other): (&Person, &Person),
-        (key, entry): (&Key, InboxEntry),
+        (key, entry, image): (&Key, InboxEntry, Option<&Arc<Kept>>),
         (now, idle, kept): (u64, Duration, usize),
     ) -> Place {
         if self.of.len() >= self.purge_at {
@@ -131,11 +149,12 @@ impl Inboxes {
         let Entry { ts, body, .. } = entry.entry;
         let placed = Entry { epoch: position.epoch.clone(), offset: position.offset, ts, body, trace: None };
         let entry = InboxEntry { entry: placed, to: entry.to };
-        messages.entries.push_back((key.clone(), other.user.clone(), entry));
+        let (copied, image) = (key.clone(), image.cloned());
+        messages.entries.push_back(Copy { key: copied, other: other.user.clone(), entry, image });
         let known = || Known { position: position.clone(), ts, other: other.clone() };
         messages.ids.insert(key.clone(), known());
         while messages.entries.len() > kept {
-            if let Some((key, ..)) = messages.entries.pop_front() {
+            if let Some(Copy { key, .. }) = messages.entries.pop_front() {
                 messages.ids.remove(&key);
             }
         }
@@ -173,6 +192,11 @@ impl MemoryInbox {
         Self { inboxes, names, subscribers, capacity, clock: Clock::new(), kept, idle }
     }
 
+    /// Removes what expired of a person's inbox, with the images.
+    pub(crate) fn expire(&self, person: &Person) {
+        self.inboxes.lock().expire(person, self.clock.now());
+    }
+
     /// Tells the nodes on which the owner of a copy is connected. Returns whether one received it.
     fn tell(&self, owner: &Person, place: &Place, entry: &InboxEntry) -> bool {
         let Known { position, ts, .. } = &place.known;
@@ -190,11 +214,18 @@ impl MemoryInbox {
 
 #[async_trait]
 impl Inbox for MemoryInbox {
-    async fn send(&self, from: &Person, to: &UserName, body: &Body) -> Result<Delivery> {
+    async fn send(
+        &self,
+        from: &Person,
+        to: &UserName,
+        body: &Body,
+        image: Option<&StoredImage>,
+    ) -> Result<Delivery> {
         let encoded = body.encode().map_err(|error| StoreError::Settings(error.to_string()))?;
         let (key, now) = ((body.user.clone(), body.id.clone()), self.clock.now());
         let mut inboxes = self.inboxes.lock();
-        let known = inboxes.find(from, now, self.idle).and_then(|messages| messages.ids.get(&key));
+        let messages = inboxes.find(from, now, self.idle);
+        let known = messages.as_ref().and_then(|messages| messages.ids.get(&key));
         let recipient = match known {
             Some(known) if known.other.user != *to => return Err(StoreError::IdTaken),
             Some(known) => known.other.clone(),
@@ -206,19 +237,30 @@ impl Inbox for MemoryInbox {
                 None => return Ok(Delivery::Offline),
             },
         };
+        // What an earlier attempt stored stands.
+        let first =
+            messages.and_then(|messages| messages.entries.iter().find(|copy| copy.key == key)).cloned();
+        let (first, image) = match first {
+            Some(Copy { entry, image, .. }) => (Some(entry.entry.body), image),
+            None => (None, image.and_then(StoredImage::kept).cloned()),
+        };
+        let encoded = first.clone().unwrap_or(encoded);
         let kept = (now, self.idle, self.kept);
         let entry = Entry { epoch: Epoch::new(""), offset: 0, ts: now, body: encoded, trace: None };
         let mut entry = InboxEntry { entry, to: to.clone() };
-        let place = inboxes.store((from, &recipient), (&key, entry.clone()), kept);
+        let place = inboxes.store((from, &recipient), (&key, entry.clone(), image.as_ref()), kept);
         let Known { position, ts, .. } = &place.known;
         let published = Published { position: position.clone(), ts: *ts, duplicate: place.duplicate };
         let mut delivered = self.tell(from, &place, &entry);
         if recipient != *from {
             entry.entry.ts = *ts;
-            let received = inboxes.store((&recipient, from), (&key, entry.clone()), kept);
+            let received = inboxes.store((&recipient, from), (&key, entry.clone(), image.as_ref()), kept);
             delivered = self.tell(&recipient, &received, &entry);
         }
-        Ok(Delivery::Sent { published, delivered })
+        if let Some(image) = &image {
+            image.publish_to(&recipient);
+        }
+        Ok(Delivery::Sent { published, delivered, first })
     }
 
     async fn head(&self, person: &Person) -> Result<Position> {
@@ -229,7 +271,7 @@ impl Inbox for MemoryInbox {
         let (mut inboxes, now) = (self.inboxes.lock(), self.clock.now());
         let head = inboxes.head(person, now, self.idle);
         let messages = inboxes.find(person, now, self.idle);
-        let entries = messages.iter().flat_map(|messages| &messages.entries).map(|(.., entry)| entry);
+        let entries = messages.iter().flat_map(|messages| &messages.entries).map(|copy| &copy.entry);
         let (entries, _) = limited(entries.filter(|at| at.entry.offset > position.offset), limit);
         Ok(Missed::of(head, position, entries))
     }
@@ -244,7 +286,7 @@ impl Inbox for MemoryInbox {
         let mut inboxes = self.inboxes.lock();
         let messages = inboxes.find(person, self.clock.now(), self.idle);
         let newest = messages.iter().flat_map(|messages| messages.entries.iter().rev());
-        let with = newest.filter(|(_, with, _)| with == other).map(|(.., entry)| entry);
+        let with = newest.filter(|copy| copy.other == *other).map(|copy| &copy.entry);
         let with = with.filter(|at| before.is_none_or(|before| at.entry.offset < before));
         let one_more = ReadLimit { entries: limit.entries + 1, ..limit };
         let (mut entries, cut) = limited(with, one_more);

@@ -1,6 +1,7 @@
 //! Inboxes in Redis. A message is stored by one script in the slot of each of the two users, the sender first: an id
 //! that the sender used before is recognised there, with the person whom it was sent to, so that a repetition completes
-//! what was interrupted. A script cannot publish to another slot's channel: the nodes are told by a command each.
+//! what was interrupted, with the body that was stored first. A script cannot publish to another slot's channel: the nodes
+//! are told by a command each.
 
 use std::time::Duration;
 
@@ -8,9 +9,11 @@ use async_trait::async_trait;
 use redis::{Value, cmd};
 use roomcast_protocol::{Body, Epoch, Position, UserName};
 
-use super::{Delivery, Inbox, InboxEntry, InboxEvent, InboxPage, Missed, Person};
+use super::{Delivery, Inbox, InboxEntry, InboxEvent, InboxPage, Missed};
 use crate::envelope;
 use crate::error::{Result, StoreError};
+use crate::images::StoredImage;
+use crate::images::redis::RedisImages;
 use crate::keys::Keys;
 use crate::link::{Link, parse_answer};
 use crate::log::redis::earlier_epochs;
@@ -18,12 +21,15 @@ use crate::log::{Entry, Head, Published, ReadLimit, candidate_epoch};
 use crate::names::Secret;
 use crate::names::redis::online_owner;
 use crate::nodes::Incarnation;
+use crate::person::Person;
 use crate::script;
 use crate::settings::Settings;
 
 pub(crate) struct RedisInbox {
     link: Link,
     keys: Keys,
+    /// Renewed and released with the messages that refer to them.
+    images: RedisImages,
     idle: Duration,
     kept: String,
 }
@@ -41,6 +47,12 @@ struct Copy<'a> {
     ts: Option<u64>,
 }
 
+/// What is stored: a body, and the image that it refers to or nothing, as a log has it.
+struct Content {
+    body: String,
+    image: String,
+}
+
 enum Stored {
     At(Place),
     Taken,
@@ -51,7 +63,8 @@ enum Stored {
 struct Place {
     position: Position,
     ts: u64,
-    duplicate: bool,
+    /// What an earlier attempt stored.
+    first: Option<Content>,
     /// The other user, as recorded with the first attempt.
     other: Person,
     /// The nodes on which the owner is connected.
@@ -59,16 +72,16 @@ struct Place {
 }
 
 impl RedisInbox {
-    pub(crate) fn new(link: Link, keys: Keys, settings: &Settings) -> Self {
+    pub(crate) fn new(link: Link, keys: Keys, settings: &Settings, images: RedisImages) -> Self {
         let (idle, kept) = (settings.retention.idle, settings.inbox_len.to_string());
-        Self { link, keys, idle, kept }
+        Self { link, keys, images, idle, kept }
     }
 
     fn idle(&self, person: &Person) -> String {
         person.idle(self.idle).as_millis().to_string()
     }
 
-    async fn store(&self, copy: &Copy<'_>, body: &Body, encoded: &str) -> Result<Stored> {
+    async fn store(&self, copy: &Copy<'_>, body: &Body, content: &Content) -> Result<Stored> {
         let Copy { owner, other, others_secret, direction, ts } = copy;
         let key = format!("{}\n{}", body.user, body.id);
         let hash = others_secret.map(Secret::to_hex).unwrap_or_default();
@@ -80,10 +93,11 @@ impl RedisInbox {
             other.to_string(),
             hash,
             (*direction).to_owned(),
-            encoded.to_owned(),
+            content.body.clone(),
             self.kept.clone(),
             owner.secret.to_hex(),
             ts,
+            content.image.clone(),
         ];
         let args: Vec<_> = args.iter().map(String::as_bytes).collect();
         let answer: Vec<Value> =
@@ -104,20 +118,33 @@ impl RedisInbox {
         // Whether the name is proved is not recorded; only the time for which an inbox is kept depends on it.
         let proved = others_secret.is_none_or(Secret::is_proved);
         let secret = Secret::from_hex(&hash, proved).ok_or_else(|| corrupt("a hash"))?;
+        let first = Content { body: parse_answer(next()?)?, image: parse_answer(next()?)? };
+        let (due, gone): (bool, Vec<String>) = (parse_answer(next()?)?, parse_answer(next()?)?);
         let nodes = answer.map(|node| Ok(Incarnation::new(&parse_answer::<String>(node)?)));
         let nodes = nodes.collect::<Result<_>>()?;
+        self.images.release_copies(&gone).await;
+        if due {
+            self.renew_images(owner).await;
+        }
         Ok(Stored::At(Place {
             position,
             ts,
-            duplicate,
+            first: duplicate.then_some(first),
             other: Person { user: (*other).clone(), secret },
             nodes,
         }))
     }
 
+    /// Renews the leases of the images of an inbox. If that fails, it is tried again with the next use.
+    async fn renew_images(&self, person: &Person) {
+        if let Err(error) = self.images.renew_inbox(person).await {
+            tracing::debug!(%error, "the leases of an inbox's images could not be renewed");
+        }
+    }
+
     /// Tells each node on which the owner of a copy is connected. Returns how many received it.
     async fn tell(&self, copy: &Copy<'_>, place: &Place, encoded: &str) -> Result<u64> {
-        let entry = (!place.duplicate).then(|| InboxEntry {
+        let entry = place.first.is_none().then(|| InboxEntry {
             entry: Entry {
                 epoch: place.position.epoch.clone(),
                 offset: place.position.offset,
@@ -155,8 +182,11 @@ impl RedisInbox {
             with.to_owned(),
         ];
         let args: Vec<_> = args.iter().map(String::as_bytes).collect();
-        let (epoch, offset, prior, entries, cut): (String, u64, String, Stream, bool) =
+        let (epoch, offset, prior, entries, cut, due): (String, u64, String, Stream, bool, bool) =
             self.link.script(&script::INBOX_READ, &self.keys.inbox(person), &args).await?;
+        if due {
+            self.renew_images(person).await;
+        }
         let position = Position { epoch: Epoch::new(&epoch), offset };
         let mut entries =
             entries.into_iter().map(|entry| inbox_entry(&person.user, entry)).collect::<Result<Vec<_>>>()?;
@@ -204,33 +234,46 @@ fn interrupted(error: StoreError) -> StoreError {
 
 #[async_trait]
 impl Inbox for RedisInbox {
-    async fn send(&self, from: &Person, to: &UserName, body: &Body) -> Result<Delivery> {
+    async fn send(
+        &self,
+        from: &Person,
+        to: &UserName,
+        body: &Body,
+        image: Option<&StoredImage>,
+    ) -> Result<Delivery> {
         let encoded = body.encode().map_err(|error| StoreError::Settings(error.to_string()))?;
+        let image = image.map(StoredImage::reference).unwrap_or_default();
+        let content = Content { body: encoded, image };
         let recipient = online_owner(&self.link, &self.keys, to).await?;
         let others_secret = recipient.as_ref();
         let sent = Copy { owner: from, other: to, others_secret, direction: "out", ts: None };
-        let place = match self.store(&sent, body, &encoded).await? {
+        let place = match self.store(&sent, body, &content).await? {
             Stored::At(place) => place,
             Stored::Taken => return Err(StoreError::IdTaken),
             Stored::Offline => return Ok(Delivery::Offline),
         };
-        let Place { position, ts, duplicate, other, .. } = &place;
-        let published = Published { position: position.clone(), ts: *ts, duplicate: *duplicate };
+        let Place { position, ts, first, other, .. } = &place;
+        let published = Published { position: position.clone(), ts: *ts, duplicate: first.is_some() };
+        let stands = first.as_ref().unwrap_or(&content);
+        let Content { body: encoded, image } = stands;
+        let first = first.as_ref().map(|first| first.body.clone());
         if other == from {
-            let delivered = self.tell(&sent, &place, &encoded).await.map_err(interrupted)? > 0;
-            return Ok(Delivery::Sent { published, delivered });
+            self.images.sent(image, from, other).await.map_err(interrupted)?;
+            let delivered = self.tell(&sent, &place, encoded).await.map_err(interrupted)? > 0;
+            return Ok(Delivery::Sent { published, delivered, first });
         }
         let others_secret = Some(&from.secret);
         let received =
             Copy { owner: other, other: &from.user, others_secret, direction: "in", ts: Some(*ts) };
-        let Stored::At(received_place) = self.store(&received, body, &encoded).await.map_err(interrupted)?
+        let Stored::At(received_place) = self.store(&received, body, stands).await.map_err(interrupted)?
         else {
             return Err(corrupt("a copy without its other"));
         };
+        self.images.sent(image, from, other).await.map_err(interrupted)?;
         let (own, delivered) =
-            tokio::join!(self.tell(&sent, &place, &encoded), self.tell(&received, &received_place, &encoded));
+            tokio::join!(self.tell(&sent, &place, encoded), self.tell(&received, &received_place, encoded));
         own.map_err(interrupted)?;
-        Ok(Delivery::Sent { published, delivered: delivered.map_err(interrupted)? > 0 })
+        Ok(Delivery::Sent { published, delivered: delivered.map_err(interrupted)? > 0, first })
     }
 
     async fn head(&self, person: &Person) -> Result<Position> {

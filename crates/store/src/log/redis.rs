@@ -91,7 +91,7 @@ impl RedisLog {
 
     /// Renews the leases of a room's images. If that fails, it is tried again with the next read.
     async fn renew_images(&self, room: &RoomName) {
-        if let Err(error) = self.images.renew(room).await {
+        if let Err(error) = self.images.renew_room(room).await {
             tracing::debug!(%error, "the leases of a room's images could not be renewed");
         }
     }

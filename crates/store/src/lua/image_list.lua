@@ -1,6 +1,6 @@
--- The images to which a room's messages refer. Forgets those of messages that the log does not have any more: a node of an
--- older release may have removed them.
--- KEYS  1 log meta  2 log  3 ids
+-- The images to which the messages of a room or an inbox refer. Forgets those of messages that are not there any more: they
+-- expired, or a node of an older release removed them.
+-- KEYS  1 meta of a log or an inbox  2 log or inbox  3 ids
 -- Returns {{'ID HASH'…} of messages that are there, {'ID HASH'…} of the others}
 local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 local first = oldest and tonumber(string.match(oldest[1], '^(%d+)'))

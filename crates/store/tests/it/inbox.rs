@@ -13,19 +13,19 @@ use crate::subject::{Node, Subject, body, until, user};
 
 const ALL: ReadLimit = ReadLimit::entries(1_000);
 
-fn person(name: &str, secret: &str) -> Person {
+pub(crate) fn person(name: &str, secret: &str) -> Person {
     Person { user: user(name), secret: Secret::proved(secret) }
 }
 
 impl Node {
     /// Connects a person to this node.
-    async fn connect(&self, person: &Person, by: &Incarnation) {
+    pub(crate) async fn connect(&self, person: &Person, by: &Incarnation) {
         let claim = self.names.claim(&person.user, &person.secret, by, &[]).await.unwrap();
         assert_eq!(claim, Claim::Granted);
     }
 
     /// A node that hears of the private messages for its users.
-    async fn listening(subject: &Subject) -> (Self, Incarnation) {
+    pub(crate) async fn listening(subject: &Subject) -> (Self, Incarnation) {
         let (node, by) = (subject.node().await, Incarnation::random());
         until("the node listens", async || node.bus.listen(&by).await.is_ok()).await;
         node.bus.listen(&by).await.unwrap();
@@ -34,12 +34,12 @@ impl Node {
     }
 
     async fn tell(&self, from: &Person, to: &str, id: &str) -> Result<Delivery> {
-        self.inbox.send(from, &user(to), &body(id, from.user.as_str())).await
+        self.inbox.send(from, &user(to), &body(id, from.user.as_str()), None).await
     }
 
-    async fn told(&self, from: &Person, to: &str, id: &str) -> (Published, bool) {
+    pub(crate) async fn told(&self, from: &Person, to: &str, id: &str) -> (Published, bool) {
         match self.tell(from, to, id).await.unwrap() {
-            Delivery::Sent { published, delivered } => (published, delivered),
+            Delivery::Sent { published, delivered, .. } => (published, delivered),
             Delivery::Offline => panic!("{to} is offline"),
         }
     }
@@ -152,6 +152,7 @@ pub(crate) async fn an_inbox_belongs_to_a_person_and_not_to_a_name(subject: Subj
                 duplicate: true
             },
             delivered: false,
+            first: Some(node.all(&ann).await[0].entry.body.clone()),
         }
     );
     node.names.release(&thief.user, &thief.secret, &by).await.unwrap();

@@ -65,7 +65,10 @@ contract! {
         equal_bytes_are_kept_once_and_all_are_bounded
         an_image_goes_with_the_last_message_that_refers_to_it
         a_message_that_is_stored_again_keeps_its_first_image
-        a_room_in_use_keeps_its_images_and_an_idle_one_does_not;
+        a_room_in_use_keeps_its_images_and_an_idle_one_does_not
+        a_private_image_stays_as_long_as_one_of_both_inboxes_has_it
+        a_private_message_that_is_sent_again_keeps_its_first_image
+        an_inbox_in_use_keeps_its_images_and_an_idle_one_does_not;
     presence:
         the_first_fact_joins_and_the_last_leaves
         a_repeated_or_older_write_changes_nothing

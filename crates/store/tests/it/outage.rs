@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use roomcast_protocol::{ImageType, RoomName};
 use roomcast_store::{
-    Claim, Connectivity, Health, Incarnation, Memory, NodeInfo, PublishRequest, ReadLimit, Replay, Retention,
-    Secret, Settings, Store, StoreError, Swept, Unobserved,
+    Claim, Connectivity, Health, ImageOwner, Incarnation, Memory, NodeInfo, PublishRequest, ReadLimit,
+    Replay, Retention, Secret, Settings, Store, StoreError, Swept, Unobserved,
 };
 
 use crate::presence::{gone, here};
@@ -83,7 +83,7 @@ async fn out_of_memory(node: &Store, fill: impl Future<Output = ()>) {
     unavailable(node.presence.write(&room, &by, 3, &here(&["Eve"])).await.unwrap_err());
     unavailable(node.presence.index(&room, &Incarnation::random()).await.unwrap_err());
     unavailable(node.names.claim(&user("Eve"), &secret, &by, &[]).await.unwrap_err());
-    unavailable(node.images.store(&room, ImageType::Png, b"x").await.unwrap_err());
+    unavailable(node.images.store(ImageOwner::Room(&room), ImageType::Png, b"x").await.unwrap_err());
     unavailable(publish(&second).await.unwrap_err());
     let begun = Instant::now();
     while begun.elapsed() < 2 * lease {

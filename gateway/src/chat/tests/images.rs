@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use roomcast_protocol::ack::ImageSent;
+use roomcast_protocol::client::SendPrivateMessage;
 
 use super::*;
 
@@ -14,6 +15,15 @@ fn png(width: u32, height: u32) -> Bytes {
 fn to(name: &str, image: impl Into<Bytes>, id: Option<&str>) -> SendImage {
     let id = id.map(str::to_owned);
     SendImage { room: Some(room(name)), to: None, image: image.into(), alt: None, id }
+}
+
+fn to_user(name: &str, image: impl Into<Bytes>, id: Option<&str>) -> SendImage {
+    SendImage { room: None, to: Some(Recipient::User(user(name))), ..to("r", image, id) }
+}
+
+async fn tell(node: &Node, from: &Person, to: &str, id: &str) -> Result<(), Refusal> {
+    let message = SendPrivateMessage { to: user(to), text: "text".into(), id: Some(id.into()) };
+    node.execute(from, Command::PrivateMessage(message)).await.map(drop)
 }
 
 async fn send(node: &Node, person: &Person, image: SendImage) -> Result<ImageSent, Refusal> {
@@ -36,7 +46,7 @@ async fn an_image_is_a_message_and_is_read_by_its_url() {
     node.join(&ann, "r", None).await.unwrap();
     node.join(&ben, "r", None).await.unwrap();
     let first = send(&node, &ann, to("r", png(3, 2), Some("id"))).await.unwrap();
-    assert_eq!((first.sent.offset, first.sent.id.as_str()), (1, "id"));
+    assert_eq!((first.offset, first.id.as_str(), first.room.clone()), (1, "id", Some(room("r"))));
     assert_eq!(read(&node, &first.url).await.unwrap(), png(3, 2));
     let again = send(&node, &ann, to("r", png(3, 2), Some("id"))).await.unwrap();
     assert_eq!(again, first, "the same id is stored once");
@@ -63,12 +73,13 @@ async fn what_is_wrong_with_an_image_is_refused_by_its_code() {
     let node = Node::start().await;
     let ann = node.person("ann").await;
     node.join(&ann, "r", None).await.unwrap();
-    let private = SendImage { room: None, to: Some(user("ben")), ..to("r", png(1, 1), None) };
+    let private = to_user("ben", png(1, 1), None);
     let nowhere = SendImage { room: None, ..to("r", png(1, 1), None) };
-    let both = SendImage { to: Some(user("ben")), ..to("r", png(1, 1), None) };
+    let both = SendImage { room: Some(room("r")), ..to_user("ann", png(1, 1), None) };
     let described = SendImage { alt: Some("x".repeat(1_001)), ..to("r", png(1, 1), None) };
     for (image, code) in [
-        (private, Code::BadRequest),
+        (private, Code::UserOffline),
+        (to_user("ann", "<svg/>", None), Code::BadImage),
         (nowhere, Code::BadRequest),
         (both, Code::BadRequest),
         (described, Code::BadText),
@@ -80,4 +91,49 @@ async fn what_is_wrong_with_an_image_is_refused_by_its_code() {
     ] {
         assert_eq!(send(&node, &ann, image).await.unwrap_err().code, code);
     }
+}
+
+#[tokio::test]
+async fn a_private_image_is_read_as_long_as_one_of_both_has_its_message() {
+    let settings = Settings { inbox_len: 1, ..Settings::default() };
+    let memory = Memory::new(&settings);
+    let a = Node::start_on(&memory, GRACE, Duration::ZERO).await;
+    let b = Node::start_on(&memory, GRACE, Duration::ZERO).await;
+    let (ann, tab) = (a.person("ann").await, b.person("ann").await);
+    let (ben, eve) = (b.person("ben").await, b.person("eve").await);
+    let first = send(&a, &ann, to_user("ben", png(3, 2), Some("id"))).await.unwrap();
+    assert_eq!((first.id.as_str(), first.offset, first.delivered, &first.room), ("id", 1, Some(true), &None));
+    for person in [&ann, &tab, &ben] {
+        person.received.ends_with(&["private 1 ann to ben: "]).await;
+    }
+    let again = send(&b, &tab, to_user("ben", png(1, 1), Some("id"))).await.unwrap();
+    assert_eq!(again, first, "the same id is stored once");
+    assert_eq!(read(&b, &first.url).await.unwrap(), png(3, 2));
+    assert_eq!(tell(&a, &ann, "eve", "id").await.unwrap_err().code, Code::IdTaken);
+    tell(&b, &eve, "ann", "m1").await.unwrap();
+    assert_eq!(read(&a, &first.url).await.unwrap(), png(3, 2), "the recipient has it");
+    tell(&b, &eve, "ben", "m2").await.unwrap();
+    assert_eq!(read(&a, &first.url).await, None);
+
+    tell(&b, &ben, "eve", "text").await.unwrap();
+    let refused = send(&b, &ben, to_user("eve", png(1, 1), Some("text"))).await.unwrap_err();
+    assert_eq!(refused.code, Code::IdTaken, "that of a text");
+}
+
+#[tokio::test]
+async fn a_private_image_to_a_name_as_it_was_typed() {
+    let node = Node::start().await;
+    let (ann, ben) = (node.person("ann").await, node.person("Ben").await);
+    let typed = |name: &str| {
+        let to_typed = Recipient::Typed { name: name.into(), room: room("r") };
+        SendImage { room: None, to: Some(to_typed), ..to("r", png(1, 1), None) }
+    };
+    assert_eq!(send(&node, &ann, typed("BEN")).await.unwrap_err().code, Code::NotJoined);
+    for person in [&ann, &ben] {
+        node.join(person, "r", None).await.unwrap();
+    }
+    let sent = send(&node, &ann, typed("BEN")).await.unwrap();
+    ben.received.ends_with(&["private 1 ann to Ben: "]).await;
+    assert!(read(&node, &sent.url).await.is_some());
+    assert_eq!(send(&node, &ann, typed("eve")).await.unwrap_err().code, Code::UserOffline);
 }

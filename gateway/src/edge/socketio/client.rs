@@ -267,7 +267,10 @@ impl Client {
             Reply::Left(left) => self.log(Deed::Left, Some(&left.room)),
             Reply::Sent(sent) => self.log(Deed::Sent, Some(&sent.room)),
             Reply::SentPrivately(_) => self.log(Deed::SentPrivately, None),
-            Reply::ImageSent(image) => self.log(Deed::Sent, Some(&image.sent.room)),
+            Reply::ImageSent(image) => {
+                let deed = if image.room.is_some() { Deed::Sent } else { Deed::SentPrivately };
+                self.log(deed, image.room.as_ref());
+            }
             Reply::History(_) | Reply::Rooms(_) | Reply::OnlineUsers(_) | Reply::Done => {}
         }
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::super::super::dialect::{Dialect, EncodedReply};
 use super::*;
-use crate::chat::BroadcastOrigin;
+use crate::chat::{BroadcastOrigin, Recipient};
 use crate::hub::{Event, Message};
 use crate::room::JoinedRoom;
 
@@ -75,7 +75,12 @@ fn show(step: &Step) -> String {
         }
         Step::Execute(Command::SendImage(image)) => {
             let room = image.room.as_ref().map(ToString::to_string).unwrap_or_default();
-            format!("image {room} of {} bytes", image.image.len())
+            let to = match &image.to {
+                Some(Recipient::Typed { name, room }) => format!("to {name} in {room}"),
+                Some(Recipient::User(user)) => format!("to {user}"),
+                None => room,
+            };
+            format!("image {to} of {} bytes", image.image.len())
         }
         Step::Execute(Command::OnlineUsers(online)) => format!("users {}", online.room),
         Step::Execute(other) => format!("{other:?}"),

@@ -11,7 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing};
 use super::super::image_data::image_bytes;
 use super::super::packet::{Payload, decode_auth};
-use crate::chat::{BroadcastOrigin, Command, Reply, SendImage};
+use crate::chat::{BroadcastOrigin, Command, Recipient, Reply, SendImage};
 use crate::hub::Event;
 use crate::room::JoinedRoom;
 
@@ -100,7 +100,7 @@ impl Dialect for Native {
 fn decode_image(payload: &Payload) -> Result<Command, Refusal> {
     let client::SendImage { room, to, image, alt, id } = payload.decode_with_bytes()?;
     let image = image_bytes(payload, &image)?;
-    Ok(Command::SendImage(SendImage { room, to, image, alt, id }))
+    Ok(Command::SendImage(SendImage { room, to: to.map(Recipient::User), image, alt, id }))
 }
 
 /// The acknowledgement of a join, and `online_users` in the same write.
