@@ -113,6 +113,13 @@ for (const chat of chats) {
         for (const { page } of [ann, bob]) {
           await eventually(() => page.evaluate(() => document.querySelector('#chatbox img')?.naturalWidth === 1));
         }
+        await page.fill('#text', '@bob');
+        await page.setInputFiles('#file', { name: 'b.png', mimeType: 'image/png', buffer: Buffer.from(dot, 'base64') });
+        for (const [visitor, line] of [[ann, 'YOU to BOB: '], [bob, 'ANN to BOB: ']]) {
+          const shows = (line) => [...document.querySelectorAll('#chatbox p')].some((p) => p.textContent === line && p.querySelector('img')?.naturalWidth === 1);
+          await eventually(() => visitor.page.evaluate(shows, line), { what: `the private image is shown as ${line}` });
+        }
+        assert.equal(await page.inputValue('#text'), '');
         await page.click('#leave');
         assert.ok(!(await page.isDisabled('#join')));
         await eventually(async () => (await bob.lines()).includes('User ANN left room GENERAL'));

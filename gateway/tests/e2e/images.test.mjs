@@ -384,6 +384,26 @@ story('images in the classic vocabularies', { timeout: 60_000 }, async () => {
     await eventually(() => eve.events.some(({ payload }) => payload.message === `&lt;b&gt;: ${ack.url}`));
   });
 
+  await step('a private image is for one user alone', async () => {
+    const image = png({ mark: 7 });
+    ben.events.length = 0;
+    ann.socket.emit('chat', { event: 'image', user: 'BEN', room, bimage: dataUrl(image) });
+    const { payload } = await told(ben, 'image');
+    assert.deepEqual([payload.from, payload.to, payload.room], ['ANN', 'BEN', undefined]);
+    assert.ok((await fetched(a.url + payload.bimage)).bytes.equals(image));
+    ann.socket.emit('chat', { event: 'image', user: 'NAT', room, bimage: dataUrl(image) });
+    const seen = ({ event, payload: { user, to, kind } }) => event === 'private_message' && `${user} ${to} ${kind}` === 'ANN nat image';
+    await eventually(() => nat.events.some(seen));
+    ann.events.length = 0;
+    const { url } = await nat.ok('send_image', { to: 'ANN', image });
+    assert.equal((await told(ann, 'image')).payload.bimage, url);
+    assert.ok(!nat.room(room).messages.some(({ image: { url: shown } = {} }) => shown === payload.bimage), 'not in the room');
+    assert.ok(!JSON.stringify(eve.events).includes(payload.bimage));
+    ann.events.length = 0;
+    ann.socket.emit('chat', { event: 'image', user: 'NOBODY', room, bimage: dataUrl(image) });
+    assert.equal((await told(ann, 'user')).payload.message, 'NOBODY is not online');
+  });
+
   await step('errors are its own, and it stays connected', async () => {
     for (const [bimage, message] of [
       [7, 'bimage is no image: a data URL is expected'],

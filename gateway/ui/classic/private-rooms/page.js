@@ -48,7 +48,7 @@ socket.on('disconnect', () => (connected = false));
 socket.on('chat', ({ type, from, message, bimage, to }) => {
   // With `to` it is a private message, of another user or of this one in another tab.
   if (type === 'chat') return show(to ? `${from} to ${to}` : from, message);
-  if (type === 'image') return show(from, picture(bimage));
+  if (type === 'image') return show(to ? `${from} to ${to}` : from, picture(bimage));
   show('', unescaped(message));
 });
 socket.on('message', (text) => show('', JSON.parse(text).message));
@@ -81,12 +81,17 @@ byId('file').addEventListener('change', ({ target }) => {
   const [file] = target.files;
   target.value = '';
   if (!file) return;
+  // Where `@NAME` is typed, the image is for that user alone.
+  const typed = byId('text').value.trim();
+  const user = typed.match(/^@(\S+)/)?.[1].toUpperCase();
   if (!file.type.startsWith('image/')) return alert('Only Images supported at this time');
   const reader = new FileReader();
   reader.onload = () => {
     if (reader.result.length > MAX_IMAGE) return alert('This image is too large');
-    emit({ event: 'image', room: byId('room').value.trim(), bimage: reader.result });
-    if (connected) show('YOU', picture(reader.result));
+    emit({ event: 'image', ...(user && { user }), room: byId('room').value.trim(), bimage: reader.result });
+    if (!connected) return;
+    show(user ? `YOU to ${user}` : 'YOU', picture(reader.result));
+    if (user && typed === byId('text').value.trim() && !/\s/.test(typed)) byId('text').value = '';
   };
   reader.readAsDataURL(file);
 });

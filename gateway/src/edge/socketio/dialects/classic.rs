@@ -237,6 +237,16 @@ pub(super) struct PrivateText {
     pub(super) stamp: Stamp,
 }
 
+/// A private message with an image, for an encoder.
+#[derive(Deserialize)]
+pub(super) struct PrivateImage {
+    pub(super) to: UserName,
+    pub(super) user: UserName,
+    pub(super) image: Image,
+    #[serde(flatten)]
+    pub(super) stamp: Stamp,
+}
+
 /// What every dialect adds to the fields of its original's messages.
 #[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Stamp {
@@ -280,6 +290,11 @@ pub(super) fn text(message: &RawValue) -> serde_json::Result<Option<Text>> {
 
 /// The parts of a message with an image; none if it is something else.
 pub(super) fn image(message: &RawValue) -> serde_json::Result<Option<ImageMessage>> {
+    if kind(message)? == "image" { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
+}
+
+/// The parts of a private message with an image; none if it is something else.
+pub(super) fn private_image(message: &RawValue) -> serde_json::Result<Option<PrivateImage>> {
     if kind(message)? == "image" { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
 }
 

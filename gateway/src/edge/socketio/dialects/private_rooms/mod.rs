@@ -16,7 +16,7 @@ use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing, Step};
 use super::super::image_data::image_bytes;
 use super::super::packet::{Payload, decode_optional_auth};
 use super::classic::{self, Fields, SHARED_ROOM, Stamp, escape};
-use crate::chat::{BroadcastOrigin, Command, Reply, SendImage};
+use crate::chat::{BroadcastOrigin, Command, Recipient, Reply, SendImage};
 use crate::hub::{Event, Packet};
 
 const CHAT: &str = "chat";
@@ -48,7 +48,11 @@ struct ChatImage<'a> {
     r#type: &'static str,
     from: &'a UserName,
     bimage: &'a str,
-    room: String,
+    /// The room, or whom a private image was sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a UserName>,
     #[serde(flatten)]
     stamp: Stamp,
 }
@@ -100,10 +104,6 @@ fn room_of(fields: &Fields, standing: &Standing) -> Result<RoomName, Refusal> {
 fn is_for_everyone(fields: &Fields, standing: &Standing) -> Result<bool, Refusal> {
     let names_room = fields.text(&["room"])?.is_some_and(|name| !name.trim().is_empty());
     Ok(!names_room && standing.user.is_some() && standing.rooms.is_empty())
-}
-
-fn not_supported(what: &str) -> Refusal {
-    Refusal::new(Code::BadRequest, format!("{what} are not supported on this server"))
 }
 
 impl Dialect for PrivateRooms {
@@ -171,11 +171,12 @@ impl Dialect for PrivateRooms {
             "image" => {
                 let to = fields.text(&["user"])?.filter(|name| !name.trim().is_empty());
                 let room = room_of(&fields, &standing)?;
-                if to.is_some() {
-                    return Err(not_supported("private messages"));
-                }
                 let image = image(payload, &fields)?;
-                let image = SendImage { room: Some(room), to: None, image, alt: None, id: None };
+                let (room, to) = match to {
+                    Some(to) => (None, Some(Recipient::Typed { name: to.trim().to_owned(), room })),
+                    None => (Some(room), None),
+                };
+                let image = SendImage { room, to, image, alt: None, id: None };
                 Ok(classic::single(Step::Execute(Command::SendImage(image))))
             }
             unknown => Err(classic::unknown_event(unknown)),
@@ -210,9 +211,9 @@ impl Dialect for PrivateRooms {
         match event {
             Event::Message(message) => {
                 if let Some(image) = classic::image(&message.json)? {
-                    let (from, room) = (&image.user, image.room.as_str().to_uppercase());
-                    let bimage = image.image.url.as_str();
-                    let image = ChatImage { r#type: "image", from, bimage, room, stamp: image.stamp };
+                    let (from, bimage) = (&image.user, image.image.url.as_str());
+                    let (room, to) = (Some(image.room.as_str().to_uppercase()), None);
+                    let image = ChatImage { r#type: "image", from, bimage, room, to, stamp: image.stamp };
                     emit(CHAT, &to_raw_value(&image)?);
                 } else if let Some(text) = classic::text(&message.json)? {
                     let (from, message) = (&text.user, text.text.as_str());
@@ -222,7 +223,12 @@ impl Dialect for PrivateRooms {
                 }
             }
             Event::PrivateMessage(message) => {
-                if let Some(text) = classic::private_text(&message.json)? {
+                if let Some(image) = classic::private_image(&message.json)? {
+                    let (from, bimage) = (&image.user, image.image.url.as_str());
+                    let (room, to) = (None, Some(&image.to));
+                    let image = ChatImage { r#type: "image", from, bimage, room, to, stamp: image.stamp };
+                    emit(CHAT, &to_raw_value(&image)?);
+                } else if let Some(text) = classic::private_text(&message.json)? {
                     let (from, message) = (&text.user, text.text.as_str());
                     let (room, to) = (None, Some(&text.to));
                     let message = ChatMessage { r#type: "chat", from, message, room, to, stamp: text.stamp };
@@ -348,8 +354,9 @@ mod tests {
     fn a_message_to_one_user_never_becomes_one_to_the_room() {
         let private = json!({ "event": "chat", "user": " Bob ", "room": "den", "text": "psst" });
         assert_eq!(chat(open("ANN", &["DEN"]), &private).unwrap(), ["private Bob in DEN: psst"]);
-        let image = json!({ "event": "image", "user": "bob", "bimage": "data:image/png;base64,AA==" });
-        assert_eq!(chat(open("ANN", &["DEN"]), &image).unwrap_err().code, Code::BadRequest);
+        let image = json!({ "event": "image", "user": " bob ", "room": "den", "bimage": "data:image/png;base64,AA==" });
+        assert_eq!(chat(open("ANN", &["DEN"]), &image).unwrap(), ["image to bob in DEN of 1 bytes"]);
+        assert_eq!(chat(open("ANN", &[]), &image).unwrap_err().code, Code::NotJoined);
     }
 
     #[test]
@@ -392,6 +399,14 @@ mod tests {
         let json = compose_private(&name("ANN"), &Epoch::new("e"), 7, 9, body).unwrap();
         let event = Event::PrivateMessage(Arc::new(Message { offset: 7, ts: 9, json, trace: None }));
         let expected = stamped(json!({ "type": "chat", "from": "bob", "message": "<psst>", "to": "ANN" }));
+        assert_eq!(encoded(&PrivateRooms, &event), [("chat".into(), expected)]);
+        let image = r#"{"url":"/images/0f","width":1,"height":1,"type":"image/png","bytes":67}"#;
+        let body =
+            format!(r#"{{"v":1,"id":"m-1","kind":"image","user":"bob","image":{image},"alt":"a dot"}}"#);
+        let json = compose_private(&name("ANN"), &Epoch::new("e"), 7, 9, &body).unwrap();
+        let event = Event::PrivateMessage(Arc::new(Message { offset: 7, ts: 9, json, trace: None }));
+        let expected =
+            stamped(json!({ "type": "image", "from": "bob", "bimage": "/images/0f", "to": "ANN" }));
         assert_eq!(encoded(&PrivateRooms, &event), [("chat".into(), expected)]);
         let line =
             |r#type: &str, message: &str| ("chat".to_owned(), json!({ "type": r#type, "message": message }));
