@@ -7,6 +7,7 @@ use roomcast_protocol::client::{Join, Leave, SendMessage};
 use roomcast_protocol::limits::{MAX_EXTRA_BYTES, MAX_EXTRA_FIELDS};
 use roomcast_protocol::name::stored_room;
 use roomcast_protocol::{Code, EXTRA_VERSION, Extra, Image, Refusal, RoomName, UserName};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
@@ -293,14 +294,9 @@ pub(super) fn image(message: &RawValue) -> serde_json::Result<Option<ImageMessag
     if kind(message)? == "image" { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
 }
 
-/// The parts of a private message with an image; none if it is something else.
-pub(super) fn private_image(message: &RawValue) -> serde_json::Result<Option<PrivateImage>> {
-    if kind(message)? == "image" { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
-}
-
-/// The parts of a private message; none if it is not a text.
-pub(super) fn private_text(message: &RawValue) -> serde_json::Result<Option<PrivateText>> {
-    if kind(message)? == "text" { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
+/// The parts of a private message; none if it is of another kind.
+pub(super) fn private<T: DeserializeOwned>(message: &RawValue, of: &str) -> serde_json::Result<Option<T>> {
+    if kind(message)? == of { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
 }
 
 /// Escapes text for a page that inserts it as HTML, with the references that Jinja uses: these pages compare names with
