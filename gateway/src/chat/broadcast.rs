@@ -26,7 +26,7 @@ impl Chat {
         check_text(&text)?;
         let id = message_id(id)?;
         let turns = self.rooms.broadcast_turns();
-        if !turns.take(&user, Instant::now()) {
+        if !turns.take(&user, &id, Instant::now()) {
             let why = "one message to everyone in 10 seconds; wait a little";
             return Err(Refusal::new(Code::RateLimited, why));
         }

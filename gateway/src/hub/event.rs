@@ -63,13 +63,14 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Its sender: parsed, so not for every message.
-    pub(crate) fn user(&self) -> Option<UserName> {
+    /// Its sender, and its id among the messages of its room: parsed, so not for every message.
+    pub(crate) fn sender_and_id(&self) -> Option<(UserName, String)> {
         #[derive(serde::Deserialize)]
-        struct Sender {
+        struct Parts {
             user: UserName,
+            id: String,
         }
-        serde_json::from_str(self.json.get()).ok().map(|Sender { user }| user)
+        serde_json::from_str(self.json.get()).ok().map(|Parts { user, id }| (user, id))
     }
 }
 

@@ -15,16 +15,26 @@ const MAX: usize = 100;
 
 /// A handle; clones share the turns.
 #[derive(Clone, Default)]
-pub(crate) struct BroadcastTurns(Arc<Mutex<HashMap<UserName, Instant>>>);
+pub(crate) struct BroadcastTurns(Arc<Mutex<HashMap<UserName, Turn>>>);
+
+struct Turn {
+    at: Instant,
+    /// The message's id.
+    id: String,
+}
 
 impl BroadcastTurns {
-    /// Takes a user's turn. False if the user had one, or too many others had.
-    pub(crate) fn take(&self, user: &UserName, now: Instant) -> bool {
+    /// Takes a user's turn for a message. False if the user had one for another message, or too many others had one: a
+    /// message that is sent again, because its answer was lost, needs no other turn.
+    pub(crate) fn take(&self, user: &UserName, id: &str, now: Instant) -> bool {
         let mut turns = self.0.lock();
-        turns.retain(|_, at| now.saturating_duration_since(*at) < EVERY);
-        let free = turns.len() < MAX && !turns.contains_key(user);
+        turns.retain(|_, turn| now.saturating_duration_since(turn.at) < EVERY);
+        if let Some(turn) = turns.get(user) {
+            return turn.id == id;
+        }
+        let free = turns.len() < MAX;
         if free {
-            turns.insert(user.clone(), now);
+            turns.insert(user.clone(), Turn { at: now, id: id.to_owned() });
         }
         free
     }
@@ -35,10 +45,10 @@ impl BroadcastTurns {
     }
 
     /// A user's message arrived, from whichever node.
-    pub(super) fn note(&self, user: &UserName, now: Instant) {
+    pub(super) fn note(&self, user: UserName, id: String, now: Instant) {
         let mut turns = self.0.lock();
         if turns.len() < MAX {
-            turns.entry(user.clone()).or_insert(now);
+            turns.entry(user).or_insert(Turn { at: now, id });
         }
     }
 }
@@ -54,22 +64,24 @@ mod tests {
     #[test]
     fn a_user_has_one_turn_in_ten_seconds() {
         let (turns, now) = (BroadcastTurns::default(), Instant::now());
-        assert!(turns.take(&user(1), now) && turns.take(&user(2), now));
-        assert!(!turns.take(&user(1), now + EVERY / 2));
-        assert!(turns.take(&user(1), now + EVERY));
+        assert!(turns.take(&user(1), "a", now) && turns.take(&user(2), "a", now));
+        assert!(!turns.take(&user(1), "b", now + EVERY / 2));
+        assert!(turns.take(&user(1), "a", now + EVERY / 2), "the same message, sent again");
+        assert!(turns.take(&user(1), "b", now + EVERY));
         turns.give_back(&user(1));
-        assert!(turns.take(&user(1), now + EVERY));
-        turns.note(&user(3), now);
-        assert!(!turns.take(&user(3), now + EVERY / 2), "it was sent on another node");
-        turns.note(&user(3), now + EVERY / 2);
-        assert!(turns.take(&user(3), now + EVERY), "the same message is noted once");
+        assert!(turns.take(&user(1), "c", now + EVERY));
+        turns.note(user(3), "a".into(), now);
+        assert!(!turns.take(&user(3), "b", now + EVERY / 2), "it was sent on another node");
+        assert!(turns.take(&user(3), "a", now + EVERY / 2), "and is sent again on this one");
+        turns.note(user(3), "a".into(), now + EVERY / 2);
+        assert!(turns.take(&user(3), "b", now + EVERY), "the same message is noted once");
     }
 
     #[test]
     fn all_users_together_have_a_number_of_turns() {
         let (turns, now) = (BroadcastTurns::default(), Instant::now());
-        assert!((0..MAX).all(|n| turns.take(&user(n), now)));
-        assert!(!turns.take(&user(MAX), now));
-        assert!(turns.take(&user(MAX), now + EVERY));
+        assert!((0..MAX).all(|n| turns.take(&user(n), "a", now)));
+        assert!(!turns.take(&user(MAX), "a", now));
+        assert!(turns.take(&user(MAX), "a", now + EVERY));
     }
 }

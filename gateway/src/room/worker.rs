@@ -231,9 +231,9 @@ impl Worker {
                 }
                 Effect::Deliver(message) => {
                     if *room == self.everyone
-                        && let Some(user) = message.user()
+                        && let Some((user, id)) = message.sender_and_id()
                     {
-                        self.turns.note(&user, Instant::now());
+                        self.turns.note(user, id, Instant::now());
                     }
                     self.push(room, Event::Message(message));
                 }

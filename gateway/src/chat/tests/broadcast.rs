@@ -51,10 +51,18 @@ async fn a_user_sends_one_message_to_everyone_in_ten_seconds_on_all_nodes_togeth
     }
     let (here, there) = (nodes[0].person("ann").await, nodes[1].person("ann").await);
     assert_eq!(nodes[0].code(&here, broadcast(" ", NATIVE)).await, Code::BadText, "it takes no turn");
-    nodes[0].execute(&here, broadcast("hi", NATIVE)).await.unwrap();
+    let first = || {
+        let id = Some("first".to_owned());
+        Command::Broadcast(Broadcast { text: "hi".into(), id }, NATIVE)
+    };
+    nodes[0].execute(&here, first()).await.unwrap();
     there.received.ends_with(&["message 1"]).await;
     for (node, person) in nodes.iter().zip([&here, &there]) {
         assert_eq!(node.code(person, broadcast("hi", NATIVE)).await, Code::RateLimited);
+        let Reply::Sent(sent) = node.execute(person, first()).await.unwrap() else {
+            panic!("unexpected reply to a message");
+        };
+        assert_eq!(sent.offset, 1, "sent again, because its answer was lost");
     }
     assert!(Code::RateLimited.retry_after_ms().is_some());
 }
