@@ -25,8 +25,13 @@ pub(super) const SHARED_ROOM: &str = "general";
 /// What members are told where messages were lost.
 pub(super) const LOST: &str = "Some messages were lost and cannot be shown.";
 
-/// Fields that are never passed on: the server sets them, or a front end could take them for who the sender is.
-const RESERVED: [&str; 21] = [
+/// Fields that are never passed on: the server sets them, a front end could take them for who the sender is, or a page
+/// that merges objects would change those of all its scripts.
+const RESERVED: [&str; 25] = [
+    "__proto__",
+    "constructor",
+    "prototype",
+    "nick",
     "id",
     "offset",
     "ts",
@@ -345,7 +350,7 @@ mod tests {
     fn what_is_passed_on_is_bounded_and_names_nobody() {
         let others = |value: Value| fields(value).others("flocker", &["room"], &["msg", "message"]);
         assert!(
-            others(json!({ "room": "r", "msg": "hi", "from": "eve", "id": 7, "sid": "x" }))
+            others(json!({ "room": "r", "msg": "hi", "from": "eve", "id": 7, "sid": "x", "nick": "eve", "__proto__": { "a": 1 }, "constructor": 1 }))
                 .unwrap()
                 .is_none()
         );
