@@ -59,7 +59,10 @@ impl Deps {
                 return Some(missed.head);
             }
             if std::mem::take(&mut asked) {
-                let Position { epoch, offset } = position.clone();
+                // Where nothing is missing the client has the head, whatever epoch it asked with: an inbox without
+                // messages is of any.
+                let at = if missed.entries.is_empty() { &missed.head } else { &position };
+                let Position { epoch, offset } = at.clone();
                 send(client, Event::Inbox(Inbox { epoch, offset, recovered: true })).await;
             }
             let complete = missed.is_complete();

@@ -129,6 +129,11 @@ story('private messages of native clients on two gateways', { timeout: 90_000 },
     await eventually(() => inboxOf(thief));
     assert.equal(inboxOf(thief).recovered, false);
     assert.notEqual(inboxOf(thief).epoch, last.epoch);
+    const guess = { username: 'bob', resume: 'another secret', since: { epoch: last.epoch, offset: 0 } };
+    const second = await connect(a, { name: 'bob', auth: guess });
+    await eventually(() => inboxOf(second));
+    assert.notEqual(inboxOf(second).epoch, last.epoch, 'also where nothing is missing');
+    second.close();
     assert.deepEqual((await thief.ok('history', { to: 'ann' })).messages, []);
     await tell(ann, 'bob', 'to the new bob');
     await has(thief, 'ann to bob: to the new bob');
