@@ -21,7 +21,7 @@ const OPEN_IDLE: Duration = Duration::from_secs(600);
 
 impl Person {
     /// How long the person's inbox is kept without use, where those of proved names are for `idle`.
-    fn idle(&self, idle: Duration) -> Duration {
+    pub(crate) fn idle(&self, idle: Duration) -> Duration {
         if self.secret.is_proved() { idle } else { idle.min(OPEN_IDLE) }
     }
 }

@@ -12,7 +12,7 @@
 //! | `P:{t}:v:ROOM` | hash | presence meta: generation `g`, number `v`, last sequence of a node `s:INCARNATION` from opening the room until closing it, dialect of an open name `o:USER` | a day once empty, or with an unused room | `presence_*.lua`, gateways | `presence_*.lua` |
 //! | `P:{t}:b:ROOM` | channel | the room's events | | `log_publish.lua`, `presence_*.lua`, `publish_ephemeral` | subscribed nodes |
 //! | `P:{t}:a:USER` | hash | a name's owner: secret's hash `h`, proved `c`, `t` where it was taken over, `i:INCARNATION` → `live` or `grace` | swept | `name_*.lua` | `name_claim.lua`, `inbox_store.lua`, HKEYS, HGETALL, HEXISTS |
-//! | `P:{t}:p:SECRET:USER` | hash | inbox meta, of a user and the hash of the secret: as log meta, images included | twice idle; an open name's after minutes | `inbox_*.lua`, `image_*.lua` | `inbox_*.lua`, `image_*.lua` |
+//! | `P:{t}:p:SECRET:USER` | hash | inbox meta, of a user and the hash of the secret: as log meta, images included | twice idle; an open name's after minutes | `inbox_*.lua`, `image_*.lua` | the same, `name_claim.lua` |
 //! | `P:{t}:q:SECRET:USER` | stream | the inbox; entry id is `OFFSET-0`, fields: epoch `e`, ms `t`, key `i` (sender, line feed, id), other user `w`, `s` = `out` or `in`, body `d`, perhaps image `g` as in a log | idle; an open name's after minutes | `inbox_store.lua` | `inbox_*.lua`, `image_*.lua` |
 //! | `P:{t}:r:SECRET:USER` | hash | key of a message → `OFFSET TS EPOCH SECRET USER` (of the other user), trimmed with the inbox | with the inbox | `inbox_store.lua` | `inbox_store.lua` |
 //! | `P:{t}:x:BUCKET` | sorted set | room index: names of rooms, all scores 0; 16 buckets | pruned by its readers | gateways | `rooms` |
@@ -102,7 +102,7 @@ impl Keys {
         self.named('a', user.as_str())
     }
 
-    /// Inbox meta, inbox, ids, the owner's name: the fixed set of every inbox script.
+    /// Inbox meta, inbox, ids, the owner's name: the fixed set of every inbox script and of the claim of a name.
     pub(crate) fn inbox(&self, Person { user, secret }: &Person) -> [String; 4] {
         let (tag, secret) = (partition::tag(partition::of(user.as_str())), secret.to_hex());
         let [meta, inbox, ids] =

@@ -8,7 +8,7 @@ use crate::bus::memory::{MemoryBus, Subscribers};
 use crate::capacity::Capacity;
 use crate::health::Health;
 use crate::images::memory::MemoryImages;
-use crate::inbox::memory::MemoryInbox;
+use crate::inbox::memory::{Inboxes, MemoryInbox};
 use crate::log::memory::MemoryLog;
 use crate::names::memory::MemoryNames;
 use crate::nodes::memory::MemoryNodes;
@@ -42,9 +42,10 @@ impl Memory {
         let log = MemoryLog::new(settings.retention, Arc::clone(&subscribers), capacity.clone());
         let log = Arc::new(log);
         let presence = MemoryPresence::new(Arc::clone(&log), Arc::clone(&subscribers), capacity.clone());
-        let names = Arc::new(MemoryNames::new(capacity.clone()));
+        let inboxes = Arc::new(Inboxes::new(settings));
+        let names = Arc::new(MemoryNames::new(Arc::clone(&inboxes), capacity.clone()));
         let names_and_nodes = (Arc::clone(&names), Arc::clone(&subscribers));
-        let inbox = Arc::new(MemoryInbox::new(settings, names_and_nodes, capacity.clone()));
+        let inbox = Arc::new(MemoryInbox::new(settings, inboxes, names_and_nodes, capacity.clone()));
         Self {
             images: Arc::new(MemoryImages::new(
                 (Arc::clone(&log), Arc::clone(&inbox)),

@@ -10,7 +10,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use async_trait::async_trait;
-use roomcast_protocol::UserName;
+use roomcast_protocol::{Position, UserName};
 use sha2::{Digest, Sha256};
 
 use crate::error::Result;
@@ -92,9 +92,20 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
     /// The name belongs to the secret, and this incarnation holds it, too.
-    Granted,
+    Granted {
+        /// The position of the newest message in the person's inbox at that moment, so that a connect needs no read of
+        /// its own; offset 0 where it is empty, in no particular epoch. None where it is to be read.
+        inbox: Option<Position>,
+    },
     /// The name has another owner and is held by these incarnations, some of which may be dead.
     Taken(Vec<Incarnation>),
+}
+
+impl Claim {
+    /// Whether the name belongs to the secret.
+    pub fn is_granted(&self) -> bool {
+        matches!(self, Self::Granted { .. })
+    }
 }
 
 /// How a node holds a name.

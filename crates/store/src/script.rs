@@ -63,7 +63,7 @@ scripts! {
     PRESENCE_CLOSE "presence_write" = "allow_oom.lua" "forget_if_unused.lua" "presence_close.lua";
     PRESENCE_SWEEP "presence_sweep" = "allow_oom.lua" "presence.lua" "forget_if_unused.lua" "presence_sweep.lua";
     PRESENCE_READ "presence_read" = "presence_read.lua";
-    NAME_CLAIM "name_claim" = "name_claim.lua";
+    NAME_CLAIM "name_claim" = "epoch.lua" "inbox.lua" "name_claim.lua";
     NAME_RELEASE "name_release" = "allow_oom.lua" "name_release.lua";
     IMAGE_ADMIT "image_write" = "image_admit.lua";
     IMAGE_COUNT "image_write" = "allow_oom.lua" "image_count.lua";

@@ -124,17 +124,20 @@ impl Node {
     }
 
     async fn authenticate(&self, auth: ConnectAuth) -> Result<(Person, NameHold), ClaimError> {
-        let SignedIn { name, welcome, since, .. } = self.chat.sign_in(auth, None, &OnceLock::new()).await?;
+        Ok(self.welcome(self.chat.sign_in(auth, None, &OnceLock::new()).await?).await)
+    }
+
+    async fn welcome(&self, signed_in: SignedIn) -> (Person, NameHold) {
+        let SignedIn { mut name, welcome, since, .. } = signed_in;
         let received = Arc::<Received>::default();
         let device = Device { received: Arc::clone(&received) };
         let person = name.person();
-        self.chat.inboxes.expect(person.clone()).await;
         let (connection, _) = self.registry.add(name.user().clone(), Box::new(device));
         connection.send_own(&welcome);
-        self.chat.inboxes.follow_expected(person.clone(), &connection, since).await;
+        self.chat.inboxes.follow(&mut name, &connection, since).await;
         let device = Some(Arc::clone(&connection));
         let actor = Actor::new(name.user().clone(), Rights::default(), device).with_inbox(person);
-        Ok((Person { connection, actor, received }, name))
+        (Person { connection, actor, received }, name)
     }
 
     async fn person(&self, name: &str) -> Person {

@@ -34,7 +34,7 @@ pub(super) enum Start {
     Head,
     /// From the position that the client asked for: it is told whether that was possible.
     Since(Position),
-    /// From where this node has sent everything.
+    /// From where this node has sent everything; offset 0 for an inbox that was empty.
     From(Position),
 }
 
@@ -49,6 +49,10 @@ impl Deps {
         let (mut position, mut asked) = match start {
             Start::Head => return Some(self.read(person, client, None).await?.head),
             Start::Since(position) => (position, true),
+            // Everything, whatever epoch it has.
+            Start::From(Position { offset: 0, .. }) => {
+                (Position { offset: 0, ..self.read(person, client, None).await?.head }, false)
+            }
             Start::From(position) => (position, false),
         };
         loop {

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::hub::{Connection, ConnectionId};
 use crate::room::Gap;
 use crate::telemetry::Telemetry;
+use crate::users::NameHold;
 use catch_up::Deps;
 pub(crate) use catch_up::encode_inbox_entry;
 use worker::{Command, Worker};
@@ -49,28 +50,16 @@ impl Inboxes {
         lifecycle.spawn_until_hard("inboxes", worker.run());
     }
 
-    /// Begins to send a person's private messages to a connection: those after `since` and new ones, or new ones only.
-    /// In place of those of another person, if the connection was one before.
-    pub(crate) async fn follow(&self, person: Person, connection: &Arc<Connection>, since: Option<Position>) {
-        let (connection, expected) = (Arc::clone(connection), false);
-        self.send(Command::Follow { person, connection, since, expected }).await;
-    }
-
-    /// A connection of a person is about to exist, for which [`Self::follow_expected`] will be called: what reaches the
-    /// inbox from now on is new to it.
-    pub(crate) async fn expect(&self, person: Person) {
-        self.send(Command::Expect(person)).await;
-    }
-
-    /// As [`Self::follow`], for a connection that was expected.
-    pub(crate) async fn follow_expected(
+    /// Begins to send the private messages of the name's owner to a connection: those after `since` and new ones, or
+    /// those since the name was claimed. In place of those of another person, if the connection was one before.
+    pub(crate) async fn follow(
         &self,
-        person: Person,
+        name: &mut NameHold,
         connection: &Arc<Connection>,
         since: Option<Position>,
     ) {
-        let (connection, expected) = (Arc::clone(connection), true);
-        self.send(Command::Follow { person, connection, since, expected }).await;
+        let (person, claimed_at) = (name.person(), name.take_inbox_position());
+        self.send(Command::Follow { person, connection: Arc::clone(connection), since, claimed_at }).await;
     }
 
     /// The connection has ended.

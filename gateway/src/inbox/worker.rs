@@ -2,24 +2,36 @@
 //! next one for a connection is sent at once; for one that lacks others, the inbox is read. Created by `mod.rs`, calls
 //! `catch_up.rs` and the hub.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use roomcast_protocol::Position;
 use roomcast_store::{InboxEvent, Person};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::catch_up::{Deps, Start, encode_inbox_entry};
 use crate::hub::{Batch, Connection, ConnectionId, Event};
 use crate::room::Gap;
 
+/// Persons in [`Unfollowed`] at most. They are there from the claim of the name until the connection is welcome, which
+/// takes milliseconds.
+const MAX_UNFOLLOWED: usize = 1_024;
+/// Longer than it takes from the claim of a name until its connection follows the inbox.
+const MAX_CLAIM_TO_FOLLOW: Duration = Duration::from_secs(30);
+
 pub(super) enum Command {
-    /// A connection of the person is about to follow the inbox.
-    Expect(Person),
-    /// A connection follows a person's inbox, from a position on or from now on, or from when it was expected.
-    Follow { person: Person, connection: Arc<Connection>, since: Option<Position>, expected: bool },
+    /// A connection follows a person's inbox: from the position on that its client asked for, or from where the inbox
+    /// was when the name was claimed, or where neither is known, from now on.
+    Follow {
+        person: Person,
+        connection: Arc<Connection>,
+        since: Option<Position>,
+        claimed_at: Option<Position>,
+    },
     /// A connection has ended.
     Unfollow(ConnectionId),
     /// The bus brought a message of a person's inbox.
@@ -47,12 +59,32 @@ enum Progress {
     },
 }
 
-/// Connections of a person that are about to follow.
+/// The first message for each person who has claimed a name on this node and is not followed yet, of the last few.
 #[derive(Default)]
-struct Expected {
-    connections: usize,
-    /// The first message since then.
-    first: Option<Position>,
+struct Unfollowed {
+    first: HashMap<Person, Position>,
+    oldest_first: VecDeque<Person>,
+}
+
+impl Unfollowed {
+    fn insert(&mut self, person: &Person, position: Position) {
+        if self.first.contains_key(person) {
+            return;
+        }
+        self.first.insert(person.clone(), position);
+        self.oldest_first.push_back(person.clone());
+        if self.oldest_first.len() > MAX_UNFOLLOWED
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.first.remove(&oldest);
+        }
+    }
+
+    fn remove(&mut self, person: &Person) -> Option<Position> {
+        let first = self.first.remove(person)?;
+        self.oldest_first.retain(|unfollowed| unfollowed != person);
+        Some(first)
+    }
 }
 
 pub(super) struct Worker {
@@ -61,8 +93,8 @@ pub(super) struct Worker {
     results: mpsc::WeakSender<Command>,
     deps: Deps,
     readers: HashMap<Person, Vec<Reader>>,
-    /// Persons of whom connections are about to follow.
-    expected: HashMap<Person, Expected>,
+    unfollowed: Unfollowed,
+    last_gap: Option<Instant>,
     /// Whom each connection follows.
     followed: HashMap<ConnectionId, Person>,
 }
@@ -80,7 +112,8 @@ impl Worker {
             results,
             deps,
             readers: HashMap::new(),
-            expected: HashMap::new(),
+            unfollowed: Unfollowed::default(),
+            last_gap: None,
             followed: HashMap::new(),
         }
     }
@@ -104,10 +137,8 @@ impl Worker {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Expect(person) => self.expected.entry(person).or_default().connections += 1,
-            Command::Follow { person, connection, since, expected } => {
-                let first = if expected { self.first_since_expected(&person) } else { None };
-                self.follow(&person, connection, since, first);
+            Command::Follow { person, connection, since, claimed_at } => {
+                self.follow(&person, connection, since, claimed_at);
             }
             Command::Unfollow(connection) => self.unfollow(connection),
             Command::Event { person, event } => self.event(&person, event),
@@ -122,31 +153,27 @@ impl Worker {
         person: &Person,
         connection: Arc<Connection>,
         since: Option<Position>,
-        first: Option<Position>,
+        claimed_at: Option<Position>,
     ) {
         self.unfollow(connection.id());
         self.followed.insert(connection.id(), person.clone());
+        let first = self.unfollowed.remove(person);
         let readers = self.readers.entry(person.clone()).or_default();
-        // Without a position, it begins where another connection of the person is, if that lacks nothing.
+        // Where another connection of the person lacks nothing, it begins there.
         let known = readers.iter().find_map(|reader| match &reader.progress {
             Progress::At(position) => Some(position.clone()),
             Progress::CatchingUp { .. } => None,
         });
-        let start = since.map(Start::Since).or(known.map(Start::From)).unwrap_or(Start::Head);
-        self.deps.catch_up(&self.results, person, &connection, start);
-        let progress = Progress::CatchingUp { again: first.is_some(), first };
+        let complete = first.is_none() && self.last_gap.is_none_or(|gap| gap.elapsed() > MAX_CLAIM_TO_FOLLOW);
+        let progress = match (since, claimed_at) {
+            (None, Some(claimed_at)) if complete => Progress::At(claimed_at),
+            (since, claimed_at) => {
+                let start = since.map(Start::Since).or(claimed_at.or(known).map(Start::From));
+                self.deps.catch_up(&self.results, person, &connection, start.unwrap_or(Start::Head));
+                Progress::CatchingUp { again: first.is_some(), first }
+            }
+        };
         readers.push(Reader { connection, progress });
-    }
-
-    /// The first message since an expected connection was; it is not expected any more.
-    fn first_since_expected(&mut self, person: &Person) -> Option<Position> {
-        let expected = self.expected.get_mut(person)?;
-        let first = expected.first.clone();
-        expected.connections = expected.connections.saturating_sub(1);
-        if expected.connections == 0 {
-            self.expected.remove(person);
-        }
-        first
     }
 
     fn unfollow(&mut self, connection: ConnectionId) {
@@ -160,10 +187,10 @@ impl Worker {
     }
 
     fn event(&mut self, person: &Person, InboxEvent { position, entry }: InboxEvent) {
-        if let Some(expected) = self.expected.get_mut(person) {
-            expected.first.get_or_insert(position.clone());
-        }
-        let Some(readers) = self.readers.get_mut(person) else { return };
+        let Some(readers) = self.readers.get_mut(person) else {
+            self.unfollowed.insert(person, position);
+            return;
+        };
         let mut batch = Batch::default();
         if let Some(message) = entry.and_then(encode_inbox_entry) {
             batch.push(Event::PrivateMessage(Arc::new(message)));
@@ -177,10 +204,12 @@ impl Worker {
                     continue;
                 }
             };
-            if at.epoch == position.epoch && at.offset >= position.offset {
+            // An empty inbox is in no particular epoch.
+            let same_epoch = at.epoch == position.epoch || at.offset == 0;
+            if same_epoch && at.offset >= position.offset {
                 continue;
             }
-            if at.epoch == position.epoch && at.offset + 1 == position.offset && !batch.is_empty() {
+            if same_epoch && at.offset + 1 == position.offset && !batch.is_empty() {
                 *at = position.clone();
                 if let Some(written) = reader.connection.send(&batch) {
                     self.deps.telemetry.wire.written(&written);
@@ -216,6 +245,7 @@ impl Worker {
 
     /// Events may have been missed, of any inbox.
     fn read_all_again(&mut self) {
+        self.last_gap = Some(Instant::now());
         for (person, readers) in &mut self.readers {
             for reader in readers {
                 match &mut reader.progress {

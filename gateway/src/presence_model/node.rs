@@ -7,8 +7,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use roomcast_protocol::{RoomName, UserName};
 use roomcast_store::{
-    BusEvent, BusListener, Claim, Connectivity, Incarnation, Memory, NodeInfo, Opened, RoomState, Store,
-    StoreError,
+    BusEvent, BusListener, Connectivity, Incarnation, Memory, NodeInfo, Opened, RoomState, Store, StoreError,
 };
 
 use super::client::ClientId;
@@ -111,15 +110,17 @@ impl World {
             return Outcome::Failed;
         }
         let names = self.nodes[node].store.names.clone();
-        let claim = match call {
-            Call::Reclaim(secret, hold) => names.reclaim(user, secret, by, *hold).await,
-            Call::Grace(secret) => names.grace(user, secret, by).await.map(|()| Claim::Granted),
-            Call::Release(secret) => names.release(user, secret, by).await.map(|()| Claim::Granted),
+        let granted = match call {
+            Call::Reclaim(secret, hold) => {
+                names.reclaim(user, secret, by, *hold).await.map(|claim| claim.is_granted())
+            }
+            Call::Grace(secret) => names.grace(user, secret, by).await.map(|()| true),
+            Call::Release(secret) => names.release(user, secret, by).await.map(|()| true),
         };
-        match claim {
+        match granted {
             _ if fault != Fault::None => Outcome::Failed,
-            Ok(Claim::Granted) => Outcome::Done,
-            Ok(Claim::Taken(_)) => Outcome::Taken,
+            Ok(true) => Outcome::Done,
+            Ok(false) => Outcome::Taken,
             Err(_) => Outcome::Failed,
         }
     }

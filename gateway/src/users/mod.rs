@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
 use roomcast_ops::sleep_until;
-use roomcast_protocol::{Code, Refusal, UserName};
+use roomcast_protocol::{Code, Position, Refusal, UserName};
 use roomcast_store::{Claim, Incarnation, Person, Secret, Store, StoreError};
 use tokio::sync::Notify;
 
@@ -72,6 +72,7 @@ pub(crate) struct NameHold {
     user: UserName,
     secret: Secret,
     stay: u64,
+    inbox: Option<Position>,
     released: bool,
 }
 
@@ -169,7 +170,7 @@ impl Users {
         self.sync_locked(user).await?;
         let arrived = self.0.registry.lock().arrive_here(user, secret, &node);
         if let Some(stay) = arrived {
-            return Ok(Attempt::Granted(self.hold(user, secret, stay)));
+            return Ok(Attempt::Granted(self.hold(user, secret, (stay, None))));
         }
         let kind = self.0.registry.lock().begin_claim(user, secret, &node);
         // Also where this future is dropped: the store may have granted the name, and a call is due.
@@ -181,7 +182,8 @@ impl Users {
         };
         let claimed = self.0.registry.lock().end_claim(user, secret, &node, &claim);
         // From now on the connection counts: it must end also where this future is dropped.
-        let hold = claimed.stay.map(|stay| self.hold(user, secret, stay));
+        let inbox = if let Ok(Claim::Granted { inbox }) = &claim { inbox.clone() } else { None };
+        let hold = claimed.stay.map(|stay| self.hold(user, secret, (stay, inbox)));
         if claimed.lost {
             self.name_lost(user);
         }
@@ -192,15 +194,15 @@ impl Users {
         match (hold, claim?) {
             (Some(hold), _) => Ok(Attempt::Granted(hold)),
             (None, Claim::Taken(holders)) => Ok(Attempt::Taken(holders)),
-            (None, Claim::Granted) => {
+            (None, Claim::Granted { .. }) => {
                 Err(StoreError::Unavailable("the name was lost right after it was granted".into()))
             }
         }
     }
 
-    fn hold(&self, user: &UserName, secret: &Secret, stay: u64) -> NameHold {
+    fn hold(&self, user: &UserName, secret: &Secret, (stay, inbox): (u64, Option<Position>)) -> NameHold {
         let (users, user, secret) = (self.clone(), user.clone(), secret.clone());
-        NameHold { users, user, secret, stay, released: false }
+        NameHold { users, user, secret, stay, inbox, released: false }
     }
 
     fn name_lost(&self, user: &UserName) {
@@ -234,21 +236,23 @@ impl Users {
             let due = self.0.registry.lock().due(user, &node);
             let Some(call) = due else { return Ok(()) };
             let names = &self.0.store.names;
-            let answer = match &call {
-                Call::Reclaim(secret, hold) => names.reclaim(user, secret, &node, *hold).await,
-                Call::Grace(secret) => names.grace(user, secret, &node).await.map(|()| Claim::Granted),
-                Call::Release(secret) => names.release(user, secret, &node).await.map(|()| Claim::Granted),
+            let granted = match &call {
+                Call::Reclaim(secret, hold) => {
+                    names.reclaim(user, secret, &node, *hold).await.map(|claim| claim.is_granted())
+                }
+                Call::Grace(secret) => names.grace(user, secret, &node).await.map(|()| true),
+                Call::Release(secret) => names.release(user, secret, &node).await.map(|()| true),
             };
-            let outcome = match &answer {
-                Ok(Claim::Granted) => Outcome::Done,
-                Ok(Claim::Taken(_)) => Outcome::Taken,
+            let outcome = match &granted {
+                Ok(true) => Outcome::Done,
+                Ok(false) => Outcome::Taken,
                 Err(_) => Outcome::Failed,
             };
             let lost = self.0.registry.lock().done(user, &call, &node, outcome);
             if lost {
                 self.name_lost(user);
             }
-            answer?;
+            granted?;
         }
     }
 
@@ -351,6 +355,11 @@ impl NameHold {
     /// The user as the owner of an inbox.
     pub(crate) fn person(&self) -> Person {
         Person { user: self.user.clone(), secret: self.secret.clone() }
+    }
+
+    /// The position of the newest message in the user's inbox when the name was claimed, as [`Claim::Granted`] has it.
+    pub(crate) fn take_inbox_position(&mut self) -> Option<Position> {
+        self.inbox.take()
     }
 
     /// Whether another owner has the name by now.

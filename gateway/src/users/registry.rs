@@ -139,7 +139,7 @@ impl Registry {
         }
         let same = entry.owner.as_ref().is_some_and(|owner| owner.secret == *secret);
         match claim {
-            Ok(Claim::Granted) => {
+            Ok(Claim::Granted { .. }) => {
                 let lost = entry.owner.is_some() && !same && self.stays.connections(user) > 0;
                 let stored = Stored { under: node.clone(), hold: Some(Hold::Live) };
                 let id = match entry.owner.as_mut().filter(|_| same) {

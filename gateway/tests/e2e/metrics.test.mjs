@@ -137,6 +137,8 @@ story('client activity is counted', { timeout: 90_000 }, async () => {
     assert.ok(of('roomcast_redis_duration_seconds_count{operation="history"}') > 0);
     assert.ok(of('roomcast_redis_duration_seconds_count{operation="renew"}') > 0);
     assert.ok(of('roomcast_redis_duration_seconds_sum{operation="publish"}') < 5);
+    assert.ok(of('roomcast_redis_duration_seconds_count{operation="name_claim"}') > 0);
+    assert.equal(of('roomcast_redis_duration_seconds_count{operation="inbox"}'), 0, 'a connect reads no inbox');
     assert.equal(of('roomcast_draining'), 0);
   });
 

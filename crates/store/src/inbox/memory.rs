@@ -27,16 +27,21 @@ const PURGE_ABOVE: usize = 256;
 const EPOCH_OF_NONE: &str = "-";
 
 pub(crate) struct MemoryInbox {
-    inboxes: Mutex<Inboxes>,
+    inboxes: Arc<Inboxes>,
     names: Arc<MemoryNames>,
     subscribers: Arc<Subscribers>,
     capacity: Capacity,
-    clock: Clock,
     kept: usize,
+}
+
+/// Every inbox.
+pub(crate) struct Inboxes {
+    state: Mutex<State>,
+    clock: Clock,
     idle: Duration,
 }
 
-struct Inboxes {
+struct State {
     of: HashMap<Person, Messages>,
     /// When there are so many, expired ones are removed.
     purge_at: usize,
@@ -112,6 +117,24 @@ struct Place {
 }
 
 impl Inboxes {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let state = Mutex::new(State { of: HashMap::new(), purge_at: PURGE_ABOVE });
+        Self { state, clock: Clock::new(), idle: settings.retention.idle }
+    }
+
+    /// The position of the newest message, and the result of `step`, during which none comes.
+    pub(crate) fn head_with<T>(&self, person: &Person, step: impl FnOnce() -> T) -> (Position, T) {
+        let mut state = self.state.lock();
+        (state.head(person, self.clock.now(), self.idle).position, step())
+    }
+
+    /// Removes what expired of a person's inbox, with the images.
+    fn expire(&self, person: &Person) {
+        self.state.lock().expire(person, self.clock.now());
+    }
+}
+
+impl State {
     /// Removes what expired of a person's messages.
     fn expire(&mut self, person: &Person, now: u64) {
         if self.of.get_mut(person).is_some_and(|messages| !messages.expire(now)) {
@@ -184,17 +207,16 @@ fn limited<'a>(entries: impl Iterator<Item = &'a InboxEntry>, limit: ReadLimit) 
 impl MemoryInbox {
     pub(crate) fn new(
         settings: &Settings,
+        inboxes: Arc<Inboxes>,
         (names, subscribers): (Arc<MemoryNames>, Arc<Subscribers>),
         capacity: Capacity,
     ) -> Self {
-        let inboxes = Mutex::new(Inboxes { of: HashMap::new(), purge_at: PURGE_ABOVE });
-        let (kept, idle) = (settings.inbox_len, settings.retention.idle);
-        Self { inboxes, names, subscribers, capacity, clock: Clock::new(), kept, idle }
+        Self { inboxes, names, subscribers, capacity, kept: settings.inbox_len }
     }
 
     /// Removes what expired of a person's inbox, with the images.
     pub(crate) fn expire(&self, person: &Person) {
-        self.inboxes.lock().expire(person, self.clock.now());
+        self.inboxes.expire(person);
     }
 
     /// Tells the nodes on which the owner of a copy is connected. Returns whether one received it.
@@ -222,9 +244,10 @@ impl Inbox for MemoryInbox {
         image: Option<&StoredImage>,
     ) -> Result<Delivery> {
         let encoded = body.encode().map_err(|error| StoreError::Settings(error.to_string()))?;
-        let (key, now) = ((body.user.clone(), body.id.clone()), self.clock.now());
-        let mut inboxes = self.inboxes.lock();
-        let messages = inboxes.find(from, now, self.idle);
+        let Inboxes { state, clock, idle } = &*self.inboxes;
+        let (key, now) = ((body.user.clone(), body.id.clone()), clock.now());
+        let mut inboxes = state.lock();
+        let messages = inboxes.find(from, now, *idle);
         let known = messages.as_ref().and_then(|messages| messages.ids.get(&key));
         let recipient = match known {
             Some(known) if known.other.user != *to => return Err(StoreError::IdTaken),
@@ -245,7 +268,7 @@ impl Inbox for MemoryInbox {
             None => (None, image.and_then(StoredImage::kept).cloned()),
         };
         let encoded = first.clone().unwrap_or(encoded);
-        let kept = (now, self.idle, self.kept);
+        let kept = (now, *idle, self.kept);
         let entry = Entry { epoch: Epoch::new(""), offset: 0, ts: now, body: encoded, trace: None };
         let mut entry = InboxEntry { entry, to: to.clone() };
         let place = inboxes.store((from, &recipient), (&key, entry.clone(), image.as_ref()), kept);
@@ -264,13 +287,14 @@ impl Inbox for MemoryInbox {
     }
 
     async fn head(&self, person: &Person) -> Result<Position> {
-        Ok(self.inboxes.lock().head(person, self.clock.now(), self.idle).position)
+        Ok(self.inboxes.head_with(person, || ()).0)
     }
 
     async fn since(&self, person: &Person, position: &Position, limit: ReadLimit) -> Result<Missed> {
-        let (mut inboxes, now) = (self.inboxes.lock(), self.clock.now());
-        let head = inboxes.head(person, now, self.idle);
-        let messages = inboxes.find(person, now, self.idle);
+        let Inboxes { state, clock, idle } = &*self.inboxes;
+        let (mut inboxes, now) = (state.lock(), clock.now());
+        let head = inboxes.head(person, now, *idle);
+        let messages = inboxes.find(person, now, *idle);
         let entries = messages.iter().flat_map(|messages| &messages.entries).map(|copy| &copy.entry);
         let (entries, _) = limited(entries.filter(|at| at.entry.offset > position.offset), limit);
         Ok(Missed::of(head, position, entries))
@@ -283,8 +307,9 @@ impl Inbox for MemoryInbox {
         before: Option<u64>,
         limit: ReadLimit,
     ) -> Result<InboxPage> {
-        let mut inboxes = self.inboxes.lock();
-        let messages = inboxes.find(person, self.clock.now(), self.idle);
+        let Inboxes { state, clock, idle } = &*self.inboxes;
+        let mut inboxes = state.lock();
+        let messages = inboxes.find(person, clock.now(), *idle);
         let newest = messages.iter().flat_map(|messages| messages.entries.iter().rev());
         let with = newest.filter(|copy| copy.other == *other).map(|copy| &copy.entry);
         let with = with.filter(|at| before.is_none_or(|before| at.entry.offset < before));

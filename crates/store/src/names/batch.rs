@@ -1,18 +1,22 @@
 //! Sends concurrent claims of names to Redis in batches: while one batch is in progress, further claims wait for the
 //! next. Called by `redis.rs`, calls `link.rs`.
 
-use redis::{Pipeline, cmd};
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline, cmd};
 use roomcast_ops::Lifecycle;
 use roomcast_ops::trace::{self, Span};
-use roomcast_protocol::UserName;
+use roomcast_protocol::{Epoch, Position, UserName};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Claim, Hold, Secret};
+use super::{Claim, Hold};
 use crate::error::{Result, StoreError};
 use crate::keys::Keys;
 use crate::link::{Link, parse_answer};
+use crate::log::candidate_epoch;
 use crate::nodes::Incarnation;
+use crate::person::Person;
 use crate::script;
 
 /// Claims in the queue; callers of further ones wait until there is room.
@@ -30,8 +34,7 @@ pub(super) enum Kind {
 
 /// One claim.
 pub(super) struct ClaimRequest {
-    pub(super) user: UserName,
-    pub(super) secret: Secret,
+    pub(super) person: Person,
     pub(super) node: Incarnation,
     pub(super) kind: Kind,
     pub(super) dead: Vec<Incarnation>,
@@ -44,9 +47,16 @@ pub(super) struct ClaimBatcher(mpsc::Sender<(ClaimRequest, Answer)>);
 
 impl ClaimBatcher {
     /// `link` is the store's link for its own tasks. The task runs until `end` is cancelled.
-    pub(super) fn new(link: Link, keys: Keys, lifecycle: &Lifecycle, end: CancellationToken) -> Self {
+    ///
+    /// An inbox is kept without use for `idle`.
+    pub(super) fn new(
+        link: Link,
+        (keys, idle): (Keys, Duration),
+        lifecycle: &Lifecycle,
+        end: CancellationToken,
+    ) -> Self {
         let (queue, queued) = mpsc::channel(QUEUE);
-        let work = run(link, keys, queued);
+        let work = run(Claims { link, keys, idle }, queued);
         lifecycle.spawn("redis-names", async move { end.run_until_cancelled(work).await });
         Self(queue)
     }
@@ -64,7 +74,14 @@ impl ClaimBatcher {
     }
 }
 
-async fn run(link: Link, keys: Keys, mut queued: mpsc::Receiver<(ClaimRequest, Answer)>) {
+/// What the task depends on.
+struct Claims {
+    link: Link,
+    keys: Keys,
+    idle: Duration,
+}
+
+async fn run(claims: Claims, mut queued: mpsc::Receiver<(ClaimRequest, Answer)>) {
     let mut batch: Vec<(ClaimRequest, Answer)> = Vec::new();
     while queued.recv_many(&mut batch, AT_ONCE).await > 0 {
         // A claim whose caller was cancelled while it waited must not be made: the caller may have released since.
@@ -73,70 +90,83 @@ async fn run(link: Link, keys: Keys, mut queued: mpsc::Receiver<(ClaimRequest, A
             // Usually the whole batch; not where the node has just registered as another incarnation.
             let same = batch.iter().take_while(|(request, _)| request.node == first.node).count();
             let (requests, answers): (Vec<ClaimRequest>, Vec<Answer>) = batch.drain(..same).unzip();
-            let claims = match claim(&link, &keys, &requests).await {
-                Ok(claims) => claims,
+            let results = match claims.send(&requests).await {
+                Ok(results) => results,
                 Err(error) => vec![Err(error); answers.len()],
             };
             // The caller may have been cancelled: the name is indexed, so it is swept with the incarnation.
-            answers.into_iter().zip(claims).for_each(|(answer, claim)| {
+            answers.into_iter().zip(results).for_each(|(answer, claim)| {
                 answer.send(claim).unwrap_or_default();
             });
         }
     }
 }
 
-/// Sends claims of one incarnation and returns their results in order. One script call for each, because names are in
-/// many slots.
-async fn claim(link: &Link, keys: &Keys, requests: &[ClaimRequest]) -> Result<Vec<Result<Claim>>> {
-    let Some(node) = requests.first().map(|request| &request.node) else { return Ok(Vec::new()) };
-    // Before the claims, so that the sweeper finds the names also if this task fails in between.
-    link.command::<()>(cmd("SADD").arg(keys.node_names(node)).arg(users(requests))).await?;
+impl Claims {
+    /// Sends claims of one incarnation and returns their results in order. One script call for each, because names are in
+    /// many slots.
+    async fn send(&self, requests: &[ClaimRequest]) -> Result<Vec<Result<Claim>>> {
+        let Some(node) = requests.first().map(|request| &request.node) else { return Ok(Vec::new()) };
+        // Before the claims, so that the sweeper finds the names also if this task fails in between.
+        self.command(cmd("SADD").arg(self.keys.node_names(node)).arg(users(requests))).await?;
 
-    let mut calls = Pipeline::with_capacity(requests.len());
-    for request in requests {
-        let (hash, proved): (_, &[u8]) =
-            (request.secret.to_hex(), if request.secret.is_proved() { b"1" } else { b"0" });
-        let kind: &[u8] = match request.kind {
+        let mut calls = Pipeline::with_capacity(requests.len());
+        for request in requests {
+            calls.add_command(self.call(request));
+        }
+        let answers = self.link.call_batch(&script::NAME_CLAIM, &calls).await.into_iter();
+        let claims: Vec<Result<Claim>> = answers.map(|answer| Ok(claim_of(parse_answer(answer?)?))).collect();
+
+        // Names that were granted by none of these claims, and that this node does not hold, are removed from its index.
+        let granted = |user: &UserName| {
+            requests.iter().zip(&claims).any(|(request, claim)| {
+                request.person.user == *user && claim.as_ref().is_ok_and(Claim::is_granted)
+            })
+        };
+        let elsewhere =
+            |claim: &Result<Claim>| matches!(claim, Ok(Claim::Taken(holders)) if !holders.contains(node));
+        let refused = requests
+            .iter()
+            .zip(&claims)
+            .filter(|(request, claim)| elsewhere(claim) && !granted(&request.person.user));
+        let refused = users(refused.map(|(request, _)| request));
+        if refused.is_empty() {
+            return Ok(claims);
+        }
+        // If that fails, only the refused claims fail.
+        let unindexed = self.command(cmd("SREM").arg(self.keys.node_names(node)).arg(refused)).await;
+        let answered = |claim| if elsewhere(&claim) { unindexed.clone().and(claim) } else { claim };
+        Ok(claims.into_iter().map(answered).collect())
+    }
+
+    async fn command(&self, command: &Cmd) -> Result<()> {
+        self.link.command(command).await
+    }
+
+    fn call(&self, ClaimRequest { person, node, kind, dead }: &ClaimRequest) -> Cmd {
+        let kind: &[u8] = match kind {
             Kind::Arrive => b"arrive",
             Kind::Repeat(Hold::Live) => b"live",
             Kind::Repeat(Hold::Grace) => b"grace",
         };
-        let mut args = vec![hash.as_bytes(), proved, node.as_str().as_bytes(), kind];
-        args.extend(request.dead.iter().map(|node| node.as_str().as_bytes()));
-        calls.add_command(script::NAME_CLAIM.call(&[keys.name(&request.user)], &args));
+        let proved: &[u8] = if person.secret.is_proved() { b"1" } else { b"0" };
+        let (hash, epoch, idle) =
+            (person.secret.to_hex(), candidate_epoch(), person.idle(self.idle).as_millis().to_string());
+        let mut args =
+            vec![hash.as_bytes(), proved, node.as_str().as_bytes(), kind, epoch.as_bytes(), idle.as_bytes()];
+        args.extend(dead.iter().map(|node| node.as_str().as_bytes()));
+        script::NAME_CLAIM.call(&self.keys.inbox(person), &args)
     }
-    let answers = link.call_batch(&script::NAME_CLAIM, &calls).await.into_iter();
-    let claims: Vec<Result<Claim>> =
-        answers.map(|answer| Ok(claim_of(&parse_answer::<Vec<String>>(answer?)?))).collect();
-
-    // Names that were granted by none of these claims, and that this node does not hold, are removed from its index.
-    let granted = |user: &UserName| {
-        requests
-            .iter()
-            .zip(&claims)
-            .any(|(request, claim)| request.user == *user && matches!(claim, Ok(Claim::Granted)))
-    };
-    let elsewhere =
-        |claim: &Result<Claim>| matches!(claim, Ok(Claim::Taken(holders)) if !holders.contains(node));
-    let refused =
-        requests.iter().zip(&claims).filter(|(request, claim)| elsewhere(claim) && !granted(&request.user));
-    let refused = users(refused.map(|(request, _)| request));
-    if refused.is_empty() {
-        return Ok(claims);
-    }
-    // If that fails, only the refused claims fail.
-    let unindexed = link.command::<()>(cmd("SREM").arg(keys.node_names(node)).arg(refused)).await;
-    let answered = |claim| if elsewhere(&claim) { unindexed.clone().and(claim) } else { claim };
-    Ok(claims.into_iter().map(answered).collect())
 }
 
-fn claim_of(holders: &[String]) -> Claim {
-    match holders {
-        [] => Claim::Granted,
-        holders => Claim::Taken(holders.iter().map(|node| Incarnation::new(node)).collect()),
+fn claim_of((holders, epoch, offset): (Vec<String>, String, i64)) -> Claim {
+    if holders.is_empty() {
+        let offset = u64::try_from(offset).ok();
+        return Claim::Granted { inbox: offset.map(|offset| Position { epoch: Epoch::new(&epoch), offset }) };
     }
+    Claim::Taken(holders.iter().map(|node| Incarnation::new(node)).collect())
 }
 
 fn users<'a>(requests: impl IntoIterator<Item = &'a ClaimRequest>) -> Vec<&'a str> {
-    requests.into_iter().map(|request| request.user.as_str()).collect()
+    requests.into_iter().map(|request| request.person.user.as_str()).collect()
 }

@@ -1,6 +1,7 @@
 //! Owners of names in memory: the same steps as `lua/name_*.lua`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -9,10 +10,16 @@ use roomcast_protocol::UserName;
 use super::{Claim, Hold, Names, Secret};
 use crate::capacity::Capacity;
 use crate::error::Result;
+use crate::inbox::memory::Inboxes;
 use crate::nodes::Incarnation;
+use crate::person::Person;
 use crate::script;
 
-pub(crate) struct MemoryNames(Mutex<Owners>, Capacity);
+pub(crate) struct MemoryNames {
+    owners: Mutex<Owners>,
+    inboxes: Arc<Inboxes>,
+    capacity: Capacity,
+}
 
 /// The owner of each name.
 #[derive(Default)]
@@ -63,7 +70,7 @@ impl Owners {
             owner.holders.remove(&returned);
         }
         owner.holders.insert(node.clone(), hold);
-        Claim::Granted
+        Claim::Granted { inbox: None }
     }
 
     /// Changes a node's hold to a grace, or removes it; without `secret`, for any owner. False where it had none.
@@ -89,13 +96,13 @@ impl Owners {
 }
 
 impl MemoryNames {
-    pub(crate) fn new(capacity: Capacity) -> Self {
-        Self(Mutex::default(), capacity)
+    pub(crate) fn new(inboxes: Arc<Inboxes>, capacity: Capacity) -> Self {
+        Self { owners: Mutex::default(), inboxes, capacity }
     }
 
     /// The secret of a name's owner who is online, and where that user is connected: as `Owner` of `redis.rs`.
     pub(crate) fn owner(&self, user: &UserName) -> Option<(Secret, Vec<Incarnation>)> {
-        let owners = self.0.lock();
+        let owners = self.owners.lock();
         let owner = owners.names.get(user)?;
         let live = owner.holders.iter().filter(|(_, hold)| **hold == Hold::Live);
         let live: Vec<_> = live.map(|(node, _)| node.clone()).collect();
@@ -105,7 +112,7 @@ impl MemoryNames {
 
     /// `held NODE USER`, `name NODE USER`.
     pub(crate) fn entries(&self) -> Vec<String> {
-        let (owners, mut entries) = (self.0.lock(), Vec::new());
+        let (owners, mut entries) = (self.owners.lock(), Vec::new());
         for (user, owner) in &owners.names {
             // An owner without a holder must have been removed.
             entries.extend(owner.holders.is_empty().then(|| format!("held by no node {user}")));
@@ -127,8 +134,13 @@ impl Names for MemoryNames {
         node: &Incarnation,
         dead: &[Incarnation],
     ) -> Result<Claim> {
-        self.1.check(&script::NAME_CLAIM)?;
-        Ok(self.0.lock().claim(user, secret, node, (Hold::Live, true), dead))
+        self.capacity.check(&script::NAME_CLAIM)?;
+        let person = Person { user: user.clone(), secret: secret.clone() };
+        let claim = || self.owners.lock().claim(user, secret, node, (Hold::Live, true), dead);
+        Ok(match self.inboxes.head_with(&person, claim) {
+            (inbox, Claim::Granted { .. }) => Claim::Granted { inbox: Some(inbox) },
+            (_, taken) => taken,
+        })
     }
 
     async fn reclaim(
@@ -138,18 +150,18 @@ impl Names for MemoryNames {
         node: &Incarnation,
         hold: Hold,
     ) -> Result<Claim> {
-        self.1.check(&script::NAME_CLAIM)?;
-        Ok(self.0.lock().claim(user, secret, node, (hold, false), &[]))
+        self.capacity.check(&script::NAME_CLAIM)?;
+        Ok(self.owners.lock().claim(user, secret, node, (hold, false), &[]))
     }
 
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
-        self.1.check(&script::NAME_RELEASE)?;
-        self.0.lock().release(user, Some(secret), node, true);
+        self.capacity.check(&script::NAME_RELEASE)?;
+        self.owners.lock().release(user, Some(secret), node, true);
         Ok(())
     }
 
     async fn release(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {
-        let mut owners = self.0.lock();
+        let mut owners = self.owners.lock();
         owners.release(user, Some(secret), node, false);
         let holds = owners.names.get(user).is_some_and(|owner| owner.holders.contains_key(node));
         if !holds && let Some(names) = owners.of_node.get_mut(node) {
@@ -159,31 +171,31 @@ impl Names for MemoryNames {
     }
 
     async fn sweep(&self, node: &Incarnation) -> Result<usize> {
-        Ok(self.0.lock().sweep(node))
+        Ok(self.owners.lock().sweep(node))
     }
 
     async fn forget(&self, node: &Incarnation) -> Result<()> {
-        self.0.lock().of_node.remove(node);
+        self.owners.lock().of_node.remove(node);
         Ok(())
     }
 
     async fn online(&self, nodes: &[Incarnation]) -> Result<usize> {
-        let owners = self.0.lock();
+        let owners = self.owners.lock();
         let names: BTreeSet<_> = nodes.iter().filter_map(|node| owners.of_node.get(node)).flatten().collect();
         Ok(names.len())
     }
 
     async fn was_taken_over(&self, user: &UserName) -> Result<bool> {
-        Ok(self.0.lock().names.get(user).is_some_and(|owner| owner.taken_over))
+        Ok(self.owners.lock().names.get(user).is_some_and(|owner| owner.taken_over))
     }
 
     async fn is_owner(&self, user: &UserName, secret: &Secret) -> Result<bool> {
         let owns = |owner: &Owner| owner.proved && owner.hash == secret.hash && !owner.holders.is_empty();
-        Ok(self.0.lock().names.get(user).is_some_and(owns))
+        Ok(self.owners.lock().names.get(user).is_some_and(owns))
     }
 
     async fn holders(&self, user: &UserName) -> Result<Vec<Incarnation>> {
-        let owners = self.0.lock();
+        let owners = self.owners.lock();
         let owner = owners.names.get(user);
         Ok(owner.map(|owner| owner.holders.keys().cloned().collect()).unwrap_or_default())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -16,6 +17,7 @@ use crate::error::Result;
 use crate::keys::Keys;
 use crate::link::Link;
 use crate::nodes::Incarnation;
+use crate::person::Person;
 use crate::script;
 
 /// What the release script returns where the incarnation holds the name for another secret.
@@ -30,15 +32,15 @@ pub(crate) struct RedisNames {
 }
 
 impl RedisNames {
-    /// `task_link` is the store's link for its own tasks.
+    /// `task_link` is the store's link for its own tasks; an inbox is kept without use for `idle`.
     pub(crate) fn new(
         link: Link,
-        keys: Keys,
+        (keys, idle): (Keys, Duration),
         task_link: Link,
         lifecycle: &Lifecycle,
         end: CancellationToken,
     ) -> Self {
-        let batcher = ClaimBatcher::new(task_link, keys.clone(), lifecycle, end);
+        let batcher = ClaimBatcher::new(task_link, (keys.clone(), idle), lifecycle, end);
         Self { link, keys, batcher }
     }
 
@@ -73,8 +75,8 @@ impl Names for RedisNames {
         node: &Incarnation,
         dead: &[Incarnation],
     ) -> Result<Claim> {
-        let (user, secret, node) = (user.clone(), secret.clone(), node.clone());
-        self.batcher.claim(ClaimRequest { user, secret, node, kind: Kind::Arrive, dead: dead.to_vec() }).await
+        let (person, node) = (Person { user: user.clone(), secret: secret.clone() }, node.clone());
+        self.batcher.claim(ClaimRequest { person, node, kind: Kind::Arrive, dead: dead.to_vec() }).await
     }
 
     async fn reclaim(
@@ -84,10 +86,8 @@ impl Names for RedisNames {
         node: &Incarnation,
         hold: Hold,
     ) -> Result<Claim> {
-        let (user, secret, node) = (user.clone(), secret.clone(), node.clone());
-        self.batcher
-            .claim(ClaimRequest { user, secret, node, kind: Kind::Repeat(hold), dead: Vec::new() })
-            .await
+        let (person, node) = (Person { user: user.clone(), secret: secret.clone() }, node.clone());
+        self.batcher.claim(ClaimRequest { person, node, kind: Kind::Repeat(hold), dead: Vec::new() }).await
     }
 
     async fn grace(&self, user: &UserName, secret: &Secret, node: &Incarnation) -> Result<()> {

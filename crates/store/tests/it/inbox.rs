@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast_protocol::{Body, Epoch, Position};
 use roomcast_store::{
-    Claim, Delivery, InboxEntry, Incarnation, Person, Published, ReadLimit, Result, Retention, Secret,
+    Claim, Delivery, Hold, InboxEntry, Incarnation, Person, Published, ReadLimit, Result, Retention, Secret,
     StoreError,
 };
 use tokio::time::sleep;
@@ -21,7 +21,7 @@ impl Node {
     /// Connects a person to this node.
     pub(crate) async fn connect(&self, person: &Person, by: &Incarnation) {
         let claim = self.names.claim(&person.user, &person.secret, by, &[]).await.unwrap();
-        assert_eq!(claim, Claim::Granted);
+        assert!(claim.is_granted());
     }
 
     /// A node that hears of the private messages for its users.
@@ -160,6 +160,30 @@ pub(crate) async fn an_inbox_belongs_to_a_person_and_not_to_a_name(subject: Subj
     assert_eq!(show(&node.all(&bob).await), ["1 Ann m bob"], "the former owner's is as it was");
     until("each hears its own", async || node.heard.private(&thief).len() == 1).await;
     assert_eq!(node.heard.private(&bob).len(), 1);
+}
+
+pub(crate) async fn a_claim_tells_where_the_inbox_ends(subject: Subject) {
+    let (node, by) = Node::listening(&subject).await;
+    let (ann, bob) = (person("Ann", "a"), person("bob", "b"));
+    let claim = async |person: &Person| {
+        let claim = node.names.claim(&person.user, &person.secret, &by, &[]).await.unwrap();
+        let Claim::Granted { inbox } = claim else { panic!("taken") };
+        inbox
+    };
+    assert_eq!(claim(&ann).await.unwrap().offset, 0);
+    assert_eq!(claim(&bob).await.unwrap().offset, 0);
+    for id in ["m", "n"] {
+        node.told(&ann, "bob", id).await;
+    }
+    let end = claim(&bob).await.unwrap();
+    assert_eq!((end.offset, &end), (2, &node.inbox.head(&bob).await.unwrap()));
+    let thief = person("bob", "other");
+    let taken = node.names.claim(&thief.user, &thief.secret, &Incarnation::random(), &[]).await.unwrap();
+    assert!(!taken.is_granted());
+    let written = node.names.reclaim(&bob.user, &bob.secret, &by, Hold::Grace).await.unwrap();
+    assert!(matches!(written, Claim::Granted { .. }));
+    node.names.release(&bob.user, &bob.secret, &by).await.unwrap();
+    assert_eq!(claim(&thief).await.unwrap().offset, 0, "another person's inbox");
 }
 
 trait Place {

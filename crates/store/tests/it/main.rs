@@ -97,6 +97,7 @@ contract! {
         a_connection_on_another_node_ends_one_grace;
     inbox:
         a_private_message_is_in_both_inboxes_and_reaches_both_nodes
+        a_claim_tells_where_the_inbox_ends
         a_repeated_message_is_stored_once_and_completed
         a_message_to_an_offline_user_is_stored_nowhere
         an_inbox_belongs_to_a_person_and_not_to_a_name

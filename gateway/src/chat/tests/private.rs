@@ -162,6 +162,37 @@ async fn lost_events_of_the_bus_are_read_from_the_inbox() {
 }
 
 #[tokio::test]
+async fn a_message_between_the_claim_of_the_name_and_the_welcome_arrives() {
+    let [a, b] = two_nodes().await;
+    let ann = a.person("ann").await;
+    for earlier in [false, true] {
+        if earlier {
+            let bob = b.person("bob").await;
+            a.tell(&ann, "bob", "before", "before").await.unwrap();
+            bob.received.ends_with(&["private 2 ann to bob: before"]).await;
+            b.disconnect((bob, b.names.lock().pop().unwrap()), Departure::Left).await;
+        }
+        let auth = ConnectAuth { username: user("bob"), resume: Some("bob".into()), since: None };
+        let signed_in = b.chat.sign_in(auth, None, &OnceLock::new()).await.unwrap();
+        let text = format!("early {earlier}");
+        if earlier {
+            // Nothing comes to this node for a while, which it is told when that is over.
+            b.chat.store.bus.listen(&roomcast_store::Incarnation::random()).await.unwrap();
+        }
+        a.tell(&ann, "bob", &text, &text).await.unwrap();
+        if earlier {
+            b.chat.store.bus.listen(&b.chat.node.current().unwrap()).await.unwrap();
+            b.chat.inboxes.on_gap();
+        }
+        let (bob, name) = b.welcome(signed_in).await;
+        let offset = if earlier { 3 } else { 1 };
+        bob.received.ends_with(&[&format!("private {offset} ann to bob: {text}")]).await;
+        assert_eq!(bob.received.private().len(), 1, "and none from before");
+        b.disconnect((bob, name), Departure::Left).await;
+    }
+}
+
+#[tokio::test]
 async fn a_typed_name_is_that_user_or_the_only_similar_member() {
     let node = Node::start().await;
     let (ann, bob) = (node.person("ANN").await, node.person("bob").await);

@@ -132,14 +132,9 @@ async fn welcome(
         .as_ref()
         .filter(|_| follows_threads)
         .map(|SignedIn { name, secret, .. }| PersonId::new(name.user(), secret));
-    let (name, first) =
+    let (mut name, first) =
         signed_in.map(|SignedIn { name, welcome, since, .. }| (name, (welcome, since))).unzip();
     let (welcome, since) = first.unzip();
-    let inbox = name.as_ref().map(NameHold::person);
-    if let Some(inbox) = &inbox {
-        // Before it is welcome, so that it misses no private message from then on.
-        context.chat.inboxes.expect(inbox.clone()).await;
-    }
     let answer = match session.version() {
         Version::V3 => String::new(),
         Version::V4 => json!({ "sid": packet.id }).to_string(),
@@ -159,8 +154,8 @@ async fn welcome(
         // Before the connection could be found by its user's name, somebody else took that name.
         connection.close("name_lost");
     }
-    if let Some(inbox) = inbox {
-        context.chat.inboxes.follow_expected(inbox, &connection, since.flatten()).await;
+    if let Some(name) = &mut name {
+        context.chat.inboxes.follow(name, &connection, since.flatten()).await;
     }
     context.chat.telemetry.connections.connected(kind, started.elapsed());
     let cookie = cookie(session, dialect).cloned();

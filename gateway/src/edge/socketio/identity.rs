@@ -64,7 +64,7 @@ impl Identity {
         (connection, user, dialect): (&Arc<Connection>, UserName, &'static str),
         before_leaving: impl FnOnce(),
     ) -> Result<(), Refusal> {
-        let name = chat.take_name(&user, self.cookie.as_ref()).await?;
+        let mut name = chat.take_name(&user, self.cookie.as_ref()).await?;
         if connection.user().is_some() {
             before_leaving();
             chat.leave_all(connection, Departure::Left).await;
@@ -74,7 +74,7 @@ impl Identity {
             // Before the connection could be found by its user's name, somebody else took that name.
             connection.close("name_lost");
         }
-        chat.inboxes.follow(name.person(), connection, None).await;
+        chat.inboxes.follow(&mut name, connection, None).await;
         let device = Arc::clone(connection);
         let actor = match &self.cookie {
             Some(_) => Actor::new(user, Rights::default(), Some(device)),

@@ -20,7 +20,7 @@ fn mine() -> Secret {
 /// A registry with one connection of ann, which the store has recorded.
 fn registry() -> (Registry, u64, Instant) {
     let mut registry = Registry::new(GRACE);
-    let stay = claim(&mut registry, &mine(), &Ok(Claim::Granted)).stay.unwrap();
+    let stay = claim(&mut registry, &mine(), &Ok(Claim::Granted { inbox: None })).stay.unwrap();
     assert_eq!(registry.due(&ann(), &node("a")), None);
     (registry, stay, Instant::now())
 }
@@ -59,7 +59,7 @@ fn a_secret_that_the_server_generated_and_the_client_sends_back_is_the_same() {
     let (mut registry, stay, _) = registry();
     let sent_back = Secret::proved("mine");
     assert_eq!(registry.arrive_here(&ann(), &sent_back, &node("a")), Some(stay));
-    let claimed = claim(&mut registry, &sent_back, &Ok(Claim::Granted));
+    let claimed = claim(&mut registry, &sent_back, &Ok(Claim::Granted { inbox: None }));
     assert_eq!((claimed.stay, claimed.lost), (Some(stay), false));
 }
 
@@ -121,7 +121,8 @@ fn an_owner_who_lost_the_name_is_removed_and_has_no_grace() {
     assert_eq!(registry.arrive_here(&ann(), &mine(), &node("b")), None);
     // A new connection of the same owner belongs to another stay.
     registry.begin_claim(&ann(), &mine(), &node("b"));
-    let next = registry.end_claim(&ann(), &mine(), &node("b"), &Ok(Claim::Granted)).stay.unwrap();
+    let next =
+        registry.end_claim(&ann(), &mine(), &node("b"), &Ok(Claim::Granted { inbox: None })).stay.unwrap();
     registry.depart(&ann(), stay, Departure::Left, now);
     assert!(registry.is_current(&ann(), next) && registry.due(&ann(), &node("b")).is_none());
 }
@@ -152,14 +153,14 @@ fn a_rival_whose_answer_was_lost_is_released_and_the_owner_claimed_again() {
         !registry.done(&ann(), &call.unwrap(), &node("a"), Outcome::Taken),
         "in grace, there is no connection to close"
     );
-    let granted = claim(&mut registry, &rival, &Ok(Claim::Granted));
+    let granted = claim(&mut registry, &rival, &Ok(Claim::Granted { inbox: None }));
     assert!(granted.stay.is_some() && !granted.lost);
 }
 
 #[test]
 fn a_connected_owner_loses_the_name_when_a_rival_is_granted_it() {
     let (mut registry, stay, _) = registry();
-    let granted = claim(&mut registry, &Secret::proved("rival"), &Ok(Claim::Granted));
+    let granted = claim(&mut registry, &Secret::proved("rival"), &Ok(Claim::Granted { inbox: None }));
     assert!(granted.lost && !registry.is_current(&ann(), stay));
     assert_eq!(registry.stays.connections(&ann()), 1);
 }
