@@ -1,14 +1,12 @@
-// The pages of the five classic chats in real Chromium, and a page of one of the originals on another origin.
+// The pages of the five classic chats in real Chromium, beside the native page.
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
-import { readFile } from 'node:fs/promises';
 
 import { launchBrowser } from './browser.mjs';
-import { Front, chats, cluster, connect, eventually, proxy, request, scope, step, story, unique } from './harness.mjs';
-import { ROOM, Visitor } from './pages.mjs';
+import { Front, chats, cluster, connect, eventually, proxy, request, step, story } from './harness.mjs';
+import { DOT, ROOM, Visitor } from './pages.mjs';
 
 for (const chat of chats) {
-  story(`pages of ${chat} on two gateways, one of which dies`, { timeout: 120_000 }, async () => {
+  story(`pages of ${chat} and a native one on three gateways, one of which dies`, { timeout: 120_000 }, async () => {
     const { gateways: [a, b, c] } = await cluster({ gateways: 3, presence: 1, args: ['--grace', '2s', '--lease', '3s'] });
     const address = await proxy([a, c]);
     const browser = await launchBrowser();
@@ -18,10 +16,11 @@ for (const chat of chats) {
     const bob = await Visitor.visit(browser, chat, `${b.url}/classic/${chat}`);
     await ann.enter('ann');
     await bob.enter('bob');
+    const pia = await (await Visitor.visit(browser, 'native', `${c.url}/native/`)).enter('pia');
 
     const converse = async (round) => {
       // Until it is heard: a page that is not in the room yet is told, or hears nothing.
-      const texts = { ann: `ann ${round}`, bob: `bob ${round}`, nat: `nat ${round} <b>&</b>` };
+      const texts = { ann: `ann ${round}`, bob: `bob ${round}`, nat: `nat ${round} <b>&</b>`, pia: `pia ${round}` };
       for (const visitor of [ann, bob]) {
         await visitor.say(texts[visitor === ann ? 'ann' : 'bob']);
         await eventually(() => nat.room(ROOM).messages.some(({ user, text }) => user === visitor.name && text.endsWith(round)), {
@@ -29,22 +28,51 @@ for (const chat of chats) {
           timeout: 20_000,
         });
       }
+      await pia.say(texts.pia);
       await nat.send(ROOM, texts.nat);
-      for (const visitor of [ann, bob]) {
+      for (const visitor of [ann, bob, pia]) {
         await visitor.sees(ann.name, texts.ann);
         await visitor.sees(bob.name, texts.bob);
         await visitor.sees('nat', texts.nat);
+        await visitor.sees('pia', texts.pia);
       }
     };
 
-    await step('one conversation with a native client', async () => {
+    await step('one conversation with a native page and a native client', async () => {
       // A page without names takes one with its first message.
       if (chat !== 'abidev') await nat.sees(ROOM, ann.name, bob.name);
       await converse('first');
       await nat.sees(ROOM, ann.name, bob.name);
     });
 
+    await step('an image is drawn on every page', async () => {
+      const { url } = await nat.ok('send_image', { room: ROOM, image: DOT, alt: 'a <dot>' });
+      for (const visitor of [ann, bob, pia]) await visitor.draws(url, 'a <dot>');
+      // What somebody says of an image draws none, and no other server's is asked for.
+      await nat.send(ROOM, 'https://other.example/images/0123456789abcdef0123456789abcdef');
+      for (const visitor of [ann, bob, pia]) {
+        await visitor.sees('nat', 'https://other.example/images/0123456789abcdef0123456789abcdef');
+        assert.equal(await visitor.page.locator(`${visitor.how.lines} img`).count(), 1);
+      }
+    });
+
+    await step('everybody is told who comes and goes, and who is there', async () => {
+      const name = chat === 'private-rooms' ? 'CYD' : 'cyd';
+      const there = [ann.name, bob.name, 'nat', 'pia'];
+      const lists = (...names) => Promise.all([ann, bob, pia].filter(({ how }) => how.online).map((visitor) => visitor.lists(...names)));
+      await lists(...there);
+      const cyd = await new Front(b, chat, { name }).join(ROOM);
+      if (chat === 'abidev') await cyd.say('hello');
+      await lists(...there, name);
+      await pia.page.locator('[data-testid="presence-note"]', { hasText: new RegExp(`${name}.* joined`) }).waitFor();
+      for (const visitor of [ann, bob].filter(({ how }) => how.joined)) await visitor.shows(visitor.how.joined(name));
+      cyd.socket.disconnect();
+      await lists(...there);
+      for (const visitor of [ann, bob].filter(({ how }) => how.left)) await visitor.shows(visitor.how.left(name));
+    });
+
     await step('it goes on under the same names after the gateway of one page died', async () => {
+      const joins = bob.how.joined && (await bob.count(bob.how.joined(ann.name)));
       await a.kill9();
       await eventually(async () => {
         const before = nat.room(ROOM).messages.length;
@@ -53,6 +81,8 @@ for (const chat of chats) {
         return true;
       }, { timeout: 30_000, every: 200, what: `${ann.name} is back` });
       await converse('second');
+      // Nobody noticed, also once the lease of the dead gateway was over.
+      if (bob.how.left) assert.deepEqual([await bob.count(bob.how.joined(ann.name)), await bob.count(bob.how.left(ann.name))], [joins, 0]);
     });
 
     await step('what the page has of the original', async () => {
@@ -108,16 +138,14 @@ for (const chat of chats) {
         await ann.say('@nobody psst');
         await eventually(async () => (await ann.lines()).includes('NOBODY is not online'));
         assert.equal((await ann.lines()).filter((line) => line.includes('psst')).length, 2, 'its own message is shown once');
-        const dot = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
-        await page.setInputFiles('#file', { name: 'a.png', mimeType: 'image/png', buffer: Buffer.from(dot, 'base64') });
-        for (const { page } of [ann, bob]) {
-          await eventually(() => page.evaluate(() => document.querySelector('#chatbox img')?.naturalWidth === 1));
-        }
+        await page.setInputFiles('#file', { name: 'a.png', mimeType: 'image/png', buffer: DOT });
+        const sent = await eventually(() => nat.room(ROOM).messages.find(({ user, kind }) => user === 'ANN' && kind === 'image'));
+        for (const visitor of [bob, pia]) await visitor.draws(sent.image.url, visitor === bob ? 'Image' : '');
         await page.fill('#text', '@bob');
-        await page.setInputFiles('#file', { name: 'b.png', mimeType: 'image/png', buffer: Buffer.from(dot, 'base64') });
-        for (const [visitor, line] of [[ann, 'YOU to BOB: '], [bob, 'ANN to BOB: ']]) {
+        await page.setInputFiles('#file', { name: 'b.png', mimeType: 'image/png', buffer: DOT });
+        for (const [visitor, line] of [[ann, 'YOU: '], [ann, 'YOU to BOB: '], [bob, 'ANN to BOB: ']]) {
           const shows = (line) => [...document.querySelectorAll('#chatbox p')].some((p) => p.textContent === line && p.querySelector('img')?.naturalWidth === 1);
-          await eventually(() => visitor.page.evaluate(shows, line), { what: `the private image is shown as ${line}` });
+          await eventually(() => visitor.page.evaluate(shows, line), { what: `the image is shown as ${line}` });
         }
         assert.equal(await page.inputValue('#text'), '');
         await page.click('#leave');
@@ -135,84 +163,9 @@ for (const chat of chats) {
         assert.deepEqual([...new Set(ann.alerts)].sort(), expected.sort());
       }
     });
-    for (const visitor of [ann, bob]) visitor.verify();
+    for (const visitor of [ann, bob, pia]) visitor.verify();
   });
 }
-
-/** A page as one of the originals was: it inserts what it receives as HTML, and has no content security policy. */
-const ORIGINAL = (gateway, name, room) => `<!doctype html><div id="messages"></div><script src="/client.js"></script><script>
-const socket = io(${JSON.stringify(gateway)});
-socket.on('connect', () => socket.emit('join_room', { username: ${JSON.stringify(name)}, room: ${JSON.stringify(room)} }));
-const add = (html) => {
-  const line = document.createElement('div');
-  line.innerHTML = html;
-  document.getElementById('messages').appendChild(line);
-};
-socket.on('receive_message', (data) => add('<b>' + data.username + ':</b> ' + data.message));
-socket.on('join_room_announcement', (data) => add('<b>' + data.username + '</b> has joined the room'));
-socket.on('leave_room_announcement', (data) => add('<b>' + data.username + '</b> has left the room'));
-</script>`;
-
-async function otherOrigin(html) {
-  const client = await readFile(new URL('node_modules/socket.io-client-3-0/dist/socket.io.min.js', import.meta.url));
-  const server = createServer(({ url }, response) => {
-    const [type, body] = url === '/client.js' ? ['text/javascript', client] : ['text/html', html];
-    response.writeHead(200, { 'content-type': `${type}; charset=utf-8` }).end(body);
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  scope().defer(() => (server.closeAllConnections(), server.close()));
-  return `http://127.0.0.1:${server.address().port}/`;
-}
-
-const PAYLOADS = [
-  '<img src=x onerror="window.hacked = 1">',
-  '<script>window.hacked = 2</script>',
-  '<svg onload=window.hacked=3>',
-  '"><iframe srcdoc="<script>parent.hacked=4</script>"></iframe>',
-  "<a href='javascript:window.hacked=5' onclick=window.hacked=5>&lt;click&gt;</a>",
-];
-
-story('a page of the original on another origin: nothing in it is executed, and it joins again', { timeout: 90_000 }, async () => {
-  const args = ['--dialect', 'flask-chat-app', '--allow-origin', '*', '--grace', '1s', '--lease', '3s'];
-  const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1, args });
-  const address = await proxy([a, b]);
-  const room = unique('room');
-  const browser = await launchBrowser();
-  const page = await browser.newPage();
-  await page.goto(await otherOrigin(ORIGINAL(address.url, 'old', room)));
-  const nat = await connect(b, { name: '<img src=x onerror=window.hacked=6>' });
-  await nat.join(room);
-  await nat.sees(room, 'old');
-  const eve = await new Front(b, 'flask-chat-app', { name: '<b>eve</b>' }).join(room);
-  const lines = () => page.$$eval('#messages div', (lines) => lines.map((line) => line.textContent));
-
-  await step('texts and names are shown as they were written', async () => {
-    for (const text of PAYLOADS) {
-      await nat.send(room, text);
-      await eve.say(text);
-    }
-    for (const text of PAYLOADS) {
-      for (const name of [nat.name, eve.name]) {
-        await eventually(async () => (await lines()).includes(`${name}: ${text}`), { what: async () => JSON.stringify(await lines()) });
-      }
-    }
-    await eventually(async () => (await lines()).includes(`${eve.name} has joined the room`));
-    await eve.ask(['send_message', { room: '<img src=x onerror=window.hacked=7>', message: 'x' }]);
-    await eventually(() => eve.told.some((line) => line.includes('you have not joined &lt;img')));
-    assert.equal(await page.$$eval('#messages div > :not(b), #messages b *', (elements) => elements.length), 0);
-    assert.equal(await page.evaluate(() => window.hacked), undefined);
-  });
-
-  await step('after its gateway died it joins again by itself', async () => {
-    await a.kill9();
-    await eventually(async () => {
-      const text = unique('are you there?');
-      await nat.send(room, text);
-      return eventually(async () => (await lines()).includes(`${nat.name}: ${text}`), { timeout: 1_000 });
-    }, { timeout: 30_000, what: 'the page is back' });
-    await nat.sees(room, 'old');
-  });
-});
 
 story('addresses', { timeout: 60_000 }, async () => {
   const html = { headers: { accept: 'text/html,*/*' } };

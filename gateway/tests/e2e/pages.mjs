@@ -1,12 +1,33 @@
-// A person in front of the page of a classic chat, in a real browser: enters, writes, and reads what the page shows.
+// A person in front of a page, of a classic chat or the native one, in a real browser: enters, writes, and reads what the
+// page shows.
 import assert from 'node:assert/strict';
 
 import { eventually } from './wait.mjs';
 
 export const ROOM = 'general';
 
+/** An image of one pixel. */
+export const DOT = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+  'base64',
+);
+
+const byTestId = (name) => `[data-testid="${name}"]`;
+
 /** What a person does on the page of each chat, by the elements of its original. */
 const PAGES = {
+  native: {
+    async enter(page, name) {
+      await page.fill(byTestId('name-input'), name);
+      await page.press(byTestId('name-input'), 'Enter');
+      await page.locator(byTestId('composer')).waitFor();
+    },
+    say: async (page, text) => (await page.fill(byTestId('composer'), text), page.press(byTestId('composer'), 'Enter')),
+    lines: byTestId('message'),
+    read: (lines) => lines.map((line) => `${line.dataset.user}: ${line.querySelector('.text').textContent}`),
+    line: (name, text) => `${name}: ${text}`,
+    online: `${byTestId('online-list')} [data-user]`,
+  },
   flocker: {
     async enter(page, name) {
       await page.fill('#username', name);
@@ -15,6 +36,9 @@ const PAGES = {
     say: async (page, text) => (await page.fill('#message', text), page.click('#send')),
     lines: '#messages li',
     line: (name, text) => `${name}${text}`,
+    joined: (name) => `System${name} joined ${ROOM}.`,
+    left: (name) => `System${name} left ${ROOM}.`,
+    online: '#online li',
   },
   abidev: {
     enter: async () => {},
@@ -33,6 +57,8 @@ const PAGES = {
     say: async (page, text) => (await page.fill('#message_input_form input', text), page.click('text=Send')),
     lines: '#messages div',
     line: (name, text) => `${name}: ${text}`,
+    joined: (name) => `${name} has joined the room`,
+    left: (name) => `${name} has left the room`,
   },
   ribbit: {
     async enter(page, name) {
@@ -55,6 +81,8 @@ const PAGES = {
     say: async (page, text) => (await page.fill('#text', text), page.click('#send')),
     lines: '#chatbox p',
     line: (name, text, own) => `${own ? 'YOU' : name}: ${text}`,
+    joined: (name) => `New User ${name} joined room ${ROOM.toUpperCase()}`,
+    left: (name) => `User ${name} left room ${ROOM.toUpperCase()}`,
   },
 };
 
@@ -97,6 +125,7 @@ export class Visitor {
 
   /** The lines of the log, without their times. */
   lines() {
+    if (this.how.read) return this.page.$$eval(this.how.lines, this.how.read);
     return this.page.$$eval(this.how.lines, (elements) =>
       elements.map((element) => {
         const copy = element.cloneNode(true);
@@ -110,6 +139,33 @@ export class Visitor {
   sees(name, text) {
     const line = this.how.line(name, text, name === this.name);
     return eventually(async () => (await this.lines()).includes(line), { what: `${this.name} sees ${line}`, timeout: 20_000 });
+  }
+
+  /** Waits until the log shows a line. */
+  shows(line) {
+    return eventually(async () => (await this.lines()).includes(line), { what: `${this.name} is shown: ${line}` });
+  }
+
+  /** How often the log shows a line. */
+  async count(line) {
+    return (await this.lines()).filter((shown) => shown === line).length;
+  }
+
+  /** Waits until the log shows an image of one pixel from this address, for people who do not see it as `alt`. */
+  draws(url, alt) {
+    const drawn = ([lines, url, alt]) =>
+      [...document.querySelectorAll(`${lines} img`)].some(
+        (image) => image.src === new URL(url, location.href).href && image.alt === alt && image.naturalWidth === 1,
+      );
+    const what = `${this.name} is shown the image ${url}`;
+    return eventually(() => this.page.evaluate(drawn, [this.how.lines, url, alt]), { what });
+  }
+
+  /** Waits until the list of users has exactly these. */
+  lists(...names) {
+    const expected = names.sort().join();
+    const listed = () => this.page.$$eval(this.how.online, (items) => items.map((item) => item.dataset.user ?? item.textContent));
+    return eventually(async () => (await listed()).sort().join() === expected, { what: `${this.name} is shown ${expected} as online` });
   }
 
   verify() {

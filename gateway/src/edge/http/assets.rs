@@ -53,10 +53,11 @@ pub(super) const FLASK_CHAT_APP_ROOM: Asset = asset!("classic/flask-chat-app/cha
 /// The page for addresses that do not exist.
 pub(super) const NOT_FOUND: Asset = asset!("classic/404.html", "html");
 
-/// Files of the web UI, and clients that pages use.
-const FILES: [(&str, Asset); 6] = [
+/// Files of the web UI, and what the pages of the classic chats share.
+const FILES: [(&str, Asset); 7] = [
     ("/app.js", asset!("app.js", "javascript")),
     ("/app.css", asset!("app.css", "css")),
+    ("/classic/image.js", asset!("classic/image.js", "javascript")),
     ("/classic/client-2.2.0.js", asset!("classic/client-2.2.0.js", "javascript")),
     ("/classic/client-3.0.5.js", asset!("classic/client-3.0.5.js", "javascript")),
     ("/classic/client-3.1.1.js", asset!("classic/client-3.1.1.js", "javascript")),

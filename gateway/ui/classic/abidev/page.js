@@ -14,7 +14,9 @@ sessionStorage.setItem('abidev-client', client);
 // Once, not at each connect: a handler more per reconnect would show everything twice.
 socket.on('message receive', (data) => {
   const line = document.createElement('p');
-  line.innerText = `[${data.client}] : ${data.message}`;
+  const image = messageImage(data.image);
+  line.innerText = `[${data.client}] : ${image ? '' : data.message}`;
+  if (image) line.append(image);
   box.append(line);
   box.scrollTop = box.scrollHeight;
 });

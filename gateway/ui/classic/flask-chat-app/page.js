@@ -16,10 +16,10 @@ function unescaped(html) {
   return new DOMParser().parseFromString(html, 'text/html').documentElement.textContent;
 }
 
-function show(name, text) {
+function show(name, ...content) {
   const line = messages.appendChild(document.createElement('div'));
   line.appendChild(document.createElement('b')).textContent = unescaped(name);
-  line.append(text);
+  line.append(...content);
   line.scrollIntoView();
 }
 
@@ -28,7 +28,10 @@ socket.on('join_room_announcement', (data) => {
   if (unescaped(data.username) !== username) show(data.username, ' has joined the room');
 });
 socket.on('leave_room_announcement', (data) => show(data.username, ' has left the room'));
-socket.on('receive_message', (data) => show(data.username, `: ${unescaped(data.message)}`));
+socket.on('receive_message', ({ username, message, image }) => {
+  const drawn = image && messageImage({ ...image, url: unescaped(image.url), alt: unescaped(image.alt ?? '') });
+  show(username, ': ', drawn ?? unescaped(message));
+});
 
 document.getElementById('message_input_form').addEventListener('submit', (event) => {
   event.preventDefault();

@@ -14,7 +14,7 @@ function add(parent, tag, text, className) {
   return element;
 }
 
-function show({ username, msg, id, ts }) {
+function show({ username, msg, image, id, ts }) {
   if (id && shown.has(id)) return;
   shown.add(id);
   const log = byId('messages');
@@ -22,7 +22,9 @@ function show({ username, msg, id, ts }) {
   const time = add(line, 'time', new Date(ts ?? Date.now()).toLocaleTimeString());
   time.dateTime = new Date(ts ?? Date.now()).toISOString();
   add(line, 'b', username);
-  add(line, 'span', msg);
+  const drawn = messageImage(image);
+  if (drawn) line.append(drawn);
+  else add(line, 'span', msg);
   log.scrollTop = log.scrollHeight;
 }
 

@@ -22,7 +22,8 @@ function unescaped(html) {
   return new DOMParser().parseFromString(html, 'text/html').documentElement.textContent;
 }
 
-function picture(url) {
+/** The image that this page sends. */
+function ownImage(url) {
   const image = new Image();
   image.src = url;
   image.alt = 'Image';
@@ -45,10 +46,10 @@ socket.on('connect', () => {
   if (joined) emit({ event: 'join', ...joined });
 });
 socket.on('disconnect', () => (connected = false));
-socket.on('chat', ({ type, from, message, bimage, to }) => {
+socket.on('chat', ({ type, from, message, bimage, alt, to }) => {
   // With `to` it is a private message, of another user or of this one in another tab.
   if (type === 'chat') return show(to ? `${from} to ${to}` : from, message);
-  if (type === 'image') return show(to ? `${from} to ${to}` : from, picture(bimage));
+  if (type === 'image') return show(to ? `${from} to ${to}` : from, messageImage({ url: bimage, alt }) ?? bimage);
   show('', unescaped(message));
 });
 socket.on('message', (text) => show('', JSON.parse(text).message));
@@ -90,7 +91,7 @@ byId('file').addEventListener('change', ({ target }) => {
     if (reader.result.length > MAX_IMAGE) return alert('This image is too large');
     emit({ event: 'image', ...(user && { user }), room: byId('room').value.trim(), bimage: reader.result });
     if (!connected) return;
-    show(user ? `YOU to ${user}` : 'YOU', picture(reader.result));
+    show(user ? `YOU to ${user}` : 'YOU', ownImage(reader.result));
     if (user && typed === byId('text').value.trim() && !/\s/.test(typed)) byId('text').value = '';
   };
   reader.readAsDataURL(file);

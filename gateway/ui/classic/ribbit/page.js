@@ -27,15 +27,15 @@ function show(thread) {
   open = thread;
   threads.get(thread).unread = 0;
   byId('chat').replaceChildren();
-  for (const { username, message, ts } of threads.get(thread).messages) line(username, message, ts);
+  for (const message of threads.get(thread).messages) line(message);
   draw();
 }
 
-function line(username, message, ts) {
+function line({ username, message, image, ts }) {
   const item = byId('chat').appendChild(document.createElement('li'));
   if (ts) item.appendChild(document.createElement('time')).textContent = new Date(ts).toLocaleTimeString();
   item.appendChild(document.createElement('b')).textContent = username;
-  item.append(` ${message}`);
+  item.append(' ', messageImage(image) ?? message);
   item.scrollIntoView();
 }
 
@@ -67,7 +67,7 @@ function connect(username) {
     const thread = threads.get(String(data.threadId));
     if (!thread) return;
     thread.messages.push(data);
-    if (String(data.threadId) === open) line(data.username, data.message, data.ts);
+    if (String(data.threadId) === open) line(data);
   });
   socket.on('new_message', ({ threadId }) => {
     const id = String(threadId);

@@ -1,19 +1,17 @@
-//! What the dialects of the classic chats have in common: reading fields that had several names, entering a room, and
-//! texts. Their front ends put names and rooms into each payload, send no acknowledgement ids, and show errors only
-//! as one of their own events. Pure. Called by the folders beside this file.
+//! What the dialects of the classic chats have in common: reading fields that had several names, and entering a room;
+//! `messages.rs` has what their encoders share. Their front ends put names and rooms into each payload, send no
+//! acknowledgement ids, and show errors only as one of their own events. Pure. Called by the folders beside this file.
 
 use roomcast_protocol::ack::{Answer, Done};
 use roomcast_protocol::client::{Join, Leave, SendMessage};
 use roomcast_protocol::limits::{MAX_EXTRA_BYTES, MAX_EXTRA_FIELDS};
-use roomcast_protocol::name::stored_room;
-use roomcast_protocol::{Code, EXTRA_VERSION, Extra, Image, Refusal, RoomName, UserName};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use roomcast_protocol::{Code, EXTRA_VERSION, Extra, Refusal, RoomName, UserName};
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::dialect::{Decoded, Standing, Step};
 use super::super::packet::Payload;
+pub(super) use super::messages::{Picture, PrivateImage, PrivateText, Stamp, escape, image, private, text};
 use crate::chat::{Command, Reply};
 
 /// The sender of messages of the server itself. No user can have that name.
@@ -111,7 +109,9 @@ impl Fields {
             found.filter(|at| *at > 0).and_then(|at| text.get(at)).map(|name| (*name).to_owned());
         let is_named =
             |name: &String| [named, text, &RESERVED].iter().any(|names| names.contains(&name.as_str()));
-        let others = self.0.iter().filter(|(name, _)| !is_named(name));
+        // The server's own messages with an image have one of that form.
+        let is_image = |name: &str, value: &Value| name == "image" && value.is_object();
+        let others = self.0.iter().filter(|(name, value)| !is_named(name) && !is_image(name, value));
         let fields: Map<_, _> = others.map(|(name, value)| (name.clone(), value.clone())).collect();
         if fields.is_empty() && text_field.is_none() {
             return Ok(None);
@@ -205,122 +205,6 @@ pub(super) fn ack(reply: &Result<Reply, Refusal>) -> serde_json::Result<Box<RawV
     }
 }
 
-/// A text message, for an encoder.
-#[derive(Deserialize)]
-pub(super) struct Text {
-    /// `@all` for a message to everyone.
-    #[serde(deserialize_with = "stored_room")]
-    pub(super) room: RoomName,
-    pub(super) user: UserName,
-    pub(super) text: String,
-    #[serde(default)]
-    extra: Option<Extra>,
-    #[serde(flatten)]
-    pub(super) stamp: Stamp,
-}
-
-impl Text {
-    /// Encodes the fields that a dialect names, and what the sender, if it is of the same dialect, sent besides.
-    pub(super) fn encode(&self, dialect: &str, named: &impl Serialize) -> serde_json::Result<Box<RawValue>> {
-        let same = |extra: &&Extra| extra.v == EXTRA_VERSION && extra.dialect == dialect;
-        let Some(extra) = self.extra.as_ref().filter(same) else { return to_raw_value(named) };
-        let mut object = extra.fields.clone();
-        object.extend(extra.text_field.clone().map(|name| (name, json!(self.text))));
-        if let Value::Object(named) = serde_json::to_value(named)? {
-            object.extend(named);
-        }
-        to_raw_value(&object)
-    }
-}
-
-/// A private text message, for an encoder.
-#[derive(Deserialize)]
-pub(super) struct PrivateText {
-    pub(super) to: UserName,
-    pub(super) user: UserName,
-    pub(super) text: String,
-    #[serde(flatten)]
-    pub(super) stamp: Stamp,
-}
-
-/// A private message with an image, for an encoder.
-#[derive(Deserialize)]
-pub(super) struct PrivateImage {
-    pub(super) to: UserName,
-    pub(super) user: UserName,
-    pub(super) image: Image,
-    #[serde(flatten)]
-    pub(super) stamp: Stamp,
-}
-
-/// What every dialect adds to the fields of its original's messages.
-#[derive(Clone, Deserialize, Serialize)]
-pub(super) struct Stamp {
-    id: String,
-    offset: u64,
-    /// When it was stored, in milliseconds since 1970.
-    ts: u64,
-}
-
-/// A message with an image, for an encoder.
-#[derive(Deserialize)]
-pub(super) struct ImageMessage {
-    pub(super) room: RoomName,
-    pub(super) user: UserName,
-    pub(super) image: Image,
-    #[serde(default)]
-    pub(super) alt: String,
-    #[serde(flatten)]
-    pub(super) stamp: Stamp,
-}
-
-fn kind(message: &RawValue) -> serde_json::Result<String> {
-    #[derive(Deserialize)]
-    struct Kind {
-        kind: String,
-    }
-    serde_json::from_str(message.get()).map(|Kind { kind }| kind)
-}
-
-/// A message's parts, of an image with its URL as the text; none if it is something else: classic front ends can show
-/// nothing but text.
-pub(super) fn text(message: &RawValue) -> serde_json::Result<Option<Text>> {
-    if kind(message)? == "text" {
-        return serde_json::from_str(message.get()).map(Some);
-    }
-    Ok(image(message)?.map(|ImageMessage { room, user, image, alt, stamp }| {
-        let text = if alt.is_empty() { image.url } else { format!("{alt}: {}", image.url) };
-        Text { room, user, text, extra: None, stamp }
-    }))
-}
-
-/// The parts of a message with an image; none if it is something else.
-pub(super) fn image(message: &RawValue) -> serde_json::Result<Option<ImageMessage>> {
-    if kind(message)? == "image" { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
-}
-
-/// The parts of a private message; none if it is of another kind.
-pub(super) fn private<T: DeserializeOwned>(message: &RawValue, of: &str) -> serde_json::Result<Option<T>> {
-    if kind(message)? == of { serde_json::from_str(message.get()).map(Some) } else { Ok(None) }
-}
-
-/// Escapes text for a page that inserts it as HTML, with the references that Jinja uses: these pages compare names with
-/// those that Jinja wrote into them.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&#34;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 pub(super) mod testing;
 
@@ -354,6 +238,10 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
+        assert!(
+            others(json!({ "msg": "hi", "image": { "url": "https://eve.example/0" } })).unwrap().is_none()
+        );
+        assert!(others(json!({ "msg": "hi", "image": "frog.png" })).unwrap().is_some());
         let extra = others(json!({ "message": "hi", "color": "red", "tags": [1] })).unwrap().unwrap();
         assert_eq!(extra.text_field.as_deref(), Some("message"));
         assert_eq!(json!(extra.fields), json!({ "color": "red", "tags": [1] }));
@@ -376,27 +264,5 @@ mod tests {
         let proved = || Standing { signed_in: true, ..open("ann", &["a"]) };
         assert_eq!(enter(&proved(), name("ann"), room("b"), 0).unwrap().len(), 2);
         assert_eq!(enter(&proved(), name("bob"), room("b"), 0).unwrap_err().code, Code::BadUsername);
-    }
-
-    #[test]
-    fn everything_that_html_reads_is_escaped() {
-        assert_eq!(
-            escape("<a href=\"x\" title='y'>&</a>"),
-            "&lt;a href=&#34;x&#34; title=&#39;y&#39;&gt;&amp;&lt;/a&gt;"
-        );
-    }
-
-    #[test]
-    fn other_kinds_of_messages_are_not_texts() {
-        let poll = stored("r", r#"{"v":1,"id":"a","kind":"poll","user":"Ann","options":[]}"#);
-        assert!(text(&poll.json).unwrap().is_none());
-        assert_eq!(text(&message("r", "ann", "hi").json).unwrap().unwrap().text, "hi");
-    }
-
-    #[test]
-    fn an_image_is_shown_as_its_url() {
-        let shown = |alt| text(&image_message("r", "ann", alt).json).unwrap().unwrap().text;
-        assert_eq!(shown(""), "https://chat.example/images/0f");
-        assert_eq!(shown("a crab"), "a crab: https://chat.example/images/0f");
     }
 }

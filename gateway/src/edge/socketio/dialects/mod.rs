@@ -6,6 +6,7 @@ mod auto;
 mod classic;
 mod flask_chat_app;
 mod flocker;
+mod messages;
 mod native;
 mod private_rooms;
 mod ribbit;

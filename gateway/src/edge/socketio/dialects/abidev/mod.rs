@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing, Step};
 use super::super::packet::Payload;
-use super::classic::{self, Fields, SHARED_ROOM, SYSTEM, Stamp};
+use super::classic::{self, Fields, Picture, SHARED_ROOM, SYSTEM, Stamp};
 use crate::chat::{Command, Reply};
 use crate::hub::Event;
 
@@ -23,6 +23,8 @@ pub(super) struct Abidev;
 struct ChatMessage<'a> {
     client: &'a UserName,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a Picture>,
     #[serde(flatten)]
     stamp: Stamp,
 }
@@ -90,8 +92,9 @@ impl Dialect for Abidev {
         match event {
             Event::Message(message) => {
                 if let Some(text) = classic::text(&message.json)? {
-                    let (client, message) = (&text.user, text.text.as_str());
-                    emit(RECEIVE, &to_raw_value(&ChatMessage { client, message, stamp: text.stamp })?);
+                    let (client, message, image) = (&text.user, text.text.as_str(), text.image.as_ref());
+                    let message = ChatMessage { client, message, image, stamp: text.stamp };
+                    emit(RECEIVE, &to_raw_value(&message)?);
                 }
             }
             Event::Resync(_) => emit(RECEIVE, &system(classic::LOST)?),
@@ -141,6 +144,11 @@ mod tests {
     fn messages_have_the_fields_that_the_page_reads() {
         let event = Event::Message(message("general", "ann", "hi"));
         let expected = stamped(json!({ "client": "ann", "message": "hi" }));
+        assert_eq!(encoded(&Abidev, &event), [("message receive".into(), expected)]);
+        let url = "https://chat.example/images/0f";
+        let image = json!({ "url": url, "width": 2, "height": 3 });
+        let expected = stamped(json!({ "client": "ann", "message": url, "image": image }));
+        let event = Event::Message(image_message("general", "ann", ""));
         assert_eq!(encoded(&Abidev, &event), [("message receive".into(), expected)]);
         assert!(encoded(&Abidev, &presence("general", &["ann"], &[], &["ann"])).is_empty());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roomcast_protocol::ack::Online;
 use roomcast_protocol::message::compose;
 use roomcast_protocol::server::Presence;
-use roomcast_protocol::{Body, Content, Epoch, ImageType, Position};
+use roomcast_protocol::{Body, Content, Epoch, Image, ImageType, Position};
 use serde_json::json;
 
 use super::super::super::dialect::{Dialect, EncodedReply};

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing};
 use super::super::packet::Payload;
-use super::classic::{self, Fields, SYSTEM, Stamp, escape};
+use super::classic::{self, Fields, Picture, SYSTEM, Stamp, escape};
 use crate::chat::Reply;
 use crate::hub::Event;
 
@@ -23,6 +23,8 @@ struct ChatMessage {
     username: String,
     room: String,
     message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<Picture>,
     #[serde(flatten)]
     stamp: Stamp,
 }
@@ -82,7 +84,12 @@ impl Dialect for FlaskChatApp {
                 if let Some(text) = classic::text(&message.json)? {
                     let [username, room, message] =
                         [text.user.as_str(), text.room.as_str(), text.text.as_str()].map(escape);
-                    let message = ChatMessage { username, room, message, stamp: text.stamp };
+                    let image = text.image.map(|image| Picture {
+                        url: escape(&image.url),
+                        alt: escape(&image.alt),
+                        ..image
+                    });
+                    let message = ChatMessage { username, room, message, image, stamp: text.stamp };
                     emit(RECEIVE, &to_raw_value(&message)?);
                 }
             }
@@ -142,6 +149,11 @@ mod tests {
             "message": "&lt;img src=x onerror=&#39;alert(&#34;1&#34;)&#39;&gt;&amp;",
         }));
         assert_eq!(encoded(&FlaskChatApp, &event), [("receive_message".into(), expected)]);
+        let event = Event::Message(image_message("r", "ann", "<crab>"));
+        let [(_, shown)] = &encoded(&FlaskChatApp, &event)[..] else { panic!("one packet") };
+        assert_eq!(shown["message"], "&lt;crab&gt;: https://chat.example/images/0f");
+        let url = "https://chat.example/images/0f";
+        assert_eq!(shown["image"], json!({ "url": url, "width": 2, "height": 3, "alt": "&lt;crab&gt;" }));
         let announced =
             |event: &str, user: &str| (event.to_owned(), json!({ "username": user, "room": "r&amp;d" }));
         assert_eq!(

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing};
 use super::super::packet::Payload;
-use super::classic::{self, Fields, SYSTEM, Stamp};
+use super::classic::{self, Fields, Picture, SYSTEM, Stamp};
 use crate::chat::Reply;
 use crate::hub::{Event, Message, Packet};
 
@@ -28,6 +28,8 @@ struct ChatMessage<'a> {
     username: &'a UserName,
     msg: &'a str,
     room: &'a RoomName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a Picture>,
     #[serde(flatten)]
     stamp: Stamp,
 }
@@ -36,13 +38,14 @@ struct ChatMessage<'a> {
 fn room(fields: &Fields) -> Result<RoomName, Refusal> {
     let room = fields.required(&["room"])?;
     let room = room.trim();
-    RoomName::parse(room.strip_prefix('#').unwrap_or(room))
+    RoomName::parse(room.strip_prefix('#').unwrap_or(room).trim())
 }
 
 fn encode_message(message: &Message) -> serde_json::Result<Option<Box<RawValue>>> {
     let Some(text) = classic::text(&message.json)? else { return Ok(None) };
     let (username, msg, room) = (&text.user, text.text.as_str(), &text.room);
-    text.encode(NAME, &ChatMessage { username, msg, room, stamp: text.stamp.clone() }).map(Some)
+    let (image, stamp) = (text.image.as_ref(), text.stamp.clone());
+    text.encode(NAME, &ChatMessage { username, msg, room, image, stamp }).map(Some)
 }
 
 /// A line of the server, in one room.
@@ -201,6 +204,15 @@ mod tests {
             replied(&Flocker, Ok(reply)),
             [("message".into(), expected), ("online_users".into(), online)]
         );
+    }
+
+    #[test]
+    fn an_image_is_a_line_with_its_url_and_a_picture() {
+        let url = "https://chat.example/images/0f";
+        let image = json!({ "url": url, "width": 2, "height": 3, "alt": "<crab>" });
+        let line = json!({ "username": "ann", "msg": format!("<crab>: {url}"), "room": "r", "image": image });
+        let event = Event::Message(image_message("r", "ann", "<crab>"));
+        assert_eq!(encoded(&Flocker, &event), [("message".into(), stamped(line))]);
     }
 
     #[test]

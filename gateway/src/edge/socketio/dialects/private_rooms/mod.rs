@@ -48,6 +48,9 @@ struct ChatImage<'a> {
     r#type: &'static str,
     from: &'a UserName,
     bimage: &'a str,
+    /// What it shows, if its sender said that.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    alt: &'a str,
     /// The room, or whom a private image was sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<String>,
@@ -211,9 +214,10 @@ impl Dialect for PrivateRooms {
         match event {
             Event::Message(message) => {
                 if let Some(image) = classic::image(&message.json)? {
-                    let (from, bimage) = (&image.user, image.image.url.as_str());
+                    let (from, bimage, alt) = (&image.user, image.image.url.as_str(), image.alt.as_str());
                     let (room, to) = (Some(image.room.as_str().to_uppercase()), None);
-                    let image = ChatImage { r#type: "image", from, bimage, room, to, stamp: image.stamp };
+                    let image =
+                        ChatImage { r#type: "image", from, bimage, alt, room, to, stamp: image.stamp };
                     emit(CHAT, &to_raw_value(&image)?);
                 } else if let Some(text) = classic::text(&message.json)? {
                     let (from, message) = (&text.user, text.text.as_str());
@@ -224,9 +228,10 @@ impl Dialect for PrivateRooms {
             }
             Event::PrivateMessage(message) => {
                 if let Some(image) = classic::private::<PrivateImage>(&message.json, "image")? {
-                    let (from, bimage) = (&image.user, image.image.url.as_str());
+                    let (from, bimage, alt) = (&image.user, image.image.url.as_str(), image.alt.as_str());
                     let (room, to) = (None, Some(&image.to));
-                    let image = ChatImage { r#type: "image", from, bimage, room, to, stamp: image.stamp };
+                    let image =
+                        ChatImage { r#type: "image", from, bimage, alt, room, to, stamp: image.stamp };
                     emit(CHAT, &to_raw_value(&image)?);
                 } else if let Some(text) = classic::private::<PrivateText>(&message.json, "text")? {
                     let (from, message) = (&text.user, text.text.as_str());

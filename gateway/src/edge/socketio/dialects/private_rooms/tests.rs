@@ -139,7 +139,9 @@ fn messages_and_announcements_have_the_fields_of_the_original() {
     let body = format!(r#"{{"v":1,"id":"m-1","kind":"image","user":"bob","image":{image},"alt":"a dot"}}"#);
     let json = compose_private(&name("ANN"), &Epoch::new("e"), 7, 9, &body).unwrap();
     let event = Event::PrivateMessage(Arc::new(Message { offset: 7, ts: 9, json, trace: None }));
-    let expected = stamped(json!({ "type": "image", "from": "bob", "bimage": "/images/0f", "to": "ANN" }));
+    let expected = stamped(
+        json!({ "type": "image", "from": "bob", "bimage": "/images/0f", "alt": "a dot", "to": "ANN" }),
+    );
     assert_eq!(encoded(&PrivateRooms, &event), [("chat".into(), expected)]);
     let line =
         |r#type: &str, message: &str| ("chat".to_owned(), json!({ "type": r#type, "message": message }));

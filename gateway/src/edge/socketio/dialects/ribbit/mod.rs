@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing, Step};
 use super::super::packet::Payload;
 use super::super::threads::CHANGED;
-use super::classic::{self, Fields, SYSTEM, Stamp};
+use super::classic::{self, Fields, Picture, SYSTEM, Stamp};
 use crate::chat::{Command, Reply, ThreadChange};
 use crate::hub::Event;
 
@@ -36,6 +36,8 @@ struct ChatMessage<'a> {
     user: &'a UserName,
     message: &'a str,
     content: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a Picture>,
     #[serde(flatten)]
     stamp: Stamp,
 }
@@ -59,6 +61,7 @@ pub(crate) fn encode_message(message: &RawValue) -> serde_json::Result<Option<Bo
         user: &text.user,
         message: &text.text,
         content: &text.text,
+        image: text.image.as_ref(),
         stamp: text.stamp.clone(),
     };
     text.encode(NAME, &named).map(Some)
@@ -184,6 +187,13 @@ mod tests {
             let expected = [("chat".to_owned(), payload.clone()), ("new_message".to_owned(), payload)];
             assert_eq!(encoded(&Ribbit, &event), expected);
         }
+        let packets = encoded(&Ribbit, &Event::Message(image_message("7", "ann", "")));
+        for (_, payload) in &packets {
+            let url = "https://chat.example/images/0f";
+            assert_eq!(payload["image"], json!({ "url": url, "width": 2, "height": 3 }));
+            assert_eq!(payload["message"], url);
+        }
+        assert_eq!(packets.len(), 2);
     }
 
     #[test]
