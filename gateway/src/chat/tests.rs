@@ -57,6 +57,7 @@ struct Person {
 
 mod broadcast;
 mod images;
+mod large_rooms;
 mod names;
 mod private;
 mod replay;

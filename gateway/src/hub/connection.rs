@@ -236,8 +236,8 @@ impl Membership {
         self.observes.load(Ordering::Acquire)
     }
 
-    /// The connection, which observed the room, has joined it.
-    pub(super) fn join(&self) {
+    /// The connection, which may have observed the room, has joined it.
+    pub(crate) fn join(&self) {
         self.observes.store(false, Ordering::Release);
     }
 

@@ -26,10 +26,18 @@ enum Receivers {
     Connections(Vec<Arc<Connection>>),
 }
 
+/// What a shard's task does in its turn.
+enum Work {
+    Send(Receivers, Batch),
+    Call(Call),
+}
+
+/// Called once, and does not block.
+type Call = Box<dyn FnOnce() + Send>;
+
 struct Job {
-    receivers: Receivers,
     under_way: Arc<AtomicUsize>,
-    batch: Batch,
+    work: Work,
 }
 
 /// Sends batches to the members of a shard's rooms.
@@ -56,13 +64,27 @@ impl Fanout {
         )
     }
 
-    /// Whether the queue has a free place, so that the next batch is not returned.
-    pub(crate) fn has_place(&self) -> bool {
-        self.jobs.capacity() > 0
+    /// Whether the queue has free places for a batch and for a call.
+    pub(crate) fn has_places(&self) -> bool {
+        self.jobs.capacity() > 1
+    }
+
+    /// Calls `call` after everything that was sent to these members before, and before everything that is sent later.
+    pub(crate) fn call_after(&self, members: &Members, call: Call) {
+        if members.is_quiet() {
+            return call();
+        }
+        match self.jobs.try_reserve() {
+            Ok(permit) => permit.send(Job::new(members, Work::Call(call))),
+            Err(error) => {
+                debug_assert!(matches!(error, mpsc::error::TrySendError::Closed(())), "the queue is full");
+                call();
+            }
+        }
     }
 
     /// Whether the next batch for these members is sent before [`Fanout::send`] returns.
-    pub(crate) fn sends_at_once(&self, members: &Members) -> bool {
+    fn sends_at_once(&self, members: &Members) -> bool {
         members.len() <= INLINE_MEMBERS && members.is_quiet()
     }
 
@@ -108,9 +130,16 @@ impl Fanout {
             Err(mpsc::error::TrySendError::Closed(())) => return Ok(()),
         };
         batch.begin_write(receivers.len());
-        members.under_way().fetch_add(1, Ordering::AcqRel);
-        permit.send(Job { receivers, under_way: Arc::clone(members.under_way()), batch });
+        permit.send(Job::new(members, Work::Send(receivers, batch)));
         Ok(())
+    }
+}
+
+impl Job {
+    /// One more under way for these members.
+    fn new(members: &Members, work: Work) -> Self {
+        members.under_way().fetch_add(1, Ordering::AcqRel);
+        Self { under_way: Arc::clone(members.under_way()), work }
     }
 }
 
@@ -126,30 +155,37 @@ impl Receivers {
 impl FanoutTask {
     /// Runs until the shard's worker has ended.
     pub(crate) async fn run(mut self) {
-        while let Some(Job { receivers, under_way, batch }) = self.jobs.recv().await {
-            let (mut totals, started) = (FanoutTotals::default(), Instant::now());
-            match &receivers {
-                Receivers::Members(members) => {
-                    for chunk in members.chunks(MEMBERS_PER_YIELD) {
-                        for member in chunk {
-                            let ended = member.ended();
-                            if !*ended {
-                                send(&batch, member, &mut totals);
-                            }
-                        }
-                        tokio::task::yield_now().await;
-                    }
-                }
-                Receivers::Connections(connections) => {
-                    for chunk in connections.chunks(MEMBERS_PER_YIELD) {
-                        chunk.iter().for_each(|connection| totals.add(connection.send(&batch)));
-                        tokio::task::yield_now().await;
-                    }
-                }
+        while let Some(Job { under_way, work }) = self.jobs.recv().await {
+            match work {
+                Work::Send(receivers, batch) => self.send(&receivers, &batch).await,
+                Work::Call(call) => call(),
             }
             under_way.fetch_sub(1, Ordering::AcqRel);
-            report(&self.telemetry, &batch, &totals, started);
         }
+    }
+
+    async fn send(&self, receivers: &Receivers, batch: &Batch) {
+        let (mut totals, started) = (FanoutTotals::default(), Instant::now());
+        match receivers {
+            Receivers::Members(members) => {
+                for chunk in members.chunks(MEMBERS_PER_YIELD) {
+                    for member in chunk {
+                        let ended = member.ended();
+                        if !*ended {
+                            send(batch, member, &mut totals);
+                        }
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+            Receivers::Connections(connections) => {
+                for chunk in connections.chunks(MEMBERS_PER_YIELD) {
+                    chunk.iter().for_each(|connection| totals.add(connection.send(batch)));
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        report(&self.telemetry, batch, &totals, started);
     }
 }
 

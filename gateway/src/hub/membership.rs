@@ -36,6 +36,11 @@ impl Members {
         }
     }
 
+    /// A connection's membership of this room, or its observation, if there is one.
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<Arc<Membership>> {
+        self.find(id).cloned()
+    }
+
     fn find(&self, id: ConnectionId) -> Option<&Arc<Membership>> {
         self.list.get(*self.index.get(&id)?)
     }

@@ -157,6 +157,30 @@ async fn order_is_kept_when_a_room_grows_and_shrinks_across_the_inline_limit() {
 }
 
 #[tokio::test]
+async fn a_call_takes_its_turn_between_what_is_sent_before_and_after() {
+    let hub = Hub::new();
+    let (fanout, task) = Fanout::new(&hub.telemetry);
+    let mut members = Members::default();
+    let (first, log) = hub.connect("first", "/", None);
+    members.add(&room(), &first);
+    let call = |mark: u32| {
+        let log = Arc::clone(&log);
+        Box::new(move || log.lock().push(mark))
+    };
+    fanout.call_after(&members, call(100));
+    assert_eq!(*log.lock(), [100], "at once in a quiet room");
+    let others: Vec<_> = (0..400).map(|n| hub.connect(&format!("u{n}"), "/", None).0).collect();
+    others.iter().for_each(|other| members.add(&room(), other));
+    assert!(fanout.send(&members, batch([1])).is_ok());
+    fanout.call_after(&members, call(101));
+    others.iter().for_each(|other| members.remove(other.id()));
+    assert!(fanout.send(&members, batch([2])).is_ok());
+    drop(fanout);
+    task.run().await;
+    assert_eq!(*log.lock(), [100, 1, 101, 2]);
+}
+
+#[tokio::test]
 async fn a_connection_that_left_receives_nothing_even_from_a_running_fan_out() {
     let hub = Hub::new();
     let (fanout, task) = Fanout::new(&hub.telemetry);
@@ -182,14 +206,15 @@ fn a_full_queue_returns_the_batch_and_says_so_before() {
     }
     let mut queued = 0;
     let full = loop {
-        let has_place = fanout.has_place();
+        let has_places = fanout.has_places();
         match fanout.send(&members, batch([queued, queued])) {
             Ok(()) => queued += 1,
             Err(Full(batch)) => break batch,
         }
-        assert!(has_place);
+        // For the last place it says that there are not two.
+        assert_eq!(has_places, queued < 256);
     };
-    assert_eq!((full.len(), queued, fanout.has_place()), (2, 256, false));
+    assert_eq!((full.len(), queued, fanout.has_places()), (2, 256, false));
     drop(task);
     assert!(fanout.send(&members, *full).is_ok(), "the process is shutting down");
 }

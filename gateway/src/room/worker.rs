@@ -15,7 +15,7 @@ use roomcast_protocol::{Code, Refusal, RoomName};
 use tokio::sync::mpsc;
 
 use super::command::{Command, Gap, PendingJoin};
-use super::effect::Effect;
+use super::effect::{Effect, JoinedRoom};
 use super::entry::RoomEntry;
 use super::figures::{Figures, Order, Page, Rank, first};
 use super::roster::PresenceUpdate;
@@ -62,7 +62,7 @@ impl Worker {
         loop {
             // While the fan-out's queue is full, commands wait in this worker's own queue; its overflow is a gap, which
             // is healed later.
-            let accepts = self.fanout.has_place();
+            let accepts = self.fanout.has_places();
             let timer = self.timers.next();
             let gap = Arc::clone(&self.gap);
             tokio::select! {
@@ -172,31 +172,7 @@ impl Worker {
         for effect in effects {
             let results = || (self.results.clone(), room.clone());
             match effect {
-                Effect::AddMember { mut pending, joined } => {
-                    let connection = Arc::clone(&pending.connection);
-                    if pending.observes {
-                        pending.answer(Ok(joined));
-                        self.change_members(room, |members| members.observe(room, &connection));
-                        pending.done.send(true).unwrap_or_default();
-                        continue;
-                    }
-                    // An answer with messages includes what is pending, so that must not be sent to this client after the
-                    // answer; also not where the connection was a member already. One that asked for no messages gets
-                    // what is pending before its answer, if it was a member; in a large room it could only get it
-                    // after its answer, which would be out of order.
-                    let has_messages = joined.recovered || !joined.messages.is_empty();
-                    if has_messages || !self.sends_at_once(room) {
-                        self.change_members(room, |members| members.remove(connection.id()));
-                    }
-                    // A command is accepted only while the fan-out's queue has a place, and needs no other before this.
-                    self.flush(room);
-                    debug_assert!(self.rooms.get(room).is_none_or(|entry| entry.pending.is_empty()));
-                    pending.answer(Ok(joined));
-                    self.deps.telemetry.rooms.joined();
-                    self.change_members(room, |members| members.add(room, &connection));
-                    // The connection's task may have ended.
-                    pending.done.send(true).unwrap_or_default();
-                }
+                Effect::AddMember { pending, joined } => self.add_member(room, pending, joined),
                 Effect::Replay { mut attempt, joined } => {
                     let position = joined.position.clone();
                     let results = results();
@@ -297,6 +273,44 @@ impl Worker {
             .collect()
     }
 
+    /// Answers a join and makes the connection a member. Whatever of the room it receives before the answer is at or below
+    /// the position of the answer, whatever it receives after that is above it.
+    fn add_member(&mut self, room: &RoomName, mut pending: PendingJoin, joined: JoinedRoom) {
+        let connection = Arc::clone(&pending.connection);
+        if pending.observes {
+            pending.answer(Ok(joined));
+            self.change_members(room, |members| members.observe(room, &connection));
+            // The connection's task may have ended.
+            pending.done.send(true).unwrap_or_default();
+            return;
+        }
+        self.deps.telemetry.rooms.joined();
+        // An answer with messages includes what is pending, so that must not be sent to this client as well, also where
+        // the connection was a member already.
+        if joined.recovered || !joined.messages.is_empty() {
+            self.change_members(room, |members| members.remove(connection.id()));
+        }
+        let before = self.rooms.get(room).and_then(|entry| entry.members.get(connection.id()));
+        // A command is accepted only while the fan-out's queue has places for this and for the answer.
+        self.flush(room);
+        debug_assert!(self.rooms.get(room).is_none_or(|entry| entry.pending.is_empty()));
+        let Some(membership) = before else {
+            pending.answer(Ok(joined));
+            self.change_members(room, |members| members.add(room, &connection));
+            pending.done.send(true).unwrap_or_default();
+            return;
+        };
+        // It asked for no messages and gets what was sent to it before: its answer comes after that.
+        let answer = Box::new(move || {
+            membership.join();
+            pending.answer(Ok(joined));
+            pending.done.send(true).unwrap_or_default();
+        });
+        if let Some(entry) = self.rooms.get(room) {
+            self.fanout.call_after(&entry.members, answer);
+        }
+    }
+
     fn change_members(&mut self, room: &RoomName, change: impl FnOnce(&mut Members)) {
         if let Some(entry) = self.rooms.get_mut(room) {
             let before = entry.members.len();
@@ -320,10 +334,6 @@ impl Worker {
             Some(due) if !self.timers.is_set(room, Timer::Flush) => self.timers.set(room, Timer::Flush, due),
             Some(_) => {}
         }
-    }
-
-    fn sends_at_once(&self, room: &RoomName) -> bool {
-        self.rooms.get(room).is_some_and(|entry| self.fanout.sends_at_once(&entry.members))
     }
 
     /// Passes the pending batch to the fan-out.

@@ -73,7 +73,11 @@ impl Dialect for Flocker {
             "join" => {
                 let fields = Fields::of(payload)?;
                 let (user, room) = (fields.user(&["username"])?, room(&fields)?);
-                classic::enter(&standing(), user, room, DEFAULT_PAGE).map(Decoded::Steps)
+                let standing = standing();
+                // Who is in the room already has its messages.
+                let is_in = standing.user.as_ref() == Some(&user) && standing.rooms.contains(&room);
+                let history = if is_in { 0 } else { DEFAULT_PAGE };
+                classic::enter(&standing, user, room, history).map(Decoded::Steps)
             }
             "send_message" => {
                 let fields = Fields::of(payload)?;
@@ -165,9 +169,14 @@ mod tests {
         let switch = steps(&Flocker, open("ann", &["help"]), "join", &join).unwrap();
         assert_eq!(switch, ["leave help", "join general 50"]);
         let again = steps(&Flocker, open("ann", &["general"]), "join", &join).unwrap();
-        assert_eq!(again, ["join general 50"]);
+        assert_eq!(again, ["join general 0"], "the page has the messages");
         let renamed = steps(&Flocker, open("bob", &["help"]), "join", &join).unwrap();
         assert_eq!(renamed, ["name ann", "join general 50"]);
+        let spaced = json!({ "username": "ann", "room": " # general " });
+        assert_eq!(
+            steps(&Flocker, Standing::default(), "join", &spaced).unwrap(),
+            ["name ann", "join general 50"]
+        );
     }
 
     #[test]
