@@ -42,7 +42,7 @@ impl From<Refusal> for Failure {
             code: refusal.code,
             number: refusal.code.number(),
             message: refusal.message,
-            retry_after_ms: refusal.code.retry_after_ms(),
+            retry_after_ms: refusal.retry_after_ms,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The table of error codes: why a request was refused, and when to repeat it. Used wherever the gateway answers
 //! `{status: "error"}` or `connect_error`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Why a request was refused. The number's thousands digit tells what a client should do:
@@ -156,12 +158,22 @@ pub struct Refusal {
     pub code: Code,
     /// For people; contains no secrets.
     pub message: String,
+    /// When the same request may succeed, in milliseconds from now; absent if repeating it unchanged cannot succeed.
+    pub retry_after_ms: Option<u32>,
 }
 
 impl Refusal {
     /// A refusal with this message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), retry_after_ms: code.retry_after_ms() }
+    }
+
+    /// The same, where it is known when the request may succeed.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
+        // Rounded up: a client that waits exactly this long is not too early.
+        let ms = u32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
+        Self { retry_after_ms: Some(ms), ..self }
     }
 }
 
@@ -177,5 +189,13 @@ mod tests {
             let retryable = code.number() >= 3000;
             assert_eq!(code.retry_after_ms().is_some(), retryable, "{}", code.name());
         }
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_try_again() {
+        assert_eq!(Refusal::new(Code::BadRequest, "no").retry_after_ms, None);
+        let limited = Refusal::new(Code::RateLimited, "wait");
+        assert_eq!(limited.retry_after_ms, Some(10_000));
+        assert_eq!(limited.retry_after(Duration::from_micros(1_500_001)).retry_after_ms, Some(1_501));
     }
 }

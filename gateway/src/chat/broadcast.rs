@@ -26,9 +26,9 @@ impl Chat {
         check_text(&text)?;
         let id = message_id(id)?;
         let turns = self.rooms.broadcast_turns();
-        if !turns.take(&user, &id, Instant::now()) {
+        if let Err(left) = turns.take(&user, &id, Instant::now()) {
             let why = "one message to everyone in 10 seconds; wait a little";
-            return Err(Refusal::new(Code::RateLimited, why));
+            return Err(Refusal::new(Code::RateLimited, why).retry_after(left));
         }
         let room = RoomName::everyone();
         let content = Content::Text { text };

@@ -41,6 +41,9 @@ impl From<NotSent> for Refusal {
     fn from(not_sent: NotSent) -> Self {
         match not_sent {
             NotSent::Refused(refusal) => refusal,
+            NotSent::Store(StoreError::IdTaken) => {
+                Refusal::new(Code::IdTaken, "a message of yours to another user has this id")
+            }
             NotSent::Store(error) => error.into(),
         }
     }

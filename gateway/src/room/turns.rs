@@ -24,19 +24,24 @@ struct Turn {
 }
 
 impl BroadcastTurns {
-    /// Takes a user's turn for a message. False if the user had one for another message, or too many others had one: a
-    /// message that is sent again, because its answer was lost, needs no other turn.
-    pub(crate) fn take(&self, user: &UserName, id: &str, now: Instant) -> bool {
+    /// Takes a user's turn for a message. A message that is sent again, because its answer was lost, needs no other turn.
+    ///
+    /// # Errors
+    /// The user had a turn for another message, or too many others had one: how long until that is over.
+    pub(crate) fn take(&self, user: &UserName, id: &str, now: Instant) -> Result<(), Duration> {
+        let left = |turn: &Turn| EVERY.saturating_sub(now.saturating_duration_since(turn.at));
         let mut turns = self.0.lock();
-        turns.retain(|_, turn| now.saturating_duration_since(turn.at) < EVERY);
-        if let Some(turn) = turns.get(user) {
-            return turn.id == id;
+        turns.retain(|_, turn| !left(turn).is_zero());
+        match turns.get(user) {
+            Some(turn) if turn.id == id => return Ok(()),
+            Some(turn) => return Err(left(turn)),
+            None => {}
         }
-        let free = turns.len() < MAX;
-        if free {
-            turns.insert(user.clone(), Turn { at: now, id: id.to_owned() });
+        if turns.len() >= MAX {
+            return Err(turns.values().map(left).min().unwrap_or_default());
         }
-        free
+        turns.insert(user.clone(), Turn { at: now, id: id.to_owned() });
+        Ok(())
     }
 
     /// A user's message was not stored.
@@ -64,24 +69,24 @@ mod tests {
     #[test]
     fn a_user_has_one_turn_in_ten_seconds() {
         let (turns, now) = (BroadcastTurns::default(), Instant::now());
-        assert!(turns.take(&user(1), "a", now) && turns.take(&user(2), "a", now));
-        assert!(!turns.take(&user(1), "b", now + EVERY / 2));
-        assert!(turns.take(&user(1), "a", now + EVERY / 2), "the same message, sent again");
-        assert!(turns.take(&user(1), "b", now + EVERY));
+        assert_eq!((turns.take(&user(1), "a", now), turns.take(&user(2), "a", now)), (Ok(()), Ok(())));
+        assert_eq!(turns.take(&user(1), "b", now + EVERY / 2), Err(EVERY / 2), "what is left of the time");
+        assert!(turns.take(&user(1), "a", now + EVERY / 2).is_ok(), "the same message, sent again");
+        assert!(turns.take(&user(1), "b", now + EVERY).is_ok());
         turns.give_back(&user(1));
-        assert!(turns.take(&user(1), "c", now + EVERY));
+        assert!(turns.take(&user(1), "c", now + EVERY).is_ok());
         turns.note(user(3), "a".into(), now);
-        assert!(!turns.take(&user(3), "b", now + EVERY / 2), "it was sent on another node");
-        assert!(turns.take(&user(3), "a", now + EVERY / 2), "and is sent again on this one");
+        assert!(turns.take(&user(3), "b", now + EVERY / 2).is_err(), "it was sent on another node");
+        assert!(turns.take(&user(3), "a", now + EVERY / 2).is_ok(), "and is sent again on this one");
         turns.note(user(3), "a".into(), now + EVERY / 2);
-        assert!(turns.take(&user(3), "b", now + EVERY), "the same message is noted once");
+        assert!(turns.take(&user(3), "b", now + EVERY).is_ok(), "the same message is noted once");
     }
 
     #[test]
     fn all_users_together_have_a_number_of_turns() {
         let (turns, now) = (BroadcastTurns::default(), Instant::now());
-        assert!((0..MAX).all(|n| turns.take(&user(n), "a", now)));
-        assert!(!turns.take(&user(MAX), "a", now));
-        assert!(turns.take(&user(MAX), "a", now + EVERY));
+        assert!((0..MAX).all(|n| turns.take(&user(n), "a", now).is_ok()));
+        assert_eq!(turns.take(&user(MAX), "a", now), Err(EVERY));
+        assert!(turns.take(&user(MAX), "a", now + EVERY).is_ok());
     }
 }

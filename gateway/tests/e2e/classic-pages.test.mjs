@@ -178,13 +178,18 @@ story('addresses', { timeout: 60_000 }, async () => {
     if (chat !== 'native') assert.notEqual(await title('/'), 'Roomcast');
     if (chat !== 'abidev') continue;
     assert.equal((await get('/hello')).body, 'Hello World');
+    for (const [path, page] of [['/native', '/native/'], ...chats.map((name) => [`/classic/${name}/`, `/classic/${name}`])]) {
+      const { status, headers } = await get(path);
+      assert.deepEqual([status, new URL(headers.location, gateway.url + path).pathname], [308, page]);
+    }
+    assert.equal((await get('/images/%ff')).status, 404);
     for (const path of ['/nowhere', '/classic/nowhere', '/classic']) {
       const missing = await get(path);
       assert.deepEqual([missing.status, /no such page/.test(missing.body)], [404, true], path);
       assert.equal((await get(path, {})).status, 404);
     }
     assert.equal(JSON.parse((await get('/nowhere', {})).body).code, 'not_found');
-    for (const incomplete of ['/chat', '/chat?username=ann', '/chat?username=&room=r', '/chat?username=ann&room=%20']) {
+    for (const incomplete of ['/chat', '/chat?username=ann', '/chat?username=&room=r', '/chat?username=ann&username=bob&room=r', '/chat?username=ann&room=%20']) {
       const { status, headers } = await get(incomplete);
       assert.deepEqual([status, headers.location], [303, '/'], incomplete);
     }

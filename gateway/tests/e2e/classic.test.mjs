@@ -176,7 +176,8 @@ story('what only one of the chats has', { timeout: 60_000 }, async () => {
     for (const front of fronts) await front.sees('ANNA', text);
     await eventually(() => listener.room('@all').texts.includes(text), { what: 'a native client is told' });
     const again = await ann.ask(['chat', { event: 'chat', text: 'and again' }]);
-    assert.deepEqual([again.code, again.retry_after_ms], ['rate_limited', 10_000]);
+    assert.equal(again.code, 'rate_limited');
+    assert.ok(again.retry_after_ms > 0 && again.retry_after_ms < 10_000, 'the time that is left');
     await ann.until('is told to wait', () => ann.told.some((line) => line.startsWith('one message to everyone in 10 seconds')));
     assert.ok(!ann.shown.some(([, shown]) => shown === text), 'its page shows its own messages');
     await listener.refused('broadcast', { text: 'me, too' }, 'forbidden');
@@ -272,8 +273,12 @@ story('what only one of the chats has', { timeout: 60_000 }, async () => {
       [await read(b, '', 'rita3', undefined, 32), 403, 'not_joined'],
       [await read(b, '?limit=0'), 400, 'bad_request'],
       [await read(b, '?before=x'), 400, 'bad_request'],
+      [await read(b, '?limit=-1'), 400, 'bad_request'],
+      [await read(b, '', 'rita3', undefined, '%ff'), 400, 'bad_room'],
+      [await read(b, '', 'rita3', undefined, '%20'), 400, 'bad_room'],
     ]) {
       assert.deepEqual([answer[0], answer[1].code, typeof answer[1].message], [status, code, 'string']);
+      assert.doesNotMatch(answer[1].message, /deserialize|invalid/, 'a sentence for people');
     }
     const bare = await fetch(`${a.url}/classic/ribbit/threads/31/messages`);
     assert.equal(bare.status, 401);

@@ -70,7 +70,8 @@ impl<S: Send + Sync> FromRequestParts<S> for User {
 /// the name.
 async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, ApiError> {
     let path = Path::<String>::from_request_parts(parts, state).await;
-    path.map(|Path(name)| name).map_err(|rejection| ApiError::bad_request("bad_path", rejection.body_text()))
+    path.map(|Path(name)| name)
+        .map_err(|_| ApiError::bad_request("bad_path", "the name in the path is not UTF-8"))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Page {
@@ -78,8 +79,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<PageQuery>::from_request_parts(parts, state).await;
-        let Query(query) =
-            query.map_err(|rejection| ApiError::bad_request("bad_query", rejection.body_text()))?;
+        let Query(query) = query
+            .map_err(|_| ApiError::bad_request("bad_query", "a parameter of the query is given twice"))?;
         let limit = match &query.limit {
             None => DEFAULT_PAGE,
             Some(text) => match text.parse() {

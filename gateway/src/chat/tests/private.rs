@@ -73,7 +73,8 @@ async fn all_devices_of_both_receive_a_private_message_once() {
     }
     assert!(eve.received.private().is_empty());
     let taken = a.tell(&ann, "eve", "m1", "psst").await.unwrap_err();
-    assert_eq!(taken.code, Code::IdTaken, "the id is that of a message to another user");
+    assert_eq!(taken.code, Code::IdTaken);
+    assert_eq!(taken.message, "a message of yours to another user has this id");
     a.tell(&ann, "eve", "m2", "psst").await.unwrap();
     assert_eq!(a.texts(&ann, "bob", None).await, (vec!["psst".into(), "yes?".into()], false));
     assert_eq!(b.texts(&bob, "ann", None).await, (vec!["psst".into(), "yes?".into()], false));

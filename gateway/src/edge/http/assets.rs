@@ -67,6 +67,14 @@ const FILES: [(&str, Asset); 7] = [
 const PAGES: [[(&str, Asset); 3]; 5] =
     [page!("flocker"), page!("abidev"), page!("flask-chat-app"), page!("ribbit"), page!("private-rooms")];
 
+/// The names of the classic chats whose pages there are.
+pub(super) fn page_names() -> impl Iterator<Item = &'static str> {
+    PAGES
+        .iter()
+        .flatten()
+        .filter_map(|(path, _)| path.strip_prefix("/classic/").filter(|name| !name.contains('/')))
+}
+
 /// The page at an address.
 pub(super) fn page(path: &str) -> Option<Asset> {
     PAGES.iter().flatten().find(|(at, _)| *at == path).map(|(_, asset)| *asset)

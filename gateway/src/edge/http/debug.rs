@@ -79,8 +79,8 @@ impl PageRequest {
     /// Validates a query; its sort must be one of `sorts`, of which the first is the default.
     fn parse(query: PageQueryResult, sorts: &[&'static str]) -> Result<Self, QueryError> {
         let bad = |message: String| QueryError(StatusCode::BAD_REQUEST, "bad_request", message);
-        let Query(PageQuery { limit, cursor, sort }) =
-            query.map_err(|rejection| bad(rejection.body_text()))?;
+        let Query(PageQuery { limit, cursor, sort }) = query
+            .map_err(|_| bad(format!("limit is 1 to {MAX_LIMIT}, and each parameter may be given once")))?;
         let limit = limit.unwrap_or(LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(bad(format!("limit is 1 to {MAX_LIMIT}")));

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -33,8 +34,8 @@ pub(super) fn routes() -> Router<Chat> {
     Router::new().route(&format!("{IMAGES_PATH}/{{id}}"), get(image))
 }
 
-async fn image(State(chat): State<Chat>, Path(id): Path<String>) -> Response {
-    let Some(id) = ImageId::parse(&id) else { return not_found() };
+async fn image(State(chat): State<Chat>, id: Result<Path<String>, PathRejection>) -> Response {
+    let Some(id) = id.ok().and_then(|Path(id)| ImageId::parse(&id)) else { return not_found() };
     let Ok(permit) = Arc::clone(&SENDING).try_acquire_owned() else {
         return unavailable("too many images are being sent; try again");
     };

@@ -3,8 +3,9 @@
 
 use axum::Router;
 use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use http::header::ACCEPT;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -24,20 +25,30 @@ struct ChatRoom {
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(root: Option<&str>) -> Router<S> {
     let page = root.and_then(|name| assets::page(&format!("/classic/{name}"))).unwrap_or(UI);
     let page_of = |asset: Asset| get(move || std::future::ready(respond(asset)));
-    Router::new()
+    let router = Router::new()
         .route("/", page_of(page))
         .route("/native/", page_of(UI))
+        .route("/native", leads_to("native/".into()))
         .route("/hello", get(async || "Hello World"))
-        .route("/chat", get(chat_room))
+        .route("/chat", get(chat_room));
+    assets::page_names().fold(router, |router, name| {
+        router.route(&format!("/classic/{name}/"), leads_to(format!("../{name}")))
+    })
+}
+
+/// An address with a slash too many, or one too few. The page's own is relative: a proxy may serve it below a path.
+fn leads_to<S: Clone + Send + Sync + 'static>(page: String) -> MethodRouter<S> {
+    get(move || std::future::ready(Redirect::permanent(&page)))
 }
 
 /// The page reads name and room from its own address, and joins by its first event; this signs nobody in.
-async fn chat_room(query: Query<ChatRoom>) -> Response {
-    let Query(ChatRoom { username, room }) = query;
-    if username.trim().is_empty() || room.trim().is_empty() {
-        return Redirect::to("/").into_response();
+async fn chat_room(query: Result<Query<ChatRoom>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(ChatRoom { username, room })) if !username.trim().is_empty() && !room.trim().is_empty() => {
+            respond(FLASK_CHAT_APP_ROOM)
+        }
+        _ => Redirect::to("/").into_response(),
     }
-    respond(FLASK_CHAT_APP_ROOM)
 }
 
 /// Whether a request asks for a page, as browsers do.

@@ -2,8 +2,8 @@
 //! With the rights of `history`: the user must be in the thread, and says who it is by `Authorization: Basic`, the name
 //! and its `resume` secret. Called by `mod.rs`; calls `chat/history.rs`.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use axum::{Json, Router};
@@ -13,22 +13,15 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE, X_CONTENT_TYP
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use roomcast_ops::error_response;
 use roomcast_protocol::client::{ConnectAuth, History};
+use roomcast_protocol::limits::MAX_PAGE;
 use roomcast_protocol::{Code, Refusal, RoomName, UserName};
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::chat::Chat;
 use crate::edge::socketio::{Origins, ribbit_message};
 
-/// The query of a page.
-#[derive(Debug, Deserialize)]
-struct PageQuery {
-    before: Option<u64>,
-    limit: Option<usize>,
-}
-
 pub(super) fn routes(origins: Origins) -> Router<Chat> {
-    let messages = async move |chat: State<Chat>, thread: Path<String>, query, request: Request| {
+    let messages = async move |chat: State<Chat>, thread, query: RawQuery, request: Request| {
         let cors = match origins.check(&request) {
             Ok(cors) => cors,
             Err(origin) => {
@@ -39,7 +32,7 @@ pub(super) fn routes(origins: Origins) -> Router<Chat> {
         };
         let mut response = match *request.method() {
             Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
-            Method::GET => page(&chat, &thread, query, request.headers()).await.unwrap_or_else(refused),
+            Method::GET => page(&chat, thread, query, request.headers()).await.unwrap_or_else(refused),
             _ => error_response(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
@@ -57,13 +50,15 @@ pub(super) fn routes(origins: Origins) -> Router<Chat> {
 
 async fn page(
     chat: &Chat,
-    thread: &str,
-    query: Result<Query<PageQuery>, QueryRejection>,
+    thread: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let auth = auth(headers)?;
-    let bad_query = |rejection: QueryRejection| Refusal::new(Code::BadRequest, rejection.body_text());
-    let Query(PageQuery { before, limit }) = query.map_err(bad_query)?;
+    let (before, limit) = which(query.as_deref().unwrap_or_default())?;
+    let Ok(Path(thread)) = thread else {
+        return Err(Refusal::new(Code::BadRoom, "the name of the thread is not UTF-8"));
+    };
     let room = RoomName::parse(thread.trim())?;
     let page = chat.history_of(auth, History { room: Some(room), to: None, before, limit }).await?;
     let encode = |message| match ribbit_message(message) {
@@ -75,6 +70,26 @@ async fn page(
     };
     let messages: Vec<_> = page.messages.iter().filter_map(|message| encode(message)).collect();
     Ok(Json(json!({ "messages": messages, "more": page.more })).into_response())
+}
+
+/// Which page a query asks for: the offset before which it ends, and its length.
+fn which(query: &str) -> Result<(Option<u64>, Option<usize>), Refusal> {
+    let (mut before, mut limit) = (None, None);
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let bad = |why: String| Refusal::new(Code::BadRequest, why);
+        match &*name {
+            "before" => {
+                let offset = value.parse().map_err(|_| bad("before must be an offset, a number".into()))?;
+                before = Some(offset);
+            }
+            "limit" => {
+                let length = value.parse().map_err(|_| bad(format!("limit must be 1 to {MAX_PAGE}")))?;
+                limit = Some(length);
+            }
+            _ => {}
+        }
+    }
+    Ok((before, limit))
 }
 
 /// The name and its secret, of `Authorization: Basic`.
@@ -95,7 +110,7 @@ fn auth(headers: &HeaderMap) -> Result<ConnectAuth, Refusal> {
 }
 
 fn refused(refusal: Refusal) -> Response {
-    let Refusal { code, message } = refusal;
+    let Refusal { code, message, .. } = refusal;
     let status = match code {
         Code::BadUsername => StatusCode::UNAUTHORIZED,
         Code::NotJoined => StatusCode::FORBIDDEN,
@@ -131,6 +146,21 @@ mod tests {
             assert_eq!(of(bad), Err(Code::BadUsername), "{bad}");
         }
         assert!(auth(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_page_is_asked_for_by_numbers() {
+        assert_eq!(which("").unwrap(), (None, None));
+        assert_eq!(which("before=7&limit=20&new=x").unwrap(), (Some(7), Some(20)));
+        for (query, message) in [
+            ("limit=-1", "limit must be 1 to 200"),
+            ("limit=many", "limit must be 1 to 200"),
+            ("before=abc", "before must be an offset, a number"),
+            ("before=", "before must be an offset, a number"),
+        ] {
+            let refusal = which(query).unwrap_err();
+            assert_eq!((refusal.code, &*refusal.message), (Code::BadRequest, message), "{query}");
+        }
     }
 
     #[test]

@@ -123,20 +123,24 @@ pub(super) fn decode_auth(auth: serde_json::Value) -> Result<ConnectAuth, Refusa
         return Err(Refusal::new(Code::BadRequest, "auth: not an object"));
     }
     serde_json::from_value(auth).map_err(|error| {
-        let Refusal { code, message } = refusal(&error);
+        let Refusal { code, message, .. } = refusal(&error);
         Refusal::new(code, format!("auth: {message}"))
     })
 }
 
-/// Decodes the auth of a connect packet if it has a name. Null, or an object of other members (the query of an Engine.IO 3
-/// client), is no auth.
+/// Decodes the auth of a connect packet if it has a name. Null, a name that is null, or an object of other members (the
+/// query of an Engine.IO 3 client), is no auth.
 pub(super) fn decode_optional_auth(auth: serde_json::Value) -> Result<Option<ConnectAuth>, Refusal> {
-    if auth.get("username").is_some() { decode_auth(auth).map(Some) } else { Ok(None) }
+    let has_name = auth.get("username").is_some_and(|name| !name.is_null());
+    if has_name { decode_auth(auth).map(Some) } else { Ok(None) }
 }
 
 /// Converts serde's error to a refusal. Deserializing a name fails with a text that begins with the refusal's code.
 pub(super) fn refusal(error: &serde_json::Error) -> Refusal {
     let text = error.to_string();
+    if text.starts_with("recursion limit exceeded") {
+        return Refusal::new(Code::BadRequest, "the payload is nested too deeply");
+    }
     let (code, message) = text.split_once(": ").unwrap_or_default();
     match Code::ALL.iter().find(|known| known.name() == code) {
         Some(code) => Refusal::new(*code, message.split(" at line ").next().unwrap_or(message)),
@@ -185,6 +189,13 @@ mod tests {
         for refused in [format!(r#"["join",{{"room":{deep}}}]"#), format!(r#"["join",{deep}]"#)] {
             assert_eq!(decode(&refused).unwrap_err().code, Code::BadRequest);
         }
+    }
+
+    #[test]
+    fn objects_whose_fields_are_kept_may_not_be_nested_deeply() {
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        let refusal = payload(&deep).decode::<serde_json::Map<String, serde_json::Value>>().unwrap_err();
+        assert_eq!((refusal.code, &*refusal.message), (Code::BadRequest, "the payload is nested too deeply"));
     }
 
     #[test]
@@ -261,6 +272,7 @@ mod tests {
             serde_json::json!(null),
             serde_json::json!({}),
             serde_json::json!({ "EIO": "3" }),
+            serde_json::json!({ "username": null, "resume": "x" }),
             serde_json::json!(7),
         ] {
             assert!(decode_optional_auth(none).unwrap().is_none());

@@ -88,7 +88,8 @@ impl Dialect for Auto {
     }
 
     fn sign_in(&self, auth: Value) -> Result<Option<ConnectAuth>, Refusal> {
-        let has_name = ["username", "token"].iter().any(|field| auth.get(*field).is_some());
+        let has_name =
+            ["username", "token"].iter().any(|field| auth.get(*field).is_some_and(|value| !value.is_null()));
         if has_name { Native.sign_in(auth) } else { Ok(None) }
     }
 
@@ -215,7 +216,8 @@ mod tests {
 
     #[test]
     fn auth_with_a_name_or_a_token_is_native() {
-        for none in [json!(null), json!({}), json!({ "EIO": "3", "transport": "polling" }), json!(7)] {
+        let query = json!({ "EIO": "3", "transport": "polling" });
+        for none in [json!(null), json!({}), query, json!(7), json!({ "username": null, "token": null })] {
             assert!(AUTO.sign_in(none).unwrap().is_none());
         }
         assert!(AUTO.sign_in(json!({ "username": "ann" })).unwrap().is_some());
