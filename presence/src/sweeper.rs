@@ -143,7 +143,7 @@ impl Sweeper {
                 self.sweeping += 1;
                 work.push(self.sweep(node, step));
             }
-            if self.listed == Some(true) && self.sweeping == 0 {
+            if self.listed == Some(true) && self.sweeping == 0 && !self.plan.is_waiting() {
                 self.first_sweep.open();
             }
         }

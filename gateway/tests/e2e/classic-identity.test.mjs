@@ -191,6 +191,36 @@ story('an open name that changes hands', { timeout: 90_000 }, async () => {
   }
 });
 
+story('an open name after the crash of its gateway: who comes back under it never was away', { timeout: 60_000 }, async () => {
+  const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1, args: ['--lease', '3s', '--grace', '1s'] });
+  const address = await proxy([a, b]);
+  const nat = await connect(b, { name: 'nat' });
+  await nat.join(ROOM);
+  const watcher = await new Front(b, 'flask-chat-app', { name: 'watcher' }).join(ROOM);
+  const names = ['ann', 'ben', 'cyd', 'dan'];
+  const fronts = names.map((name) => new Front(address, 'flask-chat-app', { name }));
+  // As its page does on every connect.
+  for (const front of fronts) front.socket.on('connect', () => front.emit(front.chat.join(front.name, ROOM)));
+  const gone = await new Front(a, 'flask-chat-app', { name: 'gone' }).join(ROOM);
+  await nat.sees(ROOM, ...names, 'gone');
+  await a.kill9();
+  gone.socket.disconnect();
+  await nat.seesLeave(ROOM, 'gone', 20_000);
+  for (const front of fronts) {
+    await eventually(async () => (await nat.send(ROOM, 'are you there?'), front.shown.some(([, text]) => text === 'are you there?')), {
+      timeout: 20_000,
+      every: 200,
+      what: `${front.name} is back`,
+    });
+  }
+  await quiet(PRESENCE_DELAY);
+  for (const name of names) {
+    assert.deepEqual(told(nat, name), ['joined'], name);
+    const lines = [watcher.count(`${name} join_room_announcement`), watcher.count(`${name} leave_room_announcement`)];
+    assert.deepEqual(lines, [1, 0], name);
+  }
+});
+
 story('an open front end of 000 joins by its next message, through another gateway', { timeout: 60_000 }, async () => {
   const { gateways: [a, b] } = await cluster({ gateways: 2, presence: 1, args: ['--lease', '2s'] });
   const address = await proxy([a, b]);

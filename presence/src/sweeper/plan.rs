@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use roomcast_store::{Incarnation, Sealed};
 
+/// How long after its sealing a node is swept at the earliest. A client that has come back under an open name waits for the
+/// name until the lease is over; in this time its gateway notices that, gives it the name and writes that it is in its
+/// rooms, so that it never was away.
+const RETURNS: Duration = Duration::from_millis(800);
+
 /// A step for a dead node. Sorted by urgency: users who are wrongly shown online are removed before nodes are swept
 /// again, which rarely removes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +38,8 @@ pub(super) fn decide(age: Duration, done: Progress, lease: Duration) -> Option<S
     match done {
         Progress { running: true, .. } => None,
         _ if age >= lease => Some(Step::SweepAndForget),
-        Progress { swept: false, .. } => Some(Step::Sweep),
-        Progress { swept: true, .. } => None,
+        Progress { swept: false, .. } if age >= RETURNS => Some(Step::Sweep),
+        Progress { .. } => None,
     }
 }
 
@@ -74,6 +79,11 @@ impl Plan {
         }
         round.due.sort_by_key(|(_, step)| *step);
         round
+    }
+
+    /// Whether there are dead nodes of which no step has begun.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.progress.values().any(|done| *done == Progress::default())
     }
 
     /// A step begins.
@@ -118,6 +128,7 @@ mod tests {
     fn the_next_step_depends_on_age_and_progress() {
         let (fresh, swept) = (Progress::default(), Progress { swept: true, ..Progress::default() });
         let table = [
+            (RETURNS / 2, fresh, None),
             (YOUNG, fresh, Some(Step::Sweep)),
             (YOUNG, swept, None),
             (YOUNG, Progress { failed: true, ..fresh }, Some(Step::Sweep)),
@@ -136,9 +147,11 @@ mod tests {
     fn a_dead_node_is_swept_twice_and_forgotten() {
         let (mut plan, node) = (Plan::new(LEASE), Incarnation::new("a"));
         let young = [sealed("a", YOUNG)];
-        assert_eq!(plan.round(&young).new.len(), 1);
+        assert_eq!(plan.round(&[sealed("a", Duration::ZERO)]).new.len(), 1);
+        assert!(plan.is_waiting());
         assert_eq!(due(&mut plan, &young), [("a".into(), Step::Sweep)]);
         plan.begin(&node);
+        assert!(!plan.is_waiting());
         assert_eq!(due(&mut plan, &young), [], "not twice at once");
         assert!(!plan.end(&node, Step::Sweep, true));
         assert_eq!(due(&mut plan, &young), [], "not again before a lease has passed");

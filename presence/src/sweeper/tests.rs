@@ -116,7 +116,7 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_node_is_swept_at_once_and_a_lease_later_and_forgotten() {
+async fn a_dead_node_is_swept_soon_and_a_lease_later_and_forgotten() {
     let f = Fixture::start(|_| {});
     pass(EVERY * 3).await;
     f.nodes.die("a");
