@@ -178,7 +178,7 @@ story('addresses', { timeout: 60_000 }, async () => {
     if (chat !== 'native') assert.notEqual(await title('/'), 'Roomcast');
     if (chat !== 'abidev') continue;
     assert.equal((await get('/hello')).body, 'Hello World');
-    for (const [path, page] of [['/native', '/native/'], ...chats.map((name) => [`/classic/${name}/`, `/classic/${name}`])]) {
+    for (const [path, page] of [['/native', '/native/'], ['/chat/?room=r', '/chat'], ...chats.map((name) => [`/classic/${name}/`, `/classic/${name}`])]) {
       const { status, headers } = await get(path);
       assert.deepEqual([status, new URL(headers.location, gateway.url + path).pathname], [308, page]);
     }

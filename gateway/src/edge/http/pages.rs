@@ -2,8 +2,8 @@
 //! `flask-chat-app`, and what answers where nothing is. Called by `mod.rs`.
 
 use axum::Router;
-use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, RawQuery};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{MethodRouter, get};
 use http::header::ACCEPT;
@@ -30,7 +30,8 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(root: Option<&str>) -> Ro
         .route("/native/", page_of(UI))
         .route("/native", leads_to("native/".into()))
         .route("/hello", get(async || "Hello World"))
-        .route("/chat", get(chat_room));
+        .route("/chat", get(chat_room))
+        .route("/chat/", get(async |RawQuery(query)| room_without_slash(query)));
     assets::page_names().fold(router, |router, name| {
         router.route(&format!("/classic/{name}/"), leads_to(format!("../{name}")))
     })
@@ -39,6 +40,10 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(root: Option<&str>) -> Ro
 /// An address with a slash too many, or one too few. The page's own is relative: a proxy may serve it below a path.
 fn leads_to<S: Clone + Send + Sync + 'static>(page: String) -> MethodRouter<S> {
     get(move || std::future::ready(Redirect::permanent(&page)))
+}
+
+fn room_without_slash(query: Option<String>) -> Redirect {
+    Redirect::permanent(&format!("../chat?{}", query.unwrap_or_default()))
 }
 
 /// The page reads name and room from its own address, and joins by its first event; this signs nobody in.

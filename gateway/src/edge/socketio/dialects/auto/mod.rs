@@ -3,10 +3,12 @@
 //! first, and one that connected with a name what the native dialect sends. The table stands in docs/CLASSIC.md. Listed
 //! in the table of `dialects/mod.rs`.
 
+use std::collections::HashMap;
+
 use roomcast_protocol::client::ConnectAuth;
 use roomcast_protocol::{Code, Refusal, event};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::super::dialect::{Decoded, Dialect, EncodedReply, Standing};
 use super::super::packet::Payload;
@@ -28,8 +30,8 @@ pub(super) static AUTO: Auto = Auto { signed_in: false };
 /// Clients that connected with a name.
 static SIGNED_IN: Auto = Auto { signed_in: true };
 
-/// The fields that tell events of one name apart.
-struct Seen(Map<String, Value>);
+/// The fields that tell events of one name apart. Their values are not parsed: the dialect refuses what is wrong with them.
+struct Seen(HashMap<String, Box<RawValue>>);
 
 impl Seen {
     fn of(payload: &Payload) -> Self {
@@ -37,7 +39,7 @@ impl Seen {
     }
 
     fn has(&self, field: &str) -> bool {
-        self.0.get(field).is_some_and(|value| !value.is_null())
+        self.0.get(field).is_some_and(|value| value.get() != "null")
     }
 }
 
@@ -178,6 +180,13 @@ mod tests {
         ] {
             assert_eq!(recognised(event, &payload, false), Some(dialect), "{event} {payload}");
         }
+    }
+
+    #[test]
+    fn a_field_that_is_nested_deeply_hides_no_other() {
+        let deep = format!(r#"{{"a":{}{},"threadId":7}}"#, "[".repeat(300), "]".repeat(300));
+        let payload = Payload::Json(RawValue::from_string(deep).unwrap());
+        assert_eq!(recognise("chat", &payload, false).map(|dialect| dialect.name()), Some("ribbit"));
     }
 
     #[test]
