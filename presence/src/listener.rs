@@ -1,4 +1,4 @@
-//! The public listener: the accept loop of the directory, with the limits that `axum::serve` does not
+//! The public listener: the directory's connections, with limits that `axum::serve` does not
 //! have. Called by `app.rs`; hands requests to the router it is given.
 
 use std::io;
@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use roomcast_ops::Lifecycle;
+use roomcast_ops::{Lifecycle, accept};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
@@ -30,8 +30,6 @@ const MAX_HEADERS: usize = 64;
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
 /// How long a connection that was asked to close may take to send its last answer, once there is one.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
-/// Pause after an accept that failed, most likely for lack of file descriptors, which takes time to end.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A bound address on which nothing is accepted yet.
 pub(crate) struct Listener {
@@ -56,27 +54,16 @@ impl Listener {
     /// lifecycle and closes after its request.
     pub(crate) async fn serve(self, router: Router, telemetry: Telemetry, lifecycle: Lifecycle) {
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let soft = lifecycle.soft();
-        let accept = async || {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (self.listener.accept().await, permit)
+        let serve = |stream, permit| {
+            let connected = telemetry.connected();
+            let connection = connection(stream, router.clone(), lifecycle.clone());
+            lifecycle.spawn("connection", async move {
+                connection.await;
+                drop((connected, permit));
+            });
         };
-        while let Some((accepted, permit)) = soft.run_until_cancelled(accept()).await {
-            match accepted {
-                Ok((stream, _)) => {
-                    let connected = telemetry.connected();
-                    let connection = connection(stream, router.clone(), lifecycle.clone());
-                    lifecycle.spawn("connection", async move {
-                        connection.await;
-                        drop((connected, permit));
-                    });
-                }
-                Err(error) => {
-                    telemetry.accept_failed(&error);
-                    soft.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
-                }
-            }
-        }
+        let failed = |error: &io::Error| telemetry.accept_failed(error);
+        accept(self.listener, &lifecycle.soft(), Some(&permits), serve, failed).await;
     }
 }
 

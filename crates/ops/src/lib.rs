@@ -3,6 +3,7 @@
 //! Both binaries call it and it calls none of our crates. It alone installs a tracing subscriber, reads the
 //! environment, catches signals and spawns tasks; clippy.toml bans those calls everywhere else.
 
+mod accept;
 pub mod admin;
 pub mod config;
 mod error_body;
@@ -15,6 +16,7 @@ mod sleep;
 pub mod telemetry;
 pub mod trace;
 
+pub use accept::accept;
 pub use admin::{Admin, AdminHandle};
 pub use config::{EXIT_CONFIG, Problems};
 pub use error_body::{error_response, method_not_allowed};

@@ -1,6 +1,7 @@
-//! The accept loop of the public listener and of the peer listener, with limits on request heads that `axum::serve`
-//! does not expose, and a bound for the number of clients. Called by `app.rs` and by `peer/listener.rs`.
+//! Connections of the public listener and of the peer listener, with limits on request heads that `axum::serve` does not
+//! expose, and a bound for the number of clients. Called by `app.rs` and by `peer/listener.rs`.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use roomcast_ops::Lifecycle;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use roomcast_ops::{Lifecycle, accept};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, ServiceExt as _};
 
@@ -27,9 +28,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 16 * 1024;
 /// Time allowed for the last request of a connection once the node drains.
 const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause after a failed accept, so that the loop does not spin while the process is out of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-
 /// How long bytes may wait for a client that reads nothing, or is gone, before its connection ends.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -45,13 +43,17 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, keep_alive: Dur
     if let Err(error) = socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(UNREAD_TIMEOUT)) {
         tracing::warn!(%error, "failed to limit the time of unread bytes; slow readers may hold images");
     }
-    accept(listener, &soft, Some(&clients), |stream, place| {
+    let serve = |stream, place| {
         let (routes, soft, own) = (routes.clone(), soft.clone(), lifecycle.clone());
         let stream = ClientStream::new(stream, place);
         lifecycle
             .spawn("http", async move { serve_connection(stream, routes, keep_alive, soft, &own).await });
-    })
-    .await;
+    };
+    accept(listener, &soft, Some(&clients), serve, accept_failed).await;
+}
+
+pub(super) fn accept_failed(error: &io::Error) {
+    tracing::warn!(%error, "accept failed");
 }
 
 /// How many clients may be connected at once: further ones wait until another one goes.
@@ -59,41 +61,6 @@ fn max_clients() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let clients = files.unwrap_or(u64::MAX).saturating_sub(RESERVED_FILES).max(1);
     usize::try_from(clients).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
-}
-
-/// Accepts connections until `stop`. With `permits`, each connection takes one, and none is accepted while no
-/// permit is available.
-pub(super) async fn accept(
-    listener: TcpListener,
-    stop: &CancellationToken,
-    permits: Option<&Arc<Semaphore>>,
-    mut serve: impl FnMut(TcpStream, Option<OwnedSemaphorePermit>),
-) {
-    // Accepted sockets inherit it from the listener, which saves a system call for each connection.
-    if let Err(error) = socket2::SockRef::from(&listener).set_tcp_nodelay(true) {
-        tracing::warn!(%error, "failed to set TCP_NODELAY; small packets will be delayed");
-    }
-    loop {
-        let accepted = async {
-            let permit = match permits {
-                // The semaphore is never closed.
-                Some(permits) => Arc::clone(permits).acquire_owned().await.ok(),
-                None => None,
-            };
-            listener.accept().await.map(|(stream, _)| (stream, permit))
-        };
-        let accepted = tokio::select! {
-            accepted = accepted => accepted,
-            () = stop.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, permit)) => serve(stream, permit),
-            Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-            }
-        }
-    }
 }
 
 /// Serves one connection until it ends, or until its deadline after `stop`. Its requests have its address as an

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use roomcast_ops::Lifecycle;
-use tokio::net::TcpListener;
+use roomcast_ops::{Lifecycle, accept};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::{self, Secret};
 use super::sid::Tag;
-use crate::edge::accept::{accept, serve_connection};
+use crate::edge::accept::{accept_failed, serve_connection};
 
 /// Maximum number of connections that are not yet authenticated. Others wait before they are accepted: a gateway needs
 /// a millisecond, and any other client is disconnected after two seconds.
@@ -31,7 +31,7 @@ pub(super) async fn serve(
     lifecycle: &Lifecycle,
 ) {
     let permits = Arc::new(Semaphore::new(MAX_UNAUTHENTICATED));
-    accept(listener, closed, Some(&permits), |mut stream, permit| {
+    let serve = |mut stream: TcpStream, permit| {
         let (secret, routes, closed, own) =
             (secret.clone(), routes.clone(), closed.clone(), lifecycle.clone());
         lifecycle.spawn("peer", async move {
@@ -42,6 +42,6 @@ pub(super) async fn serve(
                 Err(error) => tracing::debug!(%error, "peer connection failed to authenticate"),
             }
         });
-    })
-    .await;
+    };
+    accept(listener, closed, Some(&permits), serve, accept_failed).await;
 }
