@@ -2,6 +2,7 @@
 //! (names and positions); does no I/O.
 
 pub mod ack;
+pub mod body;
 pub mod client;
 pub mod code;
 pub mod event;
@@ -15,8 +16,9 @@ pub mod server;
 pub mod shape;
 pub mod text;
 
+pub use body::{BODY_VERSION, Body, Content, EXTRA_VERSION, Extra, Kind};
 pub use code::{Code, Refusal};
 pub use image::{Image, ImageType};
-pub use message::{BODY_VERSION, Body, Content, EXTRA_VERSION, Extra, Kind, Message};
+pub use message::Message;
 pub use name::{RoomName, UserName};
 pub use position::{Epoch, Position};

@@ -1,4 +1,4 @@
-//! The two layouts of a stored message body: the complete object that `protocol::message::Body` encodes,
+//! The two layouts of a stored message body: the complete object that `protocol::Body` encodes,
 //! and, as the release before wrote it, the same object without `{"v":1,`. Both are read, in the log and
 //! on the bus; which one is written depends on who may have to read it. Called by `log/redis.rs`,
 //! `envelope.rs` and `redis.rs`, calls the nodes' leases. To be removed one release later.
@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use roomcast_protocol::message::{BODY_OPENING, BODY_VERSION};
+use roomcast_protocol::body::{BODY_OPENING, BODY_VERSION};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
