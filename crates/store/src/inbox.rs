@@ -3,6 +3,7 @@
 //! Called by the gateway's commands and by its `inbox/`; implemented in `inbox/memory.rs` and `inbox/redis.rs`.
 
 pub(crate) mod memory;
+pub(crate) mod messages;
 pub(crate) mod redis;
 
 use std::time::Duration;

@@ -58,8 +58,8 @@ impl Inboxes {
         connection: &Arc<Connection>,
         since: Option<Position>,
     ) {
-        let (person, claimed_at) = (name.person(), name.take_inbox_position());
-        self.send(Command::Follow { person, connection: Arc::clone(connection), since, claimed_at }).await;
+        let (person, claimed) = (name.person(), name.take_inbox());
+        self.send(Command::Follow { person, connection: Arc::clone(connection), since, claimed }).await;
     }
 
     /// The connection has ended.

@@ -6,22 +6,20 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::Instant;
 
 use roomcast_protocol::Position;
 use roomcast_store::{InboxEvent, Person};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::catch_up::{Deps, Start, encode_inbox_entry};
 use crate::hub::{Batch, Connection, ConnectionId, Event};
 use crate::room::Gap;
+use crate::users::ClaimedInbox;
 
 /// Persons in [`Unfollowed`] at most. They are there from the claim of the name until the connection is welcome, which
 /// takes milliseconds.
 const MAX_UNFOLLOWED: usize = 1_024;
-/// Longer than it takes from the claim of a name until its connection follows the inbox.
-const MAX_CLAIM_TO_FOLLOW: Duration = Duration::from_secs(30);
 
 pub(super) enum Command {
     /// A connection follows a person's inbox: from the position on that its client asked for, or from where the inbox
@@ -30,7 +28,7 @@ pub(super) enum Command {
         person: Person,
         connection: Arc<Connection>,
         since: Option<Position>,
-        claimed_at: Option<Position>,
+        claimed: Option<ClaimedInbox>,
     },
     /// A connection has ended.
     Unfollow(ConnectionId),
@@ -137,8 +135,8 @@ impl Worker {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Follow { person, connection, since, claimed_at } => {
-                self.follow(&person, connection, since, claimed_at);
+            Command::Follow { person, connection, since, claimed } => {
+                self.follow(&person, connection, since, claimed);
             }
             Command::Unfollow(connection) => self.unfollow(connection),
             Command::Event { person, event } => self.event(&person, event),
@@ -153,7 +151,7 @@ impl Worker {
         person: &Person,
         connection: Arc<Connection>,
         since: Option<Position>,
-        claimed_at: Option<Position>,
+        claimed: Option<ClaimedInbox>,
     ) {
         self.unfollow(connection.id());
         self.followed.insert(connection.id(), person.clone());
@@ -164,11 +162,14 @@ impl Worker {
             Progress::At(position) => Some(position.clone()),
             Progress::CatchingUp { .. } => None,
         });
-        let complete = first.is_none() && self.last_gap.is_none_or(|gap| gap.elapsed() > MAX_CLAIM_TO_FOLLOW);
-        let progress = match (since, claimed_at) {
-            (None, Some(claimed_at)) if complete => Progress::At(claimed_at),
-            (since, claimed_at) => {
-                let start = since.map(Start::Since).or(claimed_at.or(known).map(Start::From));
+        let is_complete = |ClaimedInbox { since, .. }: &ClaimedInbox| {
+            first.is_none() && self.last_gap.is_none_or(|gap| gap < *since)
+        };
+        let progress = match (since, claimed) {
+            (None, Some(claimed)) if is_complete(&claimed) => Progress::At(claimed.position),
+            (since, claimed) => {
+                let from = claimed.map(|claimed| claimed.position).or(known);
+                let start = since.map(Start::Since).or(from.map(Start::From));
                 self.deps.catch_up(&self.results, person, &connection, start.unwrap_or(Start::Head));
                 Progress::CatchingUp { again: first.is_some(), first }
             }
@@ -245,7 +246,7 @@ impl Worker {
 
     /// Events may have been missed, of any inbox.
     fn read_all_again(&mut self) {
-        self.last_gap = Some(Instant::now());
+        self.last_gap = Some(tokio::time::Instant::now().into_std());
         for (person, readers) in &mut self.readers {
             for reader in readers {
                 match &mut reader.progress {

@@ -72,8 +72,17 @@ pub(crate) struct NameHold {
     user: UserName,
     secret: Secret,
     stay: u64,
-    inbox: Option<Position>,
+    inbox: Option<ClaimedInbox>,
     released: bool,
+}
+
+/// The inbox of a name's owner at the moment of the claim.
+#[derive(Debug, Clone)]
+pub(crate) struct ClaimedInbox {
+    /// The position of the newest message, as [`Claim::Granted`] has it.
+    pub(crate) position: Position,
+    /// Before the claim: what the bus lost since may concern this inbox.
+    pub(crate) since: Instant,
 }
 
 /// The result of one claim.
@@ -175,14 +184,17 @@ impl Users {
         let kind = self.0.registry.lock().begin_claim(user, secret, &node);
         // Also where this future is dropped: the store may have granted the name, and a call is due.
         let mut wake = WakeOnDrop(Some(&self.0.changed));
-        let names = &self.0.store.names;
+        let (names, since) = (&self.0.store.names, now());
         let claim = match kind {
             ClaimKind::Arrival => names.claim(user, secret, &node, dead).await,
             ClaimKind::Return => names.reclaim(user, secret, &node, roomcast_store::Hold::Live).await,
         };
         let claimed = self.0.registry.lock().end_claim(user, secret, &node, &claim);
         // From now on the connection counts: it must end also where this future is dropped.
-        let inbox = if let Ok(Claim::Granted { inbox }) = &claim { inbox.clone() } else { None };
+        let inbox = match &claim {
+            Ok(Claim::Granted { inbox }) => inbox.clone().map(|position| ClaimedInbox { position, since }),
+            _ => None,
+        };
         let hold = claimed.stay.map(|stay| self.hold(user, secret, (stay, inbox)));
         if claimed.lost {
             self.name_lost(user);
@@ -200,7 +212,7 @@ impl Users {
         }
     }
 
-    fn hold(&self, user: &UserName, secret: &Secret, (stay, inbox): (u64, Option<Position>)) -> NameHold {
+    fn hold(&self, user: &UserName, secret: &Secret, (stay, inbox): (u64, Option<ClaimedInbox>)) -> NameHold {
         let (users, user, secret) = (self.clone(), user.clone(), secret.clone());
         NameHold { users, user, secret, stay, inbox, released: false }
     }
@@ -357,8 +369,8 @@ impl NameHold {
         Person { user: self.user.clone(), secret: self.secret.clone() }
     }
 
-    /// The position of the newest message in the user's inbox when the name was claimed, as [`Claim::Granted`] has it.
-    pub(crate) fn take_inbox_position(&mut self) -> Option<Position> {
+    /// The user's inbox when the name was claimed, where that is known.
+    pub(crate) fn take_inbox(&mut self) -> Option<ClaimedInbox> {
         self.inbox.take()
     }
 

@@ -10,7 +10,7 @@ use roomcast_protocol::UserName;
 use super::{Claim, Hold, Names, Secret};
 use crate::capacity::Capacity;
 use crate::error::Result;
-use crate::inbox::memory::Inboxes;
+use crate::inbox::messages::Inboxes;
 use crate::nodes::Incarnation;
 use crate::person::Person;
 use crate::script;

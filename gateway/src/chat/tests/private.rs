@@ -168,10 +168,10 @@ async fn a_message_between_the_claim_of_the_name_and_the_welcome_arrives() {
     let ann = a.person("ann").await;
     for earlier in [false, true] {
         if earlier {
-            let bob = b.person("bob").await;
+            let bob = b.arrives("bob", "bob", None).await;
             a.tell(&ann, "bob", "before", "before").await.unwrap();
-            bob.received.ends_with(&["private 2 ann to bob: before"]).await;
-            b.disconnect((bob, b.names.lock().pop().unwrap()), Departure::Left).await;
+            bob.0.received.ends_with(&["private 2 ann to bob: before"]).await;
+            b.disconnect(bob, Departure::Left).await;
         }
         let auth = ConnectAuth { username: user("bob"), resume: Some("bob".into()), since: None };
         let signed_in = b.chat.sign_in(auth, None, &OnceLock::new()).await.unwrap();
