@@ -24,6 +24,13 @@ pub(crate) enum Address {
     Cluster(Vec<String>),
 }
 
+/// What a connection logs in with.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
 impl Address {
     pub(crate) fn parse(url: &str) -> Result<Self> {
         let bad = |why: &str| StoreError::Settings(format!("{why} in the Redis URL"));
@@ -44,6 +51,27 @@ impl Address {
         }
         redis::Client::open(url).map_err(|error| bad(&error.to_string()))?;
         Ok(Self::Single(url.to_owned()))
+    }
+
+    /// The nodes of a cluster that the URL names, as `HOST:PORT`, and what to log in to them with. None for one server.
+    pub(crate) fn cluster_nodes(&self) -> Option<(Vec<String>, Option<Credentials>)> {
+        let Self::Cluster(urls) = self else { return None };
+        let mut credentials = None;
+        let mut nodes = Vec::with_capacity(urls.len());
+        for info in urls.iter().filter_map(|url| redis::Client::open(url.as_str()).ok()) {
+            let info = info.get_connection_info();
+            let redis::ConnectionAddr::Tcp(host, port) = info.addr() else { continue };
+            let host = host.trim_matches(['[', ']']);
+            nodes.push(if host.contains(':') {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            });
+            let user = info.redis_settings().username().unwrap_or("default").to_owned();
+            let password = info.redis_settings().password().map(ToOwned::to_owned);
+            credentials = credentials.or(password.map(|password| Credentials { user, password }));
+        }
+        Some((nodes, credentials))
     }
 
     pub(crate) async fn connect(&self) -> RedisResult<Connection> {
@@ -122,6 +150,17 @@ impl ConnectionLike for Connection {
     }
 }
 
+/// Awaits an answer of Redis, but not for ever.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) async fn in_time<T>(
+    answer: impl Future<Output = RedisResult<T>>,
+) -> std::result::Result<T, String> {
+    let answer = tokio::time::timeout(COMMAND_TIMEOUT, answer).await;
+    answer.map_err(|_| format!("no answer within {COMMAND_TIMEOUT:?}"))?.map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +178,12 @@ mod tests {
         );
         assert_eq!(urls("redis-cluster://u:p@a:1?node=b%3A2"), ["redis://u:p@a:1", "redis://u:p@b:2"]);
         assert_eq!(urls("redis-cluster://[::1]:1?node=[::1]:2"), ["redis://[::1]:1", "redis://[::1]:2"]);
+        let nodes = |url: &str| Address::parse(url).unwrap().cluster_nodes();
+        let (addresses, credentials) = nodes("redis-cluster://:p%40@a:1?node=b").unwrap();
+        assert_eq!(addresses, ["a:1", "b:6379"]);
+        assert!(credentials.is_some_and(|login| login.user == "default" && login.password == "p@"));
+        let (addresses, credentials) = nodes("redis-cluster://[::1]:1").unwrap();
+        assert!(credentials.is_none() && addresses == ["[::1]:1"]);
+        assert!(nodes("redis://a").is_none());
     }
 }

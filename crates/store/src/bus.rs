@@ -2,8 +2,15 @@
 //! only, through a listener that must never block: the gateway's rooms. Twins in `bus/memory.rs` and
 //! `bus/redis.rs`.
 
+mod channels;
+mod cluster;
+mod exchange;
 pub(crate) mod memory;
+mod node;
+mod placement;
 pub(crate) mod redis;
+mod single;
+mod slots;
 
 use async_trait::async_trait;
 use roomcast_protocol::{RoomName, UserName};

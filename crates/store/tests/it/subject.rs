@@ -174,6 +174,11 @@ impl Heard {
         self.messages(room).iter().any(|entry| Body::parse(&entry.body).unwrap().id == id)
     }
 
+    /// Gaps that concern a room.
+    pub(crate) fn gaps_of(&self, room: &RoomName) -> usize {
+        self.gaps.lock().iter().filter(|of| of.as_ref().is_none_or(|of| of == room)).count()
+    }
+
     /// Gaps of everything.
     pub(crate) fn gaps(&self) -> usize {
         self.gaps.lock().iter().filter(|room| room.is_none()).count()

@@ -1,0 +1,167 @@
+//! Clusters that change: slots that move, nodes that are emptied, stopped, or promoted. Each case runs on Redis and on
+//! Valkey.
+
+use std::time::Duration;
+
+use roomcast_protocol::RoomName;
+
+use crate::outage::connected;
+use crate::server::{Cluster, Kind, Server};
+use crate::subject::{Node, Subject, offsets, room, until};
+
+macro_rules! on_each_kind {
+    ($($case:ident)+) => {
+        mod redis {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(crate::server::Kind::Redis).await;
+                }
+            )+
+        }
+        mod valkey {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(crate::server::Kind::Valkey).await;
+                }
+            )+
+        }
+    };
+}
+
+on_each_kind! {
+    a_room_is_heard_after_its_emptied_node_stopped
+    a_slot_that_moves_right_after_a_start_is_noticed
+    a_promotion_is_noticed
+}
+
+const THIRDS: [&str; 3] = ["0 5460", "5461 10922", "10923 16383"];
+const OPTIONS: [&str; 2] = ["--cluster-node-timeout", "2000"];
+
+/// The room of all cases, and its slot.
+fn busy() -> RoomName {
+    room("busy")
+}
+const BUSY_SLOT: u16 = 8_041;
+
+/// Moves a slot with all its keys: on Redis key by key, on Valkey in one step.
+async fn move_slot(kind: Kind, slot: u16, from: &Server, to: &Server, other: &Server) {
+    if kind == Kind::Valkey {
+        let to_id = to.id().await;
+        from.say::<()>(&format!("CLUSTER MIGRATESLOTS SLOTSRANGE {slot} {slot} NODE {to_id}")).await;
+        return until("the slot has moved", async || owner_by(to, slot).await == to.port).await;
+    }
+    open_slot(slot, from, to).await;
+    close_slot(slot, [from, to, other]).await;
+}
+
+/// Moves one key of a slot; false where there is none.
+async fn move_key(slot: u16, from: &Server, to: &Server) -> bool {
+    let keys: Vec<String> = from.say(&format!("CLUSTER GETKEYSINSLOT {slot} 1")).await;
+    let Some(key) = keys.first() else { return false };
+    from.say::<()>(&format!("MIGRATE 127.0.0.1 {} {key} 0 1000", to.port)).await;
+    true
+}
+
+/// The port of a slot's primary, by what a node knows.
+async fn owner_by(node: &Server, slot: u16) -> u16 {
+    let nodes: String = node.say("CLUSTER NODES").await;
+    let owns = |line: &&str| {
+        line.split_whitespace().skip(8).any(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if (first..=last).contains(&slot))
+        })
+    };
+    let address =
+        nodes.lines().find(owns).and_then(|line| line.split_whitespace().nth(1)).unwrap_or_default();
+    let (address, _) = address.split_once('@').unwrap_or_default();
+    address.rsplit_once(':').map_or(0, |(_, port)| port.parse().unwrap())
+}
+
+/// Publishes until a message is heard through the bus. Each that was not must have been followed by the report of a gap.
+async fn is_heard(node: &Node, other: &Node, room: &RoomName, prefix: &str) {
+    let mut published = Vec::new();
+    until("a message is heard", async || {
+        let (id, gaps) = (format!("{prefix}{}", published.len()), node.heard.gaps_of(room));
+        // What is refused while a slot moves is no message.
+        if other.publish(room, &id, "Ann").await.is_ok() {
+            published.push((id, gaps));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        published.last().is_some_and(|(id, _)| node.heard.has_message(room, id))
+    })
+    .await;
+    for (id, gaps) in published {
+        until(&format!("{id} is heard or followed by a gap"), async || {
+            node.heard.has_message(room, &id) || node.heard.gaps_of(room) > gaps
+        })
+        .await;
+    }
+}
+
+async fn a_room_is_heard_after_its_emptied_node_stopped(kind: Kind) {
+    // The first node has the room's slot alone.
+    let slots = ["8041 8041", "0 8040", "8042 16383"];
+    let mut cluster = Cluster::start_with(kind, slots, &OPTIONS).await;
+    let subject = Subject::at(&cluster.url());
+    let (node, other, room) = (connected(&subject).await, subject.node().await, busy());
+    node.bus.subscribe(&room).await.unwrap();
+    is_heard(&node, &other, &room, "before").await;
+    let [first, second, third] = &cluster.0[..] else { panic!("three nodes") };
+    move_slot(kind, BUSY_SLOT, first, second, third).await;
+    until("the emptied node is a replica", async || {
+        first.say::<String>("INFO replication").await.contains("role:slave")
+    })
+    .await;
+    is_heard(&node, &other, &room, "moved").await;
+    drop(cluster.0.remove(0));
+    is_heard(&node, &other, &room, "stopped").await;
+}
+
+async fn a_slot_that_moves_right_after_a_start_is_noticed(kind: Kind) {
+    let cluster = Cluster::start_with(kind, THIRDS, &OPTIONS).await;
+    let [first, second, third] = &cluster.0[..] else { panic!("three nodes") };
+    let subject = Subject::at(&cluster.url());
+    let (node, room) = (subject.node().await, busy());
+    node.bus.subscribe(&room).await.unwrap();
+    move_slot(kind, BUSY_SLOT, second, first, third).await;
+    is_heard(&node, &node, &room, "moved").await;
+    // The log moved whole.
+    let opened = node.log.open(&room, 1_000).await.unwrap();
+    let log = offsets(&opened.newest);
+    assert!(log.iter().copied().eq(1..=log.last().copied().unwrap_or(1)), "{log:?}");
+}
+
+async fn a_promotion_is_noticed(kind: Kind) {
+    let mut cluster = Cluster::start_with(kind, THIRDS, &OPTIONS).await;
+    cluster.add_replica(kind, 1, &OPTIONS).await;
+    let subject = Subject::at(&cluster.url());
+    let (node, other, room) = (connected(&subject).await, subject.node().await, busy());
+    node.bus.subscribe(&room).await.unwrap();
+    is_heard(&node, &other, &room, "before").await;
+    let replica = cluster.0.last().unwrap();
+    replica.say::<()>("CLUSTER FAILOVER").await;
+    until("the replica is promoted", async || owner_by(replica, BUSY_SLOT).await == replica.port).await;
+    is_heard(&node, &other, &room, "promoted").await;
+    drop(cluster.0.remove(1));
+    is_heard(&node, &other, &room, "stopped").await;
+}
+
+/// Begins to move a slot the old way: its keys may be moved, and are asked for at both nodes.
+async fn open_slot(slot: u16, from: &Server, to: &Server) {
+    to.say::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", from.id().await)).await;
+    from.say::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", to.id().await)).await;
+}
+
+/// Ends that.
+async fn close_slot(slot: u16, nodes: [&Server; 3]) {
+    let [from, to, other] = nodes;
+    while move_key(slot, from, to).await {}
+    let id = to.id().await;
+    for node in [to, other] {
+        node.say::<()>(&format!("CLUSTER SETSLOT {slot} NODE {id}")).await;
+    }
+    // The former owner learns it from them, before anybody can tell it; where that was its last slot, it is a replica now.
+    until("the former owner knows", async || owner_by(from, slot).await == to.port).await;
+}
