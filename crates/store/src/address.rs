@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 
 use crate::error::{Result, StoreError};
@@ -91,6 +92,10 @@ impl Address {
             Self::Cluster(urls) => {
                 let client = ClusterClientBuilder::new(urls.iter().map(String::as_str))
                     .retries(3)
+                    // Its own default for the first wait is longer than a command may take: an answer that says to try
+                    // again would become a timeout.
+                    .min_retry_wait(20)
+                    .max_retry_wait(100)
                     .connection_timeout(CONNECT_TIMEOUT)
                     .response_timeout(COMMAND_TIMEOUT)
                     .tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true))
@@ -109,6 +114,27 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
+    /// Whether anything answers, of a cluster any primary.
+    pub(crate) async fn answers(&mut self) -> RedisResult<()> {
+        self.ping(ResponsePolicy::OneSucceeded).await
+    }
+
+    /// Whether all primaries of a cluster answer.
+    pub(crate) async fn answers_whole(&mut self) -> RedisResult<()> {
+        self.ping(ResponsePolicy::AllSucceeded).await
+    }
+
+    async fn ping(&mut self, policy: ResponsePolicy) -> RedisResult<()> {
+        let ping = redis::cmd("PING");
+        match self {
+            Self::Single(connection) => ping.query_async(connection).await,
+            Self::Cluster(connection) => {
+                let primaries = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, Some(policy)));
+                connection.route_command(ping, primaries).await.map(drop)
+            }
+        }
+    }
+
     /// A Redis that evicts keys when it is full loses rooms, and nobody is told.
     pub(crate) async fn warn_of_eviction(&mut self) {
         // A cluster's nodes are not asked: each would have to be.

@@ -13,7 +13,7 @@ use redis::{
     from_redis_value,
 };
 use roomcast_ops::trace::{Kind, Span};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::DropGuard;
 
 use crate::address::{Address, COMMAND_TIMEOUT, Connection, Credentials, RETRY_INTERVAL, in_time};
@@ -23,7 +23,7 @@ use crate::observer::{Observer, operation_of};
 use crate::script::Script;
 
 /// Redis answers TRYAGAIN while it moves a slot to another node; shortly after, it does not.
-const TRYAGAIN_ATTEMPTS: u32 = 10;
+const TRYAGAIN_ATTEMPTS: u32 = 5;
 const TRYAGAIN: &str = "a slot is being moved";
 
 /// A handle; clones share the connection.
@@ -38,13 +38,21 @@ struct Inner {
     address: Address,
     connection: RwLock<Option<Connection>>,
     connectivity: watch::Sender<Connectivity>,
+    /// A command to a node of a cluster failed.
+    suspected: Notify,
     observer: Arc<dyn Observer>,
 }
 
 impl Link {
     pub(crate) fn new(address: Address, observer: Arc<dyn Observer>) -> Self {
         let connectivity = watch::Sender::new(Connectivity { up: false, connections: 0 });
-        let inner = Arc::new(Inner { address, connection: RwLock::new(None), connectivity, observer });
+        let inner = Arc::new(Inner {
+            address,
+            connection: RwLock::new(None),
+            connectivity,
+            suspected: Notify::new(),
+            observer,
+        });
         Self { inner, _owned: None }
     }
 
@@ -76,13 +84,53 @@ impl Link {
             }
             if connected.is_ok() {
                 failing = false;
-                let mut connectivity = self.inner.connectivity.subscribe();
-                // We hold the sender: this cannot fail, and waits until the connection is lost.
-                connectivity.wait_for(|connectivity| !connectivity.up).await.ok();
+                if self.is_cluster() {
+                    self.watch_nodes().await;
+                } else {
+                    let mut connectivity = self.inner.connectivity.subscribe();
+                    // We hold the sender: this cannot fail, and waits until the connection is lost.
+                    connectivity.wait_for(|connectivity| !connectivity.up).await.ok();
+                }
             } else {
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
+    }
+
+    /// Looks after the nodes of a cluster, each of which may fail alone: then the rooms of the others go on. Returns once
+    /// no node answers any more.
+    async fn watch_nodes(&self) {
+        loop {
+            self.inner.suspected.notified().await;
+            let mut failing = false;
+            loop {
+                let Some(mut connection) = self.inner.connection.read().clone() else { return };
+                if in_time(connection.answers_whole()).await.is_ok() {
+                    break;
+                }
+                if let Err(why) = in_time(connection.answers()).await {
+                    return self.set_down(&why);
+                }
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!("a node of the Redis Cluster does not answer; its rooms wait for it");
+                }
+                tokio::time::sleep(RETRY_INTERVAL).await;
+            }
+            // It may have lost what was written last, or be another that was promoted in its place.
+            let connections = self.connected();
+            tracing::info!(connections, "all nodes of the Redis Cluster answer");
+        }
+    }
+
+    /// Counts a connection, with which presence has to be written again. Its number.
+    fn connected(&self) -> u64 {
+        let mut connections = 0;
+        self.inner.connectivity.send_modify(|connectivity| {
+            connectivity.up = true;
+            connectivity.connections += 1;
+            connections = connectivity.connections;
+        });
+        connections
     }
 
     /// Makes the connection, or finds that the one there works again.
@@ -96,19 +144,14 @@ impl Link {
                 Some(connection) => connection,
                 None => self.inner.address.connect().await?,
             };
-            redis::cmd("PING").query_async::<()>(&mut connection).await?;
+            connection.answers().await?;
             connection.warn_of_eviction().await;
             Ok::<_, RedisError>(connection)
         };
         match in_time(alive).await {
             Ok(connection) => {
                 *self.inner.connection.write() = Some(connection);
-                let mut connections = 0;
-                self.inner.connectivity.send_modify(|connectivity| {
-                    connectivity.up = true;
-                    connectivity.connections += 1;
-                    connections = connectivity.connections;
-                });
+                let connections = self.connected();
                 tracing::info!(connections, "connected to Redis");
                 Ok(())
             }
@@ -124,13 +167,24 @@ impl Link {
 
     /// A command failed that was sent over the connection of that number. Where there is a newer one, that
     /// says nothing.
+    ///
+    /// Of a cluster it says something about one node: which others answer is found out before anything is refused.
     fn mark_down(&self, connections: u64, why: &str) {
+        if self.is_cluster() {
+            tracing::debug!(why, "a command to a node of the Redis Cluster failed");
+            return self.inner.suspected.notify_one();
+        }
         let was_up = self.inner.connectivity.send_if_modified(|connectivity| {
             connectivity.connections == connections && std::mem::replace(&mut connectivity.up, false)
         });
         if was_up {
             tracing::warn!(why, "connection to Redis lost");
         }
+    }
+
+    fn set_down(&self, why: &str) {
+        self.inner.connectivity.send_modify(|connectivity| connectivity.up = false);
+        tracing::warn!(why, "connection to Redis lost");
     }
 
     /// The connection for a request of this operation, with its number; refused while there is none.

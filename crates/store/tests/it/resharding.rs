@@ -1,9 +1,10 @@
 //! Clusters that change: slots that move, nodes that are emptied, stopped, or promoted. Each case runs on Redis and on
 //! Valkey.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomcast_protocol::RoomName;
+use roomcast_store::StoreError;
 
 use crate::outage::connected;
 use crate::server::{Cluster, Kind, Server};
@@ -34,6 +35,8 @@ on_each_kind! {
     a_room_is_heard_after_its_emptied_node_stopped
     a_slot_that_moves_right_after_a_start_is_noticed
     a_promotion_is_noticed
+    a_half_moved_slot_stops_its_own_rooms_only
+    a_node_that_is_gone_stops_its_own_rooms_only
 }
 
 const THIRDS: [&str; 3] = ["0 5460", "5461 10922", "10923 16383"];
@@ -164,4 +167,72 @@ async fn close_slot(slot: u16, nodes: [&Server; 3]) {
     }
     // The former owner learns it from them, before anybody can tell it; where that was its last slot, it is a replica now.
     until("the former owner knows", async || owner_by(from, slot).await == to.port).await;
+}
+
+/// Publishes in rooms of other nodes while the room of all cases is unavailable, and checks that none is held up.
+async fn others_go_on(node: &Node, others: &[RoomName]) {
+    let blocked = async {
+        let refused = node.publish(&busy(), "blocked", "Ann").await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable(_) | StoreError::Unknown(_)), "{refused:?}");
+    };
+    let going_on = async {
+        let mut slowest = Duration::ZERO;
+        for number in 0..100 {
+            for room in others {
+                let begun = Instant::now();
+                node.publish(room, &format!("others {number}"), "Ann").await.unwrap();
+                slowest = slowest.max(begun.elapsed());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        slowest
+    };
+    let ((), slowest) = tokio::join!(blocked, going_on);
+    assert!(slowest < Duration::from_millis(1_000), "a message of another node took {slowest:?}");
+    assert!(node.health.now().up);
+}
+
+/// Rooms of which each node but that of the room of all cases has one.
+async fn rooms_elsewhere(node: &Node, cluster: &Cluster) -> Vec<RoomName> {
+    let mut rooms = Vec::new();
+    for (number, server) in cluster.0.iter().enumerate() {
+        for candidate in 0.. {
+            let room = room(&format!("other-{number}-{candidate}"));
+            node.publish(&room, "first", "Ann").await.unwrap();
+            if !server.say::<Vec<String>>(&format!("KEYS *:m:other-{number}-{candidate}")).await.is_empty() {
+                rooms.push(room);
+                break;
+            }
+        }
+    }
+    rooms.remove(1);
+    rooms
+}
+
+async fn a_half_moved_slot_stops_its_own_rooms_only(kind: Kind) {
+    let cluster = Cluster::start_with(kind, THIRDS, &OPTIONS).await;
+    let [first, second, third] = &cluster.0[..] else { panic!("three nodes") };
+    let (node, room) = (connected(&Subject::at(&cluster.url())).await, busy());
+    node.publish(&room, "first", "Ann").await.unwrap();
+    let others = rooms_elsewhere(&node, &cluster).await;
+    open_slot(BUSY_SLOT, second, first).await;
+    assert!(move_key(BUSY_SLOT, second, first).await);
+    let refused = node.publish(&room, "second", "Ann").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "nothing was done: {refused:?}");
+    others_go_on(&node, &others).await;
+    assert_eq!(node.health.now().connections, 1, "the connection was never taken for lost");
+    close_slot(BUSY_SLOT, [second, first, third]).await;
+    until("the room is served again", async || node.publish(&room, "third", "Ann").await.is_ok()).await;
+}
+
+async fn a_node_that_is_gone_stops_its_own_rooms_only(kind: Kind) {
+    let options = [&OPTIONS[..], &["--cluster-require-full-coverage", "no"]].concat();
+    let mut cluster = Cluster::start_with(kind, THIRDS, &options).await;
+    let (node, room) = (connected(&Subject::at(&cluster.url())).await, busy());
+    node.publish(&room, "first", "Ann").await.unwrap();
+    let others = rooms_elsewhere(&node, &cluster).await;
+    drop(cluster.0.remove(1));
+    for _ in 0..3 {
+        others_go_on(&node, &others).await;
+    }
 }
