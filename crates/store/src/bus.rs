@@ -2,7 +2,7 @@
 //! only, through a listener that must never block: the gateway's rooms. Twins in `bus/memory.rs` and
 //! `bus/redis.rs`.
 
-mod channels;
+pub(crate) mod channels;
 mod cluster;
 mod exchange;
 pub(crate) mod memory;

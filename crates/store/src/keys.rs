@@ -27,6 +27,7 @@
 //! | `P:{n:INC}:rooms` | set | rooms in which the incarnation may have facts | forgotten | gateways | the sweeper |
 //! | `P:{n:INC}:names` | set | names that the incarnation may hold | forgotten | gateways | the sweeper |
 //! | `P:{n:INC}:inbox` | channel | private messages for the users of the incarnation | | gateways | the node |
+//! | `P:control` | ordinary channel | channel of a room in which something was published that no node was subscribed to | | gateways | all gateways of a cluster |
 //! | `P:{n:INC}:beat` | channel | a node's heartbeat to itself through the bus | | the node | the node |
 
 use roomcast_protocol::{RoomName, UserName};
@@ -154,6 +155,10 @@ impl Keys {
 
     pub(crate) fn node_inbox(&self, node: &Incarnation) -> String {
         self.of_node(node, "inbox")
+    }
+
+    pub(crate) fn control(&self) -> String {
+        format!("{}:control", self.prefix)
     }
 
     pub(crate) fn heartbeat(&self, node: &Incarnation) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::StoreError;
 
 /// Kinds of requests to Redis: a closed set, for labels. Scripts have one each, in `script.rs`. `publish_ephemeral`
-/// includes the heartbeats of the bus and what is sent to the nodes of a private message.
+/// includes the heartbeats of the bus, what is sent to the nodes of a private message, and what gateways tell each other.
 pub(crate) const OPERATIONS: &[&str] = &[
     "publish",
     "history",
@@ -65,7 +65,7 @@ impl Observer for Unobserved {}
 pub(crate) fn operation_of(command: &redis::Cmd) -> &'static str {
     let Some(redis::Arg::Simple(name)) = command.args_iter().next() else { return "other" };
     match name {
-        b"SPUBLISH" => "publish_ephemeral",
+        b"SPUBLISH" | b"PUBLISH" => "publish_ephemeral",
         b"SADD" | b"SREM" | b"ZADD" | b"ZREM" => "index",
         b"SMEMBERS" | b"SSCAN" | b"HLEN" | b"HKEYS" | b"HGETALL" | b"HSCAN" | b"EXISTS" | b"ZSCORE"
         | b"ZRANGEBYLEX" => "list",

@@ -46,7 +46,12 @@ pub(crate) fn open(
     let images =
         RedisImages::new(link.clone(), keys.clone(), settings.retention.idle, settings.image_store_bytes);
     Ok(Store {
-        log: Arc::new(RedisLog::new(link.clone(), keys.clone(), settings, (layout, images.clone()))),
+        log: Arc::new(RedisLog::new(
+            link.clone(),
+            keys.clone(),
+            settings,
+            (layout, images.clone(), bus.channels()),
+        )),
         inbox: Arc::new(RedisInbox::new(link.clone(), keys.clone(), settings, images.clone())),
         images: Arc::new(images),
         presence: Arc::new(RedisPresence::new(link.clone(), keys.clone())),

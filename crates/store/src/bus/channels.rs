@@ -19,12 +19,14 @@ use crate::nodes::Incarnation;
 /// How long a subscription may take.
 pub(super) const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-pub(super) struct Channels {
+pub(crate) struct Channels {
     pub(super) link: Link,
     pub(super) keys: Keys,
     pub(super) listener: Arc<dyn BusListener>,
     wanted: Mutex<HashSet<String>>,
     pub(super) heartbeat: String,
+    /// The ordinary channel on which gateways tell each other what the others must look at.
+    pub(super) control: String,
     pub(super) heartbeat_received: watch::Sender<u64>,
     /// The number of the newest heartbeat, and when it was sent.
     pub(super) heartbeat_sent: Mutex<(u64, Instant)>,
@@ -33,6 +35,7 @@ pub(super) struct Channels {
 impl Channels {
     pub(super) fn new(link: &Link, keys: Keys, listener: Arc<dyn BusListener>) -> Self {
         // Not the node's incarnation but a random one: what is proven is this connection.
+        let control = keys.control();
         let heartbeat = keys.heartbeat(&Incarnation::random());
         Self {
             link: link.clone(),
@@ -40,6 +43,7 @@ impl Channels {
             listener,
             wanted: Mutex::new(HashSet::from([heartbeat.clone()])),
             heartbeat,
+            control,
             heartbeat_received: watch::Sender::new(0),
             heartbeat_sent: Mutex::new((0, Instant::now())),
         }
@@ -83,6 +87,9 @@ impl Channels {
             self.heartbeat_received.send_replace(number);
             return;
         }
+        if channel == self.control {
+            return self.reread(payload);
+        }
         let Some(room) = self.room(channel) else {
             return self.deliver_private(payload);
         };
@@ -94,6 +101,28 @@ impl Channels {
                 // It may have been a message, which the log has.
                 self.listener.on_gap(Some(&room));
             }
+        }
+    }
+
+    /// Something was published in a room without a receiver, although this node is subscribed: the slot is about to move,
+    /// and was published where its keys are already, but not yet its subscriptions. Every gateway reads the room again.
+    pub(crate) async fn published_unheard(&self, room: &RoomName) {
+        let channel = self.keys.room_channel(room);
+        if !self.link.is_cluster() || !self.is_wanted(&channel) {
+            return;
+        }
+        self.listener.on_gap(Some(room));
+        let sent = self.link.command::<()>(redis::cmd("PUBLISH").arg(&self.control).arg(channel)).await;
+        if let Err(error) = sent {
+            tracing::debug!(%error, "gateways could not be told of a message that nobody received");
+        }
+    }
+
+    /// A message of a room was published where nobody was subscribed: it is in the log.
+    fn reread(&self, payload: &[u8]) {
+        let room = std::str::from_utf8(payload).ok().and_then(|channel| self.room(channel));
+        if let Some(room) = room.filter(|room| self.is_wanted(&self.keys.room_channel(room))) {
+            self.listener.on_gap(Some(&room));
         }
     }
 

@@ -167,7 +167,12 @@ impl Inner {
         state.opened += 1;
         let (id, (requests, queue)) = (ConnectionId(state.opened), mpsc::channel(QUEUE));
         state.nodes.insert(address.to_owned(), Node { id, requests, slots: None });
-        let opening = Opening { id, address: address.to_owned(), credentials: self.credentials.clone() };
+        let opening = Opening {
+            id,
+            address: address.to_owned(),
+            credentials: self.credentials.clone(),
+            control: self.channels.control.clone(),
+        };
         let (lifecycle, end) = &self.tasks;
         let (end, reports) = (end.clone(), Arc::clone(self));
         lifecycle.spawn("redis-bus-node", async move {

@@ -58,6 +58,8 @@ pub(super) trait Reports: Send + Sync {
 /// A request that was sent and not yet answered.
 enum Pending {
     Hello,
+    /// The subscription to the ordinary channel.
+    Control,
     Subscribe(String, oneshot::Sender<Result<(), Refused>>),
     Unsubscribe(String),
     Slots,
@@ -88,13 +90,14 @@ impl<'a, R: Reports> Exchange<'a, R> {
         self.pending.push_back((Instant::now(), pending));
     }
 
-    pub(super) fn begin(&mut self, credentials: Option<&Credentials>) {
+    pub(super) fn begin(&mut self, credentials: Option<&Credentials>, control: &str) {
         match credentials {
             Some(Credentials { user, password }) => {
                 self.request(&["HELLO", "3", "AUTH", user, password], Pending::Hello);
             }
             None => self.request(&["HELLO", "3"], Pending::Hello),
         }
+        self.request(&["SUBSCRIBE", control], Pending::Control);
         self.look();
     }
 
@@ -142,7 +145,7 @@ impl<'a, R: Reports> Exchange<'a, R> {
         let [kind, channel, rest] = words else { return };
         let (Some(kind), Some(channel)) = (text(kind), text(channel)) else { return };
         match kind {
-            "smessage" => self.reports.message(channel, bytes(rest).unwrap_or_default()),
+            "smessage" | "message" => self.reports.message(channel, bytes(rest).unwrap_or_default()),
             "ssubscribe" => {
                 let asked =
                     self.take(|pending| matches!(pending, Pending::Subscribe(of, _) if of == channel));
@@ -157,6 +160,9 @@ impl<'a, R: Reports> Exchange<'a, R> {
             "sunsubscribe" => {
                 let asked = self.take(|pending| matches!(pending, Pending::Unsubscribe(of) if of == channel));
                 self.reports.unsubscribed(self.id, channel, asked.is_some());
+            }
+            "subscribe" => {
+                self.take(|pending| matches!(pending, Pending::Control));
             }
             _ => {}
         }
@@ -188,6 +194,10 @@ impl<'a, R: Reports> Exchange<'a, R> {
             // A node that does not have the slot has no subscription either.
             Some((_, Pending::Unsubscribe(channel))) => {
                 self.reports.unsubscribed(self.id, &channel, true);
+                Ok(())
+            }
+            Some((_, Pending::Control)) => {
+                tracing::warn!(error, "cannot subscribe to the gateways' control channel");
                 Ok(())
             }
             Some((_, Pending::Hello | Pending::Slots)) | None => Err(error.to_owned()),
@@ -272,10 +282,10 @@ mod tests {
     fn pushes_and_answers_are_told_apart() {
         let written = Written::default();
         let mut exchange = Exchange::new(ConnectionId(1), "host".into(), &written);
-        exchange.begin(None);
+        exchange.begin(None, "control");
         let hello = "%1\r\n$5\r\nproto\r\n:3\r\n";
         let slots = "*1\r\n*3\r\n:0\r\n:9\r\n*2\r\n$1\r\na\r\n:7000\r\n";
-        let begun = [hello, slots].concat();
+        let begun = [hello, &push("subscribe", "control"), slots].concat();
         receive(&mut exchange, &begun).unwrap();
         let (mut a, mut b) = (subscribe(&mut exchange, "a"), subscribe(&mut exchange, "b"));
         exchange.look();
@@ -319,7 +329,7 @@ mod tests {
     fn a_node_that_owes_an_answer_for_long_or_refuses_the_login_is_given_up() {
         let written = Written::default();
         let mut exchange = Exchange::new(ConnectionId(1), "host".into(), &written);
-        exchange.begin(None);
+        exchange.begin(None, "control");
         assert!(exchange.tick(Instant::now()).is_ok());
         assert!(exchange.tick(Instant::now() + 2 * ANSWER_TIMEOUT).is_err());
         assert_eq!(receive(&mut exchange, "-NOAUTH no\r\n"), Err("NOAUTH no".into()));

@@ -27,6 +27,8 @@ pub(super) struct Opening {
     pub(super) id: ConnectionId,
     pub(super) address: String,
     pub(super) credentials: Option<Credentials>,
+    /// An ordinary channel, which every connection subscribes to.
+    pub(super) control: String,
 }
 
 /// Opens a connection and serves it until it fails or nobody can send requests any more.
@@ -46,7 +48,7 @@ async fn exchange<R: Reports>(
         connected.map_err(|_| "not connected in time".to_owned())?.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let mut exchange = Exchange::new(opening.id, host_of(&opening.address).to_owned(), reports);
-    exchange.begin(opening.credentials.as_ref());
+    exchange.begin(opening.credentials.as_ref(), &opening.control);
     let mut input = BytesMut::new();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -110,6 +110,11 @@ impl RedisBus {
         Ok(Self { channels, carrier, own: Mutex::new(None), _owned: owned })
     }
 
+    /// The channels that are subscribed to.
+    pub(crate) fn channels(&self) -> Arc<Channels> {
+        Arc::clone(&self.channels)
+    }
+
     fn refuse_while_down(&self) -> Result<()> {
         if self.channels.link.health().now().up {
             return Ok(());

@@ -12,6 +12,7 @@ use super::{
     candidate_epoch,
 };
 use crate::batcher::PublishBatcher;
+use crate::bus::channels::Channels;
 use crate::envelope;
 use crate::error::{Result, StoreError};
 use crate::images::StoredImage;
@@ -29,6 +30,8 @@ pub(crate) struct RedisLog {
     layout: Arc<WriteLayout>,
     /// Renewed and released with the messages that refer to them.
     images: RedisImages,
+    /// Told of messages that nobody received.
+    channels: Arc<Channels>,
     /// The retention, as arguments of the scripts.
     idle: String,
     kept: [String; 3],
@@ -41,7 +44,7 @@ impl RedisLog {
         link: Link,
         keys: Keys,
         settings: &Settings,
-        (layout, images): (Arc<WriteLayout>, RedisImages),
+        (layout, images, channels): (Arc<WriteLayout>, RedisImages, Arc<Channels>),
     ) -> Self {
         let Retention { len, age, cap, idle } = settings.retention;
         Self {
@@ -50,6 +53,7 @@ impl RedisLog {
             keys,
             layout,
             images,
+            channels,
             idle: idle.as_millis().to_string(),
             kept: [len.to_string(), age.as_millis().to_string(), cap.to_string()],
         }
@@ -162,9 +166,11 @@ impl RoomLog for RedisLog {
         let epoch = Epoch::new(&field::<String>(answer.next())?);
         let position = Position { epoch, offset: field(answer.next())? };
         let ts = field(answer.next())?;
-        // Not for a message that was known, and none from a node of an older release.
-        if let Some(gone) = answer.nth(1) {
-            self.images.release(&field::<Vec<String>>(Some(gone))?).await;
+        if !duplicate {
+            if field::<u64>(answer.next())? == 0 {
+                self.channels.published_unheard(room).await;
+            }
+            self.images.release(&field::<Vec<String>>(answer.next())?).await;
         }
         Ok(Published { position, ts, duplicate })
     }

@@ -37,6 +37,7 @@ on_each_kind! {
     a_promotion_is_noticed
     a_half_moved_slot_stops_its_own_rooms_only
     a_node_that_is_gone_stops_its_own_rooms_only
+    what_is_published_while_a_slot_is_open_is_read_by_every_node
 }
 
 const THIRDS: [&str; 3] = ["0 5460", "5461 10922", "10923 16383"];
@@ -235,4 +236,28 @@ async fn a_node_that_is_gone_stops_its_own_rooms_only(kind: Kind) {
     for _ in 0..3 {
         others_go_on(&node, &others).await;
     }
+}
+
+async fn what_is_published_while_a_slot_is_open_is_read_by_every_node(kind: Kind) {
+    let cluster = Cluster::start_with(kind, THIRDS, &OPTIONS).await;
+    let [first, second, third] = &cluster.0[..] else { panic!("three nodes") };
+    let subject = Subject::at(&cluster.url());
+    let (node, other, room) = (connected(&subject).await, connected(&subject).await, busy());
+    for node in [&node, &other] {
+        node.bus.subscribe(&room).await.unwrap();
+    }
+    is_heard(&node, &other, &room, "before").await;
+    open_slot(BUSY_SLOT, second, first).await;
+    while move_key(BUSY_SLOT, second, first).await {}
+    for number in 0..5 {
+        let gaps = [node.heard.gaps_of(&room), other.heard.gaps_of(&room)];
+        let published = other.publish(&room, &format!("open {number}"), "Ann").await.unwrap();
+        until("both nodes read the room again", async || {
+            node.heard.gaps_of(&room) > gaps[0] && other.heard.gaps_of(&room) > gaps[1]
+        })
+        .await;
+        assert_eq!(node.log.open(&room, 1).await.unwrap().head.position, published.position);
+    }
+    close_slot(BUSY_SLOT, [second, first, third]).await;
+    is_heard(&node, &other, &room, "closed").await;
 }
