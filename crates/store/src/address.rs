@@ -7,7 +7,7 @@ use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
-use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 
 use crate::error::{Result, StoreError};
 
@@ -87,7 +87,9 @@ impl Address {
                 let settings = redis::io::tcp::TcpSettings::default().set_nodelay(true);
                 let info = client.get_connection_info().clone().set_tcp_settings(settings);
                 let client = redis::Client::open(info)?;
-                ConnectionManager::new_with_config(client, config).await.map(Connection::Single)
+                let mut connection = ConnectionManager::new_with_config(client, config).await?;
+                refuse_cluster(&mut connection).await?;
+                Ok(Connection::Single(connection))
             }
             Self::Cluster(urls) => {
                 let client = ClusterClientBuilder::new(urls.iter().map(String::as_str))
@@ -104,6 +106,19 @@ impl Address {
             }
         }
     }
+}
+
+/// Refuses a node of a cluster that has several: it would answer for a part of the rooms only. One that has all slots
+/// itself, as some providers offer it, is as good as a server without a cluster.
+async fn refuse_cluster(connection: &mut ConnectionManager) -> RedisResult<()> {
+    // A server without a cluster answers with an error, as does one that permits this user no such command.
+    let info = redis::cmd("CLUSTER").arg("INFO").query_async::<String>(connection).await.unwrap_or_default();
+    let size = info.lines().find_map(|line| line.strip_prefix("cluster_size:")?.trim().parse::<u32>().ok());
+    if size.is_none_or(|size| size <= 1) {
+        return Ok(());
+    }
+    let why = "this is a node of a Redis Cluster: its URL has to begin with redis-cluster://";
+    Err(RedisError::from((ErrorKind::InvalidClientConfig, why)))
 }
 
 /// One connection, of either kind.

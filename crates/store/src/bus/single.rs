@@ -22,6 +22,8 @@ use crate::error::{Result, StoreError};
 const CAPACITY: usize = 8_192;
 /// Concurrent subscriptions. One channel a command: of several, fred awaits one confirmation.
 const CONCURRENT_SUBSCRIPTIONS: usize = 512;
+/// How soon failed subscriptions are tried again: at first, and at last.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// After this, a client that gave up (its password was refused, say) is started again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
@@ -107,8 +109,10 @@ impl Single {
         let mut lost: Option<Instant> = None;
         loop {
             if self.client.wait_for_connect().await.is_ok() {
+                let mut retry = RETRY.0;
                 while !self.subscribe_all().await {
-                    sleep(Duration::from_millis(50)).await;
+                    sleep(retry).await;
+                    retry = RETRY.1.min(retry * 2);
                 }
                 self.channels.listener.on_gap(None);
                 if let Some(lost) = lost.take() {
@@ -148,7 +152,9 @@ impl Single {
                 std::future::ready(failed + 1)
             })
             .await;
-        tracing::info!(channels, failed, "pub/sub channels subscribed");
+        if failed == 0 {
+            tracing::info!(channels, "pub/sub channels subscribed");
+        }
         failed == 0
     }
 

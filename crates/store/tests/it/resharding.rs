@@ -1,14 +1,15 @@
 //! Clusters that change: slots that move, nodes that are emptied, stopped, or promoted. Each case runs on Redis and on
 //! Valkey.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomcast_protocol::RoomName;
-use roomcast_store::StoreError;
+use roomcast_store::{Store, StoreError, Unobserved};
 
 use crate::outage::connected;
 use crate::server::{Cluster, Kind, Server};
-use crate::subject::{Node, Subject, offsets, room, until};
+use crate::subject::{Heard, Node, Subject, offsets, room, until};
 
 macro_rules! on_each_kind {
     ($($case:ident)+) => {
@@ -38,6 +39,7 @@ on_each_kind! {
     a_half_moved_slot_stops_its_own_rooms_only
     a_node_that_is_gone_stops_its_own_rooms_only
     what_is_published_while_a_slot_is_open_is_read_by_every_node
+    a_node_of_a_cluster_is_no_single_server
 }
 
 const THIRDS: [&str; 3] = ["0 5460", "5461 10922", "10923 16383"];
@@ -260,4 +262,15 @@ async fn what_is_published_while_a_slot_is_open_is_read_by_every_node(kind: Kind
     }
     close_slot(BUSY_SLOT, [second, first, third]).await;
     is_heard(&node, &other, &room, "closed").await;
+}
+
+async fn a_node_of_a_cluster_is_no_single_server(kind: Kind) {
+    let cluster = Cluster::start_with(kind, THIRDS, &OPTIONS).await;
+    let (subject, heard) = (Subject::at(&cluster.url()), Arc::new(Heard::default()));
+    let url = cluster.0[0].url();
+    let store =
+        Store::on_redis(&url, &subject.settings, heard, Arc::new(Unobserved), &subject.lifecycle).unwrap();
+    // Two attempts and more.
+    assert!(!store.health.wait_up(Duration::from_secs(1)).await, "a part of the slots was taken for all");
+    assert!(matches!(store.log.touch(&busy()).await, Err(StoreError::Unavailable(_))));
 }
