@@ -9,6 +9,7 @@ pub mod log;
 pub mod names;
 pub mod nodes;
 pub mod presence;
+mod primaries;
 
 mod address;
 mod batcher;

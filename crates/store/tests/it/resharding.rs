@@ -40,6 +40,7 @@ on_each_kind! {
     a_node_that_is_gone_stops_its_own_rooms_only
     what_is_published_while_a_slot_is_open_is_read_by_every_node
     a_node_of_a_cluster_is_no_single_server
+    a_move_of_a_slot_begins_no_epoch_and_a_promotion_does
 }
 
 const THIRDS: [&str; 3] = ["0 5460", "5461 10922", "10923 16383"];
@@ -273,4 +274,31 @@ async fn a_node_of_a_cluster_is_no_single_server(kind: Kind) {
     // Two attempts and more.
     assert!(!store.health.wait_up(Duration::from_secs(1)).await, "a part of the slots was taken for all");
     assert!(matches!(store.log.touch(&busy()).await, Err(StoreError::Unavailable(_))));
+}
+
+async fn a_move_of_a_slot_begins_no_epoch_and_a_promotion_does(kind: Kind) {
+    let mut cluster = Cluster::start_with(kind, THIRDS, &OPTIONS).await;
+    cluster.add_replica(kind, 1, &OPTIONS).await;
+    let (node, room) = (connected(&Subject::at(&cluster.url())).await, busy());
+    let epoch = node.publish(&room, "first", "Ann").await.unwrap().position.epoch;
+    let [first, second, third, replica] = &cluster.0[..] else { panic!("four nodes") };
+    for (from, to) in [(second, first), (first, second)] {
+        move_slot(kind, BUSY_SLOT, from, to, third).await;
+        let published = async || node.publish(&room, &format!("at {}", to.port), "Ann").await;
+        until("a message is stored", async || published().await.is_ok()).await;
+        let opened = node.log.open(&room, 10).await.unwrap();
+        assert_eq!((&opened.head.position.epoch, opened.head.prior), (&epoch, vec![]));
+    }
+    // What a replica has may be older.
+    until("the replica has the room", async || {
+        replica.say::<u64>(&format!("CLUSTER COUNTKEYSINSLOT {BUSY_SLOT}")).await >= 3
+    })
+    .await;
+    replica.say::<()>("CLUSTER FAILOVER").await;
+    until("an epoch begins", async || {
+        node.log.open(&room, 10).await.is_ok_and(|opened| opened.head.position.epoch != epoch)
+    })
+    .await;
+    let opened = node.log.open(&room, 10).await.unwrap();
+    assert_eq!(offsets(&opened.newest), [1, 2, 3]);
 }
