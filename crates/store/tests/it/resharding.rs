@@ -43,6 +43,29 @@ on_each_kind! {
     a_move_of_a_slot_begins_no_epoch_and_a_promotion_does
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_that_move_together_are_read_at_once_and_heard() {
+    // Only Valkey moves many slots in one step.
+    let cluster = Cluster::start_with(Kind::Valkey, THIRDS, &OPTIONS).await;
+    let [first, second, _] = &cluster.0[..] else { panic!("three nodes") };
+    let subject = Subject::at(&cluster.url());
+    let (node, other) = (connected(&subject).await, subject.node().await);
+    let rooms: Vec<_> = (0..60).map(|number| room(&format!("bulk-{number}"))).collect();
+    for room in &rooms {
+        node.bus.subscribe(room).await.unwrap();
+        other.publish(room, "before", "Ann").await.unwrap();
+    }
+    let slots = format!("CLUSTER MIGRATESLOTS SLOTSRANGE 5461 10922 NODE {}", first.id().await);
+    second.say::<()>(&slots).await;
+    until("the slots have moved", async || owner_by(first, BUSY_SLOT).await == first.port).await;
+    let reads = rooms.iter().map(|room| async { node.log.open(room, 10).await.map(drop) });
+    futures_util::future::try_join_all(reads).await.unwrap();
+    for room in &rooms {
+        is_heard(&node, &other, room, "after").await;
+    }
+    assert_eq!(node.health.now().connections, 1, "the connection was never taken for lost");
+}
+
 const THIRDS: [&str; 3] = ["0 5460", "5461 10922", "10923 16383"];
 const OPTIONS: [&str; 2] = ["--cluster-node-timeout", "2000"];
 
