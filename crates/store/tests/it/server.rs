@@ -51,9 +51,9 @@ impl Kind {
                 let platforms =
                     binaries.flat_map(|binaries| std::fs::read_dir(binaries).into_iter().flatten());
                 let mut found = platforms.map(|platform| platform.unwrap().path().join("valkey-server"));
-                found.find(|program| program.exists()).expect(
-                    "these tests need Valkey: tools/install/python-packages crates/store/tests; nothing is skipped without it",
-                )
+                found.find(|program| program.exists()).unwrap_or_else(|| {
+                    panic!("these tests need Valkey: tools/install/python-packages crates/store/tests; nothing is skipped without it")
+                })
             }
         }
     }
