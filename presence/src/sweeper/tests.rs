@@ -150,7 +150,7 @@ async fn slow_sweeps_do_not_delay_sealing_and_are_limited_in_number() {
     pass(EVERY).await;
     assert_eq!(f.nodes.sweeps("quick"), 1, "swept while the slow sweeps are in progress");
     (3..9).for_each(|i| f.nodes.die(&format!("slow{i}")));
-    pass(LEASE).await;
+    pass(LEASE + EVERY * 2).await;
     assert!(f.ready());
     assert_eq!(f.nodes.0.lock().most_running, AT_ONCE);
     assert!((0..9).all(|i| f.nodes.sweeps(&format!("slow{i}")) >= 1));
