@@ -112,7 +112,13 @@ impl App {
             .as_ref()
             .map(|listener| Peer { tag: listener.tag.to_string(), address: listener.address.clone() });
         let node = Node::new(config.node.clone(), config.lease, reached);
-        let registry = Registry::new(telemetry.clone());
+        if let Some(every) = config.test_drop_every {
+            tracing::warn!(
+                every,
+                "--test-drop-every: messages to members are lost on purpose, for tests of tests"
+            );
+        }
+        let registry = Registry::new(telemetry.clone(), config.test_drop_every);
         let connections = registry.clone();
         let on_name_lost = Arc::new(move |user: &UserName| connections.close_user(user, "name_lost"));
         let users = Users::new(store.clone(), node.clone(), config.grace, on_name_lost);

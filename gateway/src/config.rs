@@ -1,6 +1,7 @@
 //! Settings from flags and environment, and their validation. Called by `main.rs`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use clap::Parser;
@@ -142,6 +143,10 @@ pub struct Args {
     log_format: LogFormat,
     #[command(flatten)]
     traces: TraceArgs,
+    /// Loses every so many-th message to a member, so that a test can show that it notices. No environment
+    /// variable, so that nothing but this flag can switch it on
+    #[arg(long, value_name = "MESSAGES", hide = true)]
+    test_drop_every: Option<NonZeroU64>,
 }
 
 /// Validated settings.
@@ -189,6 +194,8 @@ pub struct Config {
     pub batch_window: Duration,
     /// Time over which connections are closed when the process stops.
     pub drain: Duration,
+    /// Every so many-th message to a member is lost; none but in tests of tests.
+    pub(crate) test_drop_every: Option<NonZeroU64>,
 }
 
 impl Args {
@@ -246,6 +253,7 @@ impl Args {
             bounds: Bounds { bytes: self.client_buffer, stall: self.client_stall },
             batch_window: self.batch_window,
             drain: self.drain,
+            test_drop_every: self.test_drop_every,
         };
         problems.at_least("--workers", self.workers.unwrap_or(1), 1);
         problems.at_least("--history-len", config.store.retention.len, 1);

@@ -91,7 +91,7 @@ impl Node {
         status.changed().await.unwrap();
         let timing = RoomTiming { grace, touch: Duration::from_secs(600) };
         inboxes.start(inbox_queue, store.clone(), telemetry.clone(), &lifecycle);
-        let registry = Registry::new(telemetry.clone());
+        let registry = Registry::new(telemetry.clone(), None);
         let deps = RoomDeps::new(
             store.clone(),
             node.clone(),

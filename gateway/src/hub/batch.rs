@@ -80,6 +80,11 @@ impl Batch {
         batch
     }
 
+    /// A batch of some of its events, which is encoded anew.
+    pub(super) fn part(&self, events: Vec<Event>) -> Self {
+        Self { events, except: self.except.clone(), volatile: self.volatile, ..Self::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }

@@ -9,6 +9,7 @@ mod event;
 mod fanout;
 mod membership;
 mod registry;
+mod test_drop;
 mod trace;
 
 pub(crate) use batch::{Batch, Frames, Packet};

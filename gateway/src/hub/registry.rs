@@ -2,6 +2,7 @@
 //! (drain), by `users/` (names that were lost) and by `/debug/connections`.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 use roomcast_protocol::UserName;
 
 use super::connection::{Connection, ConnectionId, Outbound};
+use super::test_drop::Drops;
 use crate::telemetry::{Telemetry, TransportKind};
 
 /// A handle; clones share the connections.
@@ -19,6 +21,8 @@ struct Inner {
     next: AtomicU64,
     index: Mutex<Index>,
     telemetry: Telemetry,
+    /// Which messages are dropped; none but in tests of tests.
+    drops: Option<Drops>,
 }
 
 #[derive(Default)]
@@ -30,8 +34,10 @@ struct Index {
 }
 
 impl Registry {
-    pub(crate) fn new(telemetry: Telemetry) -> Self {
-        Self(Arc::new(Inner { next: AtomicU64::new(0), index: Mutex::default(), telemetry }))
+    /// Without connections. With `drop_every`, every so many-th message to a member is not sent.
+    pub(crate) fn new(telemetry: Telemetry, drop_every: Option<NonZeroU64>) -> Self {
+        let drops = drop_every.map(Drops::new);
+        Self(Arc::new(Inner { next: AtomicU64::new(0), index: Mutex::default(), telemetry, drops }))
     }
 
     /// Adds a connection of a user, or one without a name; also returns the transport kind under which it is counted.
@@ -43,6 +49,10 @@ impl Registry {
         let user = user.into();
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let kind = outbound.status().kind;
+        let outbound = match &self.0.drops {
+            None => outbound,
+            Some(drops) => drops.around(outbound),
+        };
         let connection = Connection::new(id, user.clone(), outbound, self.0.telemetry.clone());
         let mut index = self.0.index.lock();
         index.by_id.insert(id, Arc::clone(&connection));

@@ -63,7 +63,7 @@ struct Hub {
 impl Hub {
     fn new() -> Self {
         let telemetry = Telemetry::new(&Metrics::new("test").unwrap()).unwrap();
-        let registry = Registry::new(telemetry.clone());
+        let registry = Registry::new(telemetry.clone(), None);
         Self { telemetry, registry, encodes: Arc::default(), closed: Arc::default() }
     }
 
