@@ -23,7 +23,7 @@ prometheus: ## Prometheus with our rules, beside a running `make cluster`, at ht
 	@exec tools/prometheus
 
 ## Testing
-.PHONY: test test-fast e2e observe clients proxies bench bench-build
+.PHONY: test test-fast e2e observe clients proxies swarm bench bench-build
 test: ## every test, with real processes; installs what it needs; says what each part took
 	@tools/test
 test-fast: ## unit tests of UI and crates, and the integration tests that need no Redis; needs cargo and npm alone
@@ -36,6 +36,8 @@ clients: ## the client table, docs/CLIENTS.md: every client of five languages ag
 	@tools/clients
 proxies: ## the proxy table: six reverse proxies in front of a real cluster; part of it: ONLY=nginx
 	@tools/proxies
+swarm: ## load that k6 is too heavy for: SCENARIO=idle-50k GATEWAYS=4 CONNECTIONS=50000 RATE=500 DURATION=60s URL=127.0.0.1:3000
+	@tools/swarm
 bench: ## what a delivery costs, up to an hour: ROUNDS=3 SECONDS_EACH=10 WORKLOADS=rooms10,hot PEERS=centrifuge PUBLISH=1
 	@tools/bench
 bench-build: # only the programs of the benchmark

@@ -5,11 +5,12 @@
 use std::net::SocketAddr;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use crate::{floor, ws};
 
 /// A wire vocabulary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Dialect {
     /// Roomcast: Socket.IO with a user's name, `join`, `send_message`, `message`.
     Roomcast,
@@ -39,6 +40,8 @@ pub enum FrameKind {
     Nothing,
     /// The member is in its room.
     Joined,
+    /// So many users left a room.
+    Left(u64),
     /// A send was acknowledged.
     Acked,
     /// A request was refused.
@@ -113,6 +116,7 @@ impl Dialect {
     fn socketio(self, who: MemberId, frame: &[u8], answers: &mut Vec<String>) -> FrameKind {
         match frame {
             [b'4', b'2', rest @ ..] if rest.starts_with(br#"["message","#) => return FrameKind::Messages,
+            [b'4', b'2', rest @ ..] if rest.starts_with(br#"["presence","#) => return left(frame),
             [b'0', ..] if self == Self::Roomcast => {
                 // A chosen secret, so that a name is claimed in the same way as by a returning client.
                 answers.push(format!(r#"40{{"username":"m{0:05}","resume":"swarm-secret-{0:05}"}}"#, who.id));
@@ -165,6 +169,17 @@ impl Dialect {
 /// The name of a room.
 pub fn room(number: u32) -> String {
     format!("bench-{number}")
+}
+
+/// Who left, in Roomcast's `presence`. In a room that is too large for lists it has no names.
+fn left(frame: &[u8]) -> FrameKind {
+    const LIST: &[u8] = br#""left":["#;
+    let list = memchr::memmem::find(frame, LIST).and_then(|at| frame.get(at + LIST.len()..));
+    let names = list.and_then(|list| list.split(|byte| *byte == b']').next()).unwrap_or_default();
+    match memchr::memchr_iter(b'"', names).count() as u64 / 2 {
+        0 => FrameKind::Nothing,
+        users => FrameKind::Left(users),
+    }
 }
 
 fn refused(frame: &[u8]) -> FrameKind {
@@ -279,6 +294,11 @@ mod tests {
         let meaning = |frame| read(Dialect::SocketioPeer, frame).0;
         assert_eq!(meaning(r#"42["message",{"text":"x"}]"#), FrameKind::Messages);
         assert_eq!(meaning(r#"42["presence",{"text":"x"}]"#), FrameKind::Nothing);
+        let presence =
+            |left| format!(r#"42["presence",{{"room":"r","joined":["a"],"left":[{left}],"count":3}}]"#);
+        let (none, two) = (presence(""), presence(r#""m00001","m00002""#));
+        assert_eq!(meaning(&none), FrameKind::Nothing);
+        assert_eq!(meaning(&two), FrameKind::Left(2));
         assert_eq!(meaning(r#"4317[{"status":"ok"}]"#), FrameKind::Acked);
         assert!(matches!(meaning(r#"4317[{"status":"error","code":"busy"}]"#), FrameKind::Refused(_)));
         assert!(matches!(meaning(r#"44{"message":"username_taken"}"#), FrameKind::Refused(_)));

@@ -78,6 +78,13 @@ impl Order {
             }
         }
     }
+
+    /// A digest (FNV-1a): equal where the orders are.
+    pub fn digest(&self) -> u64 {
+        self.0.iter().fold(0xcbf2_9ce4_8422_2325, |digest, number| {
+            (digest ^ u64::from(*number)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -106,5 +113,10 @@ mod tests {
         assert!(order.agrees(1, 4));
         assert!(order.agrees(0, 5));
         assert!(!order.agrees(1, 6));
+        let mut other = Order::default();
+        assert!(other.agrees(0, 5));
+        assert_ne!(order.digest(), other.digest());
+        assert!(other.agrees(1, 4));
+        assert_eq!(order.digest(), other.digest());
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use roomcast_loadtest::dialect::Dialect;
 use roomcast_loadtest::floor;
-use roomcast_loadtest::swarm::{Plan, RoomAt, Swarm};
+use roomcast_loadtest::swarm::{Part, Plan, RoomAt, Swarm};
 
 struct Floor {
     address: SocketAddr,
@@ -44,6 +44,7 @@ fn plan(servers: Vec<SocketAddr>) -> Plan {
         at: RoomAt::All,
         text_bytes: 256,
         slow_reader: false,
+        part: Part::default(),
     }
 }
 

@@ -15,34 +15,34 @@ use crate::proc::{self, Usage};
 
 /// The folders that a benchmark uses.
 #[derive(Debug, Clone)]
-pub(super) struct Places {
+pub(crate) struct Places {
     /// The release binaries: those beside this one.
-    pub(super) binaries: PathBuf,
+    pub(crate) binaries: PathBuf,
     /// `loadtest/peers`.
-    pub(super) peers: PathBuf,
+    pub(crate) peers: PathBuf,
     /// `loadtest/results`.
-    pub(super) results: PathBuf,
+    pub(crate) results: PathBuf,
     /// `docs`.
-    pub(super) docs: PathBuf,
+    pub(crate) docs: PathBuf,
 }
 
 /// Running servers.
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     servers: Vec<Server>,
     redis: Option<(Server, SocketAddr)>,
     /// Where members connect.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<SocketAddr>,
     /// The admin addresses of gateways.
     admins: Vec<SocketAddr>,
 }
 
 /// What the processes have used so far.
 #[derive(Debug)]
-pub(super) struct Charged {
+pub(crate) struct Charged {
     /// The servers.
-    pub(super) servers: Usage,
+    pub(crate) servers: Usage,
     /// redis-server.
-    pub(super) redis: Usage,
+    pub(crate) redis: Usage,
 }
 
 fn args<const N: usize>(args: [&str; N]) -> Vec<String> {
@@ -51,7 +51,7 @@ fn args<const N: usize>(args: [&str; N]) -> Vec<String> {
 
 impl Cluster {
     /// Starts the servers and waits until they are ready.
-    pub(super) fn start(entry: Entry, places: &Places) -> Result<Self> {
+    pub(crate) fn start(entry: Entry, places: &Places) -> Result<Self> {
         let redis = match entry {
             Entry::Floor | Entry::Alone | Entry::Mixed | Entry::Slow => None,
             Entry::Roomcast(_) | Entry::Peer(..) => Some(start_redis(&places.results.join("logs"))?),
@@ -114,14 +114,19 @@ impl Cluster {
     }
 
     /// What the processes used so far.
-    pub(super) fn charged(&self) -> Result<Charged> {
+    pub(crate) fn charged(&self) -> Result<Charged> {
         let redis: Vec<u32> = self.redis.iter().map(|(redis, _)| redis.pid()).collect();
         Ok(Charged { servers: Usage::of(&self.server_pids())?, redis: Usage::of(&redis)? })
     }
 
     /// What the servers hold in memory.
-    pub(super) fn resident_kib(&self) -> Result<u64> {
+    pub(crate) fn resident_kib(&self) -> Result<u64> {
         proc::resident_kib(&self.server_pids())
+    }
+
+    /// What Redis holds in memory.
+    pub(crate) fn redis_resident_kib(&self) -> Result<u64> {
+        self.redis.as_ref().map_or(Ok(0), |(redis, _)| proc::resident_kib(&[redis.pid()]))
     }
 
     /// The connections that gateways closed, by reason.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cluster::{Charged, Cluster, Places};
 use super::server::pause;
 use super::workload::{CPU, Entry, TEXT_BYTES, Work, Workload};
-use crate::swarm::{Plan, Swarm, Window};
+use crate::swarm::{Part, Plan, Swarm, Window};
 use crate::{dialect, proc};
 
 /// The result of one measurement.
@@ -102,6 +102,7 @@ pub(super) fn measure(
         at: workload.at,
         text_bytes: TEXT_BYTES,
         slow_reader: entry == Entry::Slow,
+        part: Part::default(),
     })?;
     match workload.work {
         Work::Fanout { rate } => fanout(swarm, &cluster, rate, time, workload.rooms),

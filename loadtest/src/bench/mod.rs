@@ -24,10 +24,12 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use self::cluster::Places;
 use self::measure::{Sample, measure, wait_until_quiet};
 use self::results::{DISTURBED, Document, Taken};
-use self::workload::{CPU, Entry, Workload, all};
+use self::workload::{CPU, Workload, all};
+
+pub(crate) use self::cluster::{Charged, Cluster, Places};
+pub(crate) use self::workload::Entry;
 
 /// Files that one process may have to open: 10,000 connections and some.
 const FILES: u64 = 12_000;
@@ -92,7 +94,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !places.binaries.join("roomcast-gateway").exists() {
         bail!("{} has no roomcast-gateway: build it, or use `make bench`", places.binaries.display());
     }
-    raise_file_limit()?;
+    raise_file_limit(FILES)?;
     let mut workloads = chosen(all(), &args.workloads)?;
     let missing = prepare_peers(&mut workloads, args, &places)?;
     let machine = machine::describe(&places.binaries, &places.peers);
@@ -104,15 +106,16 @@ pub fn run(args: &Args) -> Result<()> {
     finish(&document, args, &places)
 }
 
-fn raise_file_limit() -> Result<()> {
+/// Lets this process, and those that it starts, open this many files.
+pub(crate) fn raise_file_limit(files: u64) -> Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if maximum.is_some_and(|maximum| maximum < FILES) {
+    if maximum.is_some_and(|maximum| maximum < files) {
         bail!(
-            "a process may open {} files, and {FILES} are needed: raise the limit (ulimit -Hn)",
+            "a process may open {} files, and {files} are needed: raise the limit (ulimit -Hn)",
             maximum.unwrap_or(0)
         );
     }
-    if current.is_some_and(|current| current < FILES) {
+    if current.is_some_and(|current| current < files) {
         setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     }
     Ok(())

@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::proc;
 
 const START: Duration = Duration::from_secs(30);
+/// Where the program is that has another one killed when its parent ends.
+const SETPRIV: [&str; 2] = ["/usr/bin/setpriv", "/bin/setpriv"];
 
 /// A running server; ended when dropped.
 pub(super) struct Server {
@@ -38,7 +40,16 @@ impl Server {
         fs::create_dir_all(logs)?;
         let log = logs.join(format!("{name}.log"));
         let out = File::create(&log)?;
-        let child = Command::new(program)
+        // Ends with this program, even if that is killed; setpriv is part of Debian.
+        let mut command = match SETPRIV.iter().find(|path| Path::new(path).exists()) {
+            None => Command::new(program),
+            Some(setpriv) => {
+                let mut command = Command::new(setpriv);
+                command.args(["--pdeathsig", "KILL"]).arg(program);
+                command
+            }
+        };
+        let child = command
             .args(args)
             .current_dir(logs)
             .stdin(Stdio::null())

@@ -19,7 +19,7 @@ pub(super) const CENTRIFUGE: &str = "centrifuge";
 
 /// The servers of one measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     /// The raw write.
     Floor,
     /// One gateway, alone, without Redis.

@@ -18,25 +18,42 @@ use crate::ws;
 const SMALL_BUFFER: usize = 4 * 1024;
 const SEGMENT: u32 = 536;
 
-/// Connects; `slow_reader` for the member that will stop reading.
-pub(super) fn connect(address: SocketAddr, slow_reader: bool) -> std::io::Result<TcpStream> {
-    if !slow_reader {
-        return TcpStream::connect(address);
-    }
+/// Connects, from an address if one is given; `slow_reader` for the member that will stop reading.
+pub(super) fn connect(
+    address: SocketAddr,
+    source: Option<SocketAddr>,
+    slow_reader: bool,
+) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_recv_buffer_size(SMALL_BUFFER)?;
-    socket.set_tcp_mss(SEGMENT)?;
+    if slow_reader {
+        socket.set_recv_buffer_size(SMALL_BUFFER)?;
+        socket.set_tcp_mss(SEGMENT)?;
+    }
+    if let Some(source) = source {
+        // As it was left by an earlier run.
+        socket.set_reuse_address(true)?;
+        match socket.bind(&source.into()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                socket.bind(&SocketAddr::new(source.ip(), 0).into())?;
+            }
+            bound => bound?,
+        }
+    }
     socket.connect(&address.into())?;
     Ok(socket.into())
 }
 
 pub(super) struct Member {
     stream: TcpStream,
+    /// Its place among the members of this process, by which it is polled.
+    pub(super) token: usize,
     pub(super) who: MemberId,
     /// Its place among the members of its room.
     pub(super) index: u32,
     pub(super) upgrading: bool,
     pub(super) joined: bool,
+    /// When it began to connect, in nanoseconds since the swarm began.
+    pub(super) opened_ns: u64,
     pub(super) inbound: Vec<u8>,
     waiting: Vec<u8>,
     calls: u32,
@@ -44,14 +61,23 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(stream: TcpStream, who: MemberId, index: u32, upgrading: bool) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        token: usize,
+        who: MemberId,
+        index: u32,
+        upgrading: bool,
+        opened_ns: u64,
+    ) -> Self {
         let (inbound, waiting) = (Vec::new(), Vec::new());
         Self {
             stream,
+            token,
             who,
             index,
             upgrading,
             joined: false,
+            opened_ns,
             inbound,
             waiting,
             calls: 0,
@@ -67,7 +93,7 @@ impl Member {
         }
         if let Some(rest @ [_, ..]) = bytes.get(taken..) {
             self.waiting.extend_from_slice(rest);
-            poll.writing(&self.stream, self.who.id as u64, true)?;
+            poll.writing(&self.stream, self.token as u64, true)?;
         }
         Ok(())
     }
@@ -78,7 +104,7 @@ impl Member {
         self.waiting.drain(..taken);
         if self.waiting.is_empty() {
             self.waiting.shrink_to_fit();
-            poll.writing(&self.stream, self.who.id as u64, false)?;
+            poll.writing(&self.stream, self.token as u64, false)?;
         }
         Ok(())
     }

@@ -1,43 +1,63 @@
 //! The load generator: raw sockets, one thread, one epoll. It connects members, sends on a schedule that
-//! no answer can delay, and counts every delivery for every member. One process has one clock, so latency
-//! is from just before the sender's `write` to just after the receiver's `read`. It measures
-//! its own cost, so that a result shows how close the generator was to being the bottleneck.
+//! no answer can delay, and counts every delivery for every member. Latency is from just before the sender's `write`
+//! to just after the receiver's `read`, by one clock. It measures its own cost, so that a result shows how close the
+//! generator was to being the bottleneck. A process may have a part of a larger swarm (`Part`).
 //!
-//! Called by `bench`, by `bin/swarm.rs` and by the tests.
+//! Called by `bench`, by `scenario/worker.rs` and by the tests.
 
 mod counts;
+mod joining;
 mod member;
 mod plan;
+mod receiving;
 mod window;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
 
-use self::counts::Counts;
-use self::member::{Member, connect};
-pub use self::plan::{Plan, RoomAt};
+pub(crate) use self::counts::{Counts, ms};
+use self::member::Member;
+pub use self::plan::{Part, Plan, RoomAt};
 pub use self::window::Window;
-use crate::dialect::{FrameKind, MemberId, acks_in_batch};
 use crate::poll::{Poll, Ready};
+use crate::proc;
 use crate::stamp::{Reader, Stamp};
-use crate::tally::{Delivery, Order};
-use crate::{proc, ws};
+use crate::tally::Order;
 
-/// Members that may be joining at once: fewer than any server's accept queue holds.
-const MAX_JOINING: usize = 32;
 /// After this time without an answer or a delivery, missing ones count as lost.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
-/// After this time without a join, members that are joining send their request again.
-const JOIN_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Messages sent before the sockets are read again.
 const MAX_BURST: u32 = 8;
+/// How often progress is reported.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// How far a swarm is.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Members in their rooms.
+    pub(crate) joined: usize,
+    /// Messages sent since the last counts were taken.
+    pub(crate) sent: u64,
+    /// Deliveries since then.
+    pub(crate) delivered: u64,
+}
+
+/// Who is told of the progress, and when next.
+struct Reporting {
+    next: Instant,
+    report: Box<dyn FnMut(Progress)>,
+}
 
 /// A room, as its members' messages are numbered.
 #[derive(Default)]
 struct Room {
     members: Vec<usize>,
+    /// Messages that were sent to it; more than that cannot arrive. Without a limit where another process sends.
     sent: u32,
+    /// How many there were when another process said so last.
+    told: u32,
     order: Order,
 }
 
@@ -59,6 +79,7 @@ pub struct Swarm {
     began: Instant,
     key: u32,
     turn: u64,
+    reporting: Option<Reporting>,
 }
 
 impl Swarm {
@@ -66,6 +87,11 @@ impl Swarm {
     pub fn new(plan: Plan) -> Result<Self> {
         let mut rooms = Vec::new();
         rooms.resize_with(plan.rooms, Room::default);
+        if plan.part.senders == Some(0) {
+            rooms.iter_mut().for_each(|room| room.sent = u32::MAX);
+        }
+        let age = plan.part.began.and_then(|began| SystemTime::now().duration_since(began).ok());
+        let now = Instant::now();
         Ok(Self {
             plan,
             poll: Poll::new()?,
@@ -80,9 +106,10 @@ impl Swarm {
             stopped: None,
             retried_joins: 0,
             counts: Counts::new()?,
-            began: Instant::now(),
+            began: age.and_then(|age| now.checked_sub(age)).unwrap_or(now),
             key: 0x2545_f491,
             turn: 0,
+            reporting: None,
         })
     }
 
@@ -91,68 +118,29 @@ impl Swarm {
         self.joined
     }
 
-    /// Connects members until this many have joined, at most all of the plan. Members join room by room, so
-    /// that the first ones are spread over as many rooms as there are.
-    pub fn connect(&mut self, wanted: usize) -> Result<()> {
-        let wanted = wanted.min(self.plan.members());
-        let mut progress = (self.joined, Instant::now());
-        let mut retried_joins = false;
-        while self.joined < wanted {
-            while self.members.len() < wanted && self.members.len() - self.joined < MAX_JOINING {
-                self.open()?;
-            }
-            self.step(Duration::from_millis(10))?;
-            if let Some(refusal) = &self.counts.refusal {
-                bail!("a member was refused: {refusal}");
-            }
-            if self.joined > progress.0 {
-                progress = (self.joined, Instant::now());
-                retried_joins = false;
-            } else if progress.1.elapsed() > JOIN_RETRY_AFTER && !std::mem::replace(&mut retried_joins, true)
-            {
-                self.retry_joins()?;
-            } else if progress.1.elapsed() > DELIVERY_TIMEOUT * 3 {
-                bail!("{} of {wanted} members joined, then none for {:?}", self.joined, DELIVERY_TIMEOUT * 3);
-            }
-        }
-        Ok(())
+    /// Has the progress reported about once a second, while a method of this swarm runs.
+    pub(crate) fn report_to(&mut self, report: Box<dyn FnMut(Progress)>) {
+        self.reporting = Some(Reporting { next: Instant::now() + PROGRESS_EVERY, report });
     }
 
-    /// Servers that register a client's handlers after they accept it lose a join that arrives at once; a client
-    /// would then send it again.
-    fn retry_joins(&mut self) -> Result<()> {
-        for member in self.members.iter_mut().filter(|member| !member.joined && !member.upgrading) {
-            if let Some(join) = self.plan.dialect.join(member.who) {
-                member.send_text(&self.poll, &join)?;
-                self.retried_joins += 1;
-            }
-        }
-        Ok(())
+    /// Nanoseconds since the swarm began.
+    fn now_ns(&self) -> Result<u64> {
+        Ok(u64::try_from(self.began.elapsed().as_nanos())?)
     }
 
-    /// How many joins had to be sent again.
-    pub fn retried_joins(&self) -> usize {
-        self.retried_joins
+    /// What was counted since the last counts were taken.
+    pub(crate) fn take_counts(&mut self) -> Result<Counts> {
+        Ok(std::mem::replace(&mut self.counts, Counts::new()?))
     }
 
-    fn open(&mut self) -> Result<()> {
-        let id = self.members.len();
-        let (room, index) = (id % self.plan.rooms, id / self.plan.rooms);
-        let address = self.plan.address(room, index)?;
-        let slow_reader = self.plan.slow_reader && id + 1 == self.plan.members();
-        let stream = connect(address, slow_reader).with_context(|| format!("connecting to {address}"))?;
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        self.poll.add(&stream, id as u64)?;
-        let who = MemberId { id, room: u32::try_from(room)? };
-        let mut member = Member::new(stream, who, u32::try_from(index)?, self.plan.dialect.upgrades());
-        let opening = self.plan.dialect.opening(address, who);
-        member.write(&self.poll, &opening)?;
-        self.members.push(member);
-        if let Some(room) = self.rooms.get_mut(room) {
-            room.members.push(id);
-        }
-        Ok(())
+    /// How many messages were sent to each room.
+    pub(crate) fn sent(&self) -> Vec<u32> {
+        self.rooms.iter().map(|room| room.sent).collect()
+    }
+
+    /// A digest of the order in which the members saw the messages of each room.
+    pub(crate) fn orders(&self) -> Vec<u64> {
+        self.rooms.iter().map(|room| room.order.digest()).collect()
     }
 
     /// The last member stays connected and in its room, but reads and sends no more. From now on only the
@@ -161,7 +149,7 @@ impl Swarm {
         self.ready_to_send()?;
         let member = self.members.pop().context("no member")?;
         member.ignore(&self.poll)?;
-        self.rooms.get_mut(member.who.room as usize).context("a room")?.members.pop();
+        self.rooms.get_mut(member.token % self.plan.rooms).context("a room")?.members.pop();
         self.joined -= 1;
         self.stopped = Some(member);
         Ok(())
@@ -190,6 +178,12 @@ impl Swarm {
     /// Sends at this rate (messages a second, all rooms together) for a while, then waits for the
     /// outstanding deliveries; returns the counts. Rooms take turns, and the members of a room.
     pub fn send(&mut self, rate: f64, time: Duration) -> Result<Window> {
+        self.send_counted(rate, time)?;
+        Ok(Window::of(&self.counts))
+    }
+
+    /// The same; the counts are not taken yet.
+    pub(crate) fn send_counted(&mut self, rate: f64, time: Duration) -> Result<()> {
         self.ready_to_send()?;
         self.counts = Counts::new()?;
         let (start, cpu) = (Instant::now(), proc::own_seconds()?);
@@ -209,10 +203,38 @@ impl Swarm {
             sent += 1;
             burst += 1;
         }
-        let sending = start.elapsed();
-        let busy = proc::own_seconds()? - cpu;
-        self.wait_for_deliveries()?;
-        Ok(self.window(sending, busy))
+        self.counts.seconds = start.elapsed().as_secs_f64();
+        self.counts.busy = (proc::own_seconds()? - cpu) / self.counts.seconds;
+        let acks = if self.plan.dialect.acks() { self.counts.sent } else { 0 };
+        self.wait_for_deliveries(acks)?;
+        self.count_lost();
+        Ok(())
+    }
+
+    /// Receives what another process of the swarm sends, until `sent` returns how many messages each room was sent, and
+    /// then until all of them have arrived. The counts are not taken yet.
+    pub(crate) fn receive_counted(
+        &mut self,
+        mut sent: impl FnMut() -> Result<Option<Vec<u32>>>,
+    ) -> Result<()> {
+        let (start, cpu) = (Instant::now(), proc::own_seconds()?);
+        let sent = loop {
+            match sent()? {
+                Some(sent) => break sent,
+                None => self.step(Duration::from_millis(20))?,
+            }
+        };
+        self.counts.seconds = start.elapsed().as_secs_f64();
+        self.counts.busy = (proc::own_seconds()? - cpu) / self.counts.seconds;
+        for (room, sent) in self.rooms.iter_mut().zip(sent) {
+            let new = u64::from(sent - std::mem::replace(&mut room.told, sent));
+            self.counts.expected += new * room.members.len() as u64;
+            room.sent = sent;
+        }
+        self.wait_for_deliveries(0)?;
+        self.count_lost();
+        self.rooms.iter_mut().for_each(|room| room.sent = u32::MAX);
+        Ok(())
     }
 
     fn send_one(&mut self) -> Result<()> {
@@ -220,7 +242,8 @@ impl Swarm {
         let (number, turn) = (usize::try_from(self.turn % rooms)?, usize::try_from(self.turn / rooms)?);
         self.turn += 1;
         let room = self.rooms.get_mut(number).context("a room")?;
-        let id = *room.members.get(turn % room.members.len()).context("a room without members")?;
+        let senders = room.members.len().min(self.plan.part.senders.unwrap_or(usize::MAX));
+        let id = *room.members.get(turn % senders.max(1)).context("a room without members")?;
         let member = self.members.get_mut(id).context("a member")?;
         self.key = self.key.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let sent_ns = u64::try_from(self.began.elapsed().as_nanos())?;
@@ -233,9 +256,8 @@ impl Swarm {
         Ok(())
     }
 
-    fn wait_for_deliveries(&mut self) -> Result<()> {
+    fn wait_for_deliveries(&mut self, acks: u64) -> Result<()> {
         let done = |counts: &Counts| counts.delivered + counts.repeated + counts.acked + counts.refused;
-        let acks = if self.plan.dialect.acks() { self.counts.sent } else { 0 };
         let mut progress = (done(&self.counts), Instant::now());
         while self.counts.delivered < self.counts.expected || self.counts.acked + self.counts.refused < acks {
             self.step(Duration::from_millis(20))?;
@@ -250,7 +272,7 @@ impl Swarm {
     }
 
     /// Waits for sockets for at most this time, and serves those that are ready.
-    fn step(&mut self, timeout: Duration) -> Result<()> {
+    pub(crate) fn step(&mut self, timeout: Duration) -> Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
         self.poll.wait(timeout, &mut ready)?;
         for event in &ready {
@@ -265,98 +287,21 @@ impl Swarm {
             }
         }
         self.ready = ready;
+        if let Some(reporting) = &mut self.reporting
+            && reporting.next <= Instant::now()
+        {
+            reporting.next = Instant::now() + PROGRESS_EVERY;
+            let Counts { sent, delivered, .. } = self.counts;
+            (reporting.report)(Progress { joined: self.joined, sent, delivered });
+        }
         Ok(())
     }
 
-    fn receive(&mut self, id: usize) -> Result<()> {
-        let dialect = self.plan.dialect;
-        let Self { members, rooms, counts, chunk, answers, reader, poll, joined, .. } = self;
-        let member = members.get_mut(id).context("unknown")?;
-        let Some(count) = member.read(chunk)? else { return Ok(()) };
-        let arrived = u64::try_from(self.began.elapsed().as_nanos())?;
-        counts.bytes += count as u64;
-        // Whole frames are parsed in place; only an incomplete one is kept.
-        let mut kept = std::mem::take(&mut member.inbound);
-        let fresh = chunk.get(..count).unwrap_or_default();
-        let bytes = if kept.is_empty() {
-            fresh
-        } else {
-            kept.extend_from_slice(fresh);
-            kept.as_slice()
-        };
-        let mut at = 0;
-        if member.upgrading
-            && let Some(from) = ws::answered(bytes)?
-        {
-            member.upgrading = false;
-            at = from;
-            if let Some(greeting) = dialect.greeting() {
-                member.send_text(poll, greeting)?;
-            }
-        }
-        while !member.upgrading
-            && let Some(frame) = ws::parse(bytes.get(at..).unwrap_or_default())?
-        {
-            at += frame.taken;
-            match frame.opcode {
-                ws::TEXT => {}
-                ws::PING => {
-                    member.pong(poll, frame.payload)?;
-                    continue;
-                }
-                ws::CLOSE => bail!("the server closed the connection"),
-                _ => continue,
-            }
-            match dialect.read_frame(member.who, frame.payload, answers) {
-                FrameKind::Nothing => {}
-                FrameKind::Joined => *joined += usize::from(!std::mem::replace(&mut member.joined, true)),
-                FrameKind::Acked => counts.acked += 1,
-                FrameKind::Refused(why) => {
-                    counts.refused += 1;
-                    counts.refusal.get_or_insert(why);
-                }
-                FrameKind::Messages => {
-                    counts.acked += acks_in_batch(dialect, frame.payload);
-                    reader.each(frame.payload, |stamp| {
-                        deliver(member, rooms, counts, stamp, arrived);
-                    });
-                }
-            }
-            for answer in answers.drain(..) {
-                member.send_text(poll, &answer)?;
-            }
-        }
-        let left = bytes.get(at..).unwrap_or_default().to_vec();
-        member.inbound = left;
-        Ok(())
-    }
-
-    fn window(&self, sending: Duration, busy: f64) -> Window {
-        let lost: u64 = self
-            .members
-            .iter()
-            .filter_map(|member| {
-                Some(u64::from(member.tally.lost(self.rooms.get(member.who.room as usize)?.sent)))
-            })
-            .sum();
-        Window::new(&self.counts, lost, sending, busy)
-    }
-}
-
-fn deliver(member: &mut Member, rooms: &mut [Room], counts: &mut Counts, stamp: Stamp, arrived: u64) {
-    let room = rooms.get_mut(stamp.room as usize).filter(|room| stamp.number < room.sent);
-    let Some(room) = room.filter(|_| stamp.room == member.who.room) else {
-        counts.strays += 1;
-        return;
-    };
-    let position = member.tally.received();
-    match member.tally.record(stamp.sender, stamp.number) {
-        Delivery::Repeated => counts.repeated += 1,
-        Delivery::Fresh { ordered } => {
-            counts.delivered += 1;
-            counts.disordered += u64::from(!ordered);
-            counts.disagreed += u64::from(!room.order.agrees(position, stamp.number));
-            counts.latency.saturating_record(arrived.saturating_sub(stamp.sent_ns));
-        }
+    /// Counts the deliveries that were lost since the swarm began.
+    fn count_lost(&mut self) {
+        let rooms = self.rooms.len();
+        let sent = |token: usize| self.rooms.get(token % rooms).map_or(0, |room| room.sent);
+        let lost = |(token, member): (usize, &Member)| u64::from(member.tally.lost(sent(token)));
+        self.counts.lost = self.members.iter().enumerate().map(lost).sum();
     }
 }

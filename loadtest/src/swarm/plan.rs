@@ -1,13 +1,15 @@
 //! The plan of a swarm: rooms, members, and the server that each member connects to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
 
 /// Which servers a room's members are on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoomAt {
     /// All of them, in turn.
     All,
@@ -16,7 +18,7 @@ pub enum RoomAt {
 }
 
 /// The plan of a swarm.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
     /// The dialect of the servers.
     pub dialect: Dialect,
@@ -32,6 +34,25 @@ pub struct Plan {
     pub text_bytes: usize,
     /// The last member will stop reading; see `Swarm::stop_reading`.
     pub slow_reader: bool,
+    /// Which part of a swarm this process is.
+    pub part: Part,
+}
+
+/// A part of a swarm: some of its rooms, or some of the members of all its rooms. By default it is the whole.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Part {
+    /// The number of its first room.
+    pub first_room: usize,
+    /// The place of its first members in their rooms.
+    pub first_index: usize,
+    /// The number in the name of its first member.
+    pub first_id: usize,
+    /// How many members of each room send, in turn [default: all]. Where none does, another process sends.
+    pub senders: Option<usize>,
+    /// The address that members connect from.
+    pub source: Option<IpAddr>,
+    /// When the whole swarm began: all its processes have one clock.
+    pub began: Option<SystemTime>,
 }
 
 impl Plan {
@@ -68,6 +89,7 @@ mod tests {
             at,
             text_bytes: 256,
             slow_reader: false,
+            part: Part::default(),
         };
         let of =
             |plan: &Plan, room| -> BTreeSet<_> { (0..100).map(|i| plan.address(room, i).unwrap()).collect() };

@@ -1,7 +1,5 @@
 //! The swarm's report on one period of sending.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::counts::{Counts, ms};
@@ -48,13 +46,13 @@ pub struct Window {
 }
 
 impl Window {
-    pub(super) fn new(counts: &Counts, lost: u64, sending: Duration, busy: f64) -> Self {
+    pub(crate) fn of(counts: &Counts) -> Self {
         Self {
-            seconds: sending.as_secs_f64(),
+            seconds: counts.seconds,
             sent: counts.sent,
             expected: counts.expected,
             delivered: counts.delivered,
-            lost,
+            lost: counts.lost,
             repeated: counts.repeated,
             disordered: counts.disordered,
             disagreed: counts.disagreed,
@@ -67,7 +65,7 @@ impl Window {
             p99_ms: ms(&counts.latency, 0.99),
             max_ms: ms(&counts.latency, 1.0),
             late_p99_ms: ms(&counts.lateness, 0.99),
-            busy: busy / sending.as_secs_f64(),
+            busy: counts.busy,
         }
     }
 
