@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, value_parser = rate)]
     rate: Option<f64>,
     /// How long it idles or sends; of `breakpoint` each step
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
     /// Bytes of each text
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4_000))]
@@ -90,6 +90,14 @@ fn help() -> String {
 fn rate(given: &str) -> Result<f64, String> {
     let rate = given.parse().ok().filter(|rate| (0.001..=1_000_000.0).contains(rate));
     rate.ok_or_else(|| "must be a number from 0.001 to 1000000".to_owned())
+}
+
+fn duration(given: &str) -> Result<Duration, String> {
+    let day = Duration::from_secs(86_400);
+    let duration = humantime::parse_duration(given).ok();
+    duration
+        .filter(|duration| (Duration::from_secs(1)..=day).contains(duration))
+        .ok_or_else(|| "must be from 1s to 24h, such as 90s or 1h 30m".to_owned())
 }
 
 /// Writes a line to standard error. A closed terminal does not stop the run.
