@@ -114,13 +114,13 @@ impl Step {
         let Window { delivered, seconds, p50_ms, p99_ms, busy, .. } = &self.window;
         let a_second = *delivered as f64 / seconds.max(0.001);
         let cores =
-            self.spent.map_or_else(String::new, |Spent { gateways, redis, machine, seconds, .. }| {
+            self.spent.map_or_else(String::new, |Spent { gateways, redis, swarm, machine, seconds }| {
                 let of = |used: f64| used / seconds;
                 format!(
-                    ", cores: gateways {:.2}, Redis {:.2}, machine {:.2}",
+                    ", cores: gateways {:.2}, Redis {:.2}, all {:.2}",
                     of(gateways),
                     of(redis),
-                    of(machine)
+                    of(machine.max(gateways + redis + swarm))
                 )
             });
         let result = self.fault.as_deref().unwrap_or("held");
@@ -133,6 +133,8 @@ impl Step {
     /// The resource that is used up at this rate; several where they are.
     fn limit(&self, machine: &Machine) -> String {
         let Some(spent) = self.spent else { return "not known".into() };
+        // The kernel's account of the whole machine is coarser, and may lack what is charged to a process.
+        let ours = spent.gateways + spent.redis + spent.swarm;
         let threads = machine.gateways * machine.threads;
         let one_thread = spent.gateways / spent.seconds / threads.max(1) as f64;
         let found = [
@@ -140,7 +142,7 @@ impl Step {
             (spent.redis / spent.seconds, "Redis (one thread)"),
             (self.window.busy, "the generator's thread"),
             (
-                spent.machine / spent.seconds / machine.cores,
+                spent.machine.max(ours) / spent.seconds / machine.cores,
                 "the machine's cores, which the generator shares",
             ),
         ];
@@ -186,7 +188,7 @@ fn report(run: &Run, machine: &Machine, steps: &[Step], summary: &mut Summary) -
     }
     summary.note(&note);
     let rows = steps.iter().map(|step| {
-        json!({ "rate": step.rate, "window": step.window, "fault": step.fault, "limit": step.limit(machine) })
+        json!({ "rate": step.rate, "line": step.line(machine), "window": step.window, "fault": step.fault, "limit": step.limit(machine) })
     });
     summary.detail(&format!("steps_{}_gateways", machine.gateways), rows.collect());
     Ok(())
@@ -209,7 +211,9 @@ mod tests {
         assert_eq!(step(spent, 0.3).limit(&machine), "the gateways' threads");
         let four = Machine { gateways: 4, ..machine };
         assert_eq!(step(spent, 0.3).limit(&four), "none is full: waiting for each other");
-        let full = Spent { machine: 3.8, ..spent };
+        let full = Spent { gateways: 2.6, ..spent };
+        assert_eq!(step(full, 0.3).limit(&four), "none is full: waiting for each other");
+        let full = Spent { swarm: 1.0, ..full };
         assert_eq!(
             step(full, 0.9).limit(&four),
             "the generator's thread, the machine's cores, which the generator shares"
