@@ -16,6 +16,8 @@ use crate::swarm::Window;
 
 /// Connections with which everything that every process needs is there.
 const FEW: usize = 200;
+/// The gateways' interval of heartbeats: a period of this length has one of each connection.
+const HEARTBEAT: Duration = Duration::from_secs(25);
 /// A prediction holds where it is at most this share of the measurement away from it.
 const TOLERANCE: f64 = 0.2;
 
@@ -64,7 +66,7 @@ struct Measured {
     deliveries: f64,
     /// With few connections.
     few: Used,
-    /// Cores while nothing is sent.
+    /// Cores while nothing is sent; 0 where that was not measured.
     idle: f64,
     p99_ms: f64,
 }
@@ -93,7 +95,8 @@ pub(super) fn run(run: &Run, summary: &mut Summary) -> Result<()> {
     let gateways = run.gateways.first().copied().unwrap_or(1);
     let mut measured = Vec::new();
     for load in MEASURED {
-        measured.push(measure(run, gateways, load)?);
+        // The first has most connections.
+        measured.push(measure(run, gateways, load, measured.is_empty())?);
     }
     let costs = costs(&measured, gateways as f64).context("the loads do not determine the costs")?;
     for (name, value) in costs.named() {
@@ -103,7 +106,7 @@ pub(super) fn run(run: &Run, summary: &mut Summary) -> Result<()> {
     let mut table = "prediction / measurement (difference)\n".to_owned();
     let mut rows = Vec::new();
     for load in CHECKED {
-        let found = measure(run, gateways, load)?;
+        let found = measure(run, gateways, load, false)?;
         let predicted = costs.predict(load, gateways as f64, found.messages, found.deliveries);
         // Writing to a string does not fail.
         writeln!(
@@ -134,7 +137,7 @@ pub(super) fn run(run: &Run, summary: &mut Summary) -> Result<()> {
     Ok(())
 }
 
-fn measure(run: &Run, gateways: usize, load: Load) -> Result<Measured> {
+fn measure(run: &Run, gateways: usize, load: Load, idles: bool) -> Result<Measured> {
     let target = run.start(gateways, load.connections)?;
     let scenario = Scenario { rooms: Rooms::Of(load.members), ..run.scenario };
     let mut workers = run.workers(&target, load.connections, &scenario)?;
@@ -149,7 +152,9 @@ fn measure(run: &Run, gateways: usize, load: Load) -> Result<Measured> {
     let joining = target.since(mark.as_ref(), &workers.pids())?.context("no mark")?;
     let all = memory()?;
     let mark = target.mark(&workers.pids())?;
-    workers.idle(run.time)?;
+    if idles {
+        workers.idle(HEARTBEAT)?;
+    }
     let idle = target.since(mark.as_ref(), &workers.pids())?.context("no mark")?;
     workers.send(load.rate, Duration::from_secs(2))?;
     let mark = target.mark(&workers.pids())?;
@@ -174,7 +179,7 @@ fn measure(run: &Run, gateways: usize, load: Load) -> Result<Measured> {
         messages: counts.sent as f64 / seconds,
         deliveries: counts.delivered as f64 / seconds,
         few: Used { gateways_kib: few.0 as f64, redis_kib: few.1 as f64, ..Used::default() },
-        idle: idle.gateways / idle.seconds,
+        idle: if idles { idle.gateways / idle.seconds } else { 0.0 },
         p99_ms: window.p99_ms,
     };
     log(format_args!("  {load:?}: {measured:?}"));
