@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
+use super::log::log;
+use super::settings::Run;
 use super::summary::Summary;
 use super::target::Spent;
-use super::{Run, log};
+
 use crate::swarm::{Counts, Window};
 
 /// A step's rate is so many times that of the step before.

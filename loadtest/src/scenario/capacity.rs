@@ -9,9 +9,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::catalog::{Rooms, Scenario};
+use super::log::log;
+use super::settings::Run;
 use super::summary::Summary;
 use super::target::Spent;
-use super::{Run, log};
+
 use crate::swarm::Window;
 
 /// Connections with which everything that every process needs is there.

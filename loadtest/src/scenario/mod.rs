@@ -5,12 +5,14 @@
 mod breakpoint;
 mod capacity;
 mod catalog;
+mod log;
+mod settings;
 mod summary;
 mod target;
 mod worker;
 mod workers;
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,21 +20,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 
-use self::catalog::{ALL, Rooms, Scenario, Work};
+use self::catalog::{ALL, Rooms, Work};
+use self::log::log;
+use self::settings::Run;
 use self::summary::Summary;
-use self::target::{Spent, Target};
-use self::workers::{MAX_CONNECTIONS, Workers};
-use crate::bench::raise_file_limit;
-use crate::dialect::Dialect;
-use crate::swarm::{Counts, Part, Plan, RoomAt, ms};
+use self::target::Spent;
+use crate::swarm::{Counts, ms};
 
 /// Connections that a run may have: the numbers in texts have five digits.
 const MOST_CONNECTIONS: usize = 1_000_000;
 /// Rooms, and members of one, likewise.
 const MOST_EACH: usize = 99_999;
-/// Files of a process besides its connections.
-const OTHER_FILES: u64 = 200;
-
 /// Loads gateways by the name of a scenario, and counts every delivery.
 #[derive(Debug, Parser)]
 #[command(name = "roomcast-swarm", after_help = help())]
@@ -98,25 +96,6 @@ fn duration(given: &str) -> Result<Duration, String> {
     duration
         .filter(|duration| (Duration::from_secs(1)..=day).contains(duration))
         .ok_or_else(|| "must be from 1s to 24h, such as 90s or 1h 30m".to_owned())
-}
-
-/// Writes a line to standard error. A closed terminal does not stop the run.
-fn log(line: impl Display) {
-    drop(writeln!(std::io::stderr().lock(), "{line}"));
-}
-
-/// A run's settings: the scenario's, or those of the command line.
-struct Run {
-    scenario: Scenario,
-    connections: usize,
-    processes: Option<usize>,
-    rate: f64,
-    time: Duration,
-    text_bytes: usize,
-    gateways: Vec<usize>,
-    servers: Vec<String>,
-    binaries: PathBuf,
-    out: PathBuf,
 }
 
 /// Runs a scenario, or a process of one. Returns whether all thresholds are met.
@@ -189,42 +168,6 @@ fn settings(args: Args) -> Result<Run> {
 }
 
 impl Run {
-    /// The servers: those given, or as many gateways as the settings say.
-    fn target(&self) -> Result<Target> {
-        let gateways = self.gateways.first().copied().unwrap_or(1);
-        if self.servers.is_empty() {
-            self.start(gateways, self.connections)
-        } else {
-            Target::given(&self.servers)
-        }
-    }
-
-    /// Starts gateways that can hold these connections.
-    fn start(&self, gateways: usize, connections: usize) -> Result<Target> {
-        let most = connections.div_ceil(gateways).max(connections.min(MAX_CONNECTIONS));
-        raise_file_limit(u64::try_from(most)? + OTHER_FILES)?;
-        log(format_args!("  starting {gateways} gateways and Redis"));
-        Target::start(gateways, &self.binaries, &self.out)
-    }
-
-    /// A swarm of this many connections, not connected yet.
-    fn workers(&self, target: &Target, connections: usize, scenario: &Scenario) -> Result<Workers> {
-        let (rooms, members_each) = scenario.shape(connections);
-        let least = connections.div_ceil(MAX_CONNECTIONS);
-        let processes = self.processes.unwrap_or(least).max(least);
-        let plan = Plan {
-            dialect: Dialect::Roomcast,
-            servers: target.addresses(),
-            rooms,
-            members_each,
-            at: RoomAt::All,
-            text_bytes: self.text_bytes,
-            slow_reader: false,
-            part: Part::default(),
-        };
-        Workers::start(&plan, processes)
-    }
-
     fn send(&self, summary: &mut Summary) -> Result<()> {
         let target = self.target()?;
         let mut workers = self.workers(&target, self.connections, &self.scenario)?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::log;
+use super::log::log;
 use super::worker::{Answer, Command, Done};
 use crate::swarm::{Counts, Part, Plan, Progress};
 
