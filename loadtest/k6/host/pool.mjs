@@ -1,0 +1,60 @@
+// The VUs of a run: those that are idle, and calls to any of them. Used by run.mjs and, for each scenario, scenario-run.mjs.
+import { COUNTERS } from './counters.mjs';
+import { EXIT, HostError } from './errors.mjs';
+
+export class Pool {
+  #threads;
+  #counters;
+  #idle = [];
+  #last = 0;
+
+  constructor(threads, counters) {
+    this.#threads = threads;
+    this.#counters = counters;
+  }
+
+  /** Makes `count` VUs. */
+  async prepare(count) {
+    const made = await Promise.all(Array.from({ length: count }, () => this.grow()));
+    this.#idle.push(...made);
+  }
+
+  /** Makes one VU more, and returns it. */
+  async grow() {
+    const id = (this.#last += 1);
+    await this.#load(id);
+    Atomics.add(this.#counters, COUNTERS.vusInitialized, 1);
+    return id;
+  }
+
+  get size() {
+    return this.#last;
+  }
+
+  take() {
+    const vu = this.#idle.shift();
+    if (vu === undefined) throw new Error('more VUs are taken than were prepared');
+    return vu;
+  }
+
+  give(vu) {
+    this.#idle.push(vu);
+  }
+
+  async run(vu, call) {
+    if (!this.#threads.isAlive(vu)) await this.#load(vu);
+    Atomics.add(this.#counters, COUNTERS.vusActive, 1);
+    const result = await this.#threads.run(vu, call);
+    Atomics.sub(this.#counters, COUNTERS.vusActive, 1);
+    return result;
+  }
+
+  interrupt(vu) {
+    this.#threads.interrupt(vu);
+  }
+
+  async #load(vu) {
+    const { outcome, error } = await this.#threads.init(vu);
+    if (outcome === 'failed') throw new HostError(EXIT.scriptException, error);
+  }
+}
