@@ -43,10 +43,10 @@ export class RoomChecker {
         return this.position && { ...this.position };
     }
 
-    /** The offset up to which nothing is outstanding. */
-    get complete(): number {
-        const [first] = this.holes.keys();
-        return first === undefined ? (this.position?.offset ?? 0) : first - 1;
+    /** Whether all up to this offset came, or is known to be missing. */
+    settled(head: number, now: number): boolean {
+        this.expire(now);
+        return this.holes.size === 0 && (this.position?.offset ?? 0) >= head;
     }
 
     /** The answer to the first join, which says where the stream begins. */

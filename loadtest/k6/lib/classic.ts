@@ -165,7 +165,7 @@ export class ClassicMember {
 
     /** Waits until all messages up to this offset have come, and counts those that have not by then. */
     async settle(head: number, deadline: number): Promise<void> {
-        await holds(() => this.checker.complete >= head, deadline);
+        await holds(() => this.checker.settled(head, Date.now()), deadline);
         this.checker.finish(head);
     }
 

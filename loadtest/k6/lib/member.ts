@@ -150,7 +150,7 @@ export class Member {
         for (const room of this.rooms) {
             const head = heads.get(room) ?? 0;
             const checker = this.checkers.get(room);
-            await holds(() => (checker?.complete ?? head) >= head, deadline);
+            await holds(() => checker?.settled(head, Date.now()) ?? true, deadline);
             checker?.finish(head);
         }
     }

@@ -40,7 +40,7 @@ const LINGER = 3_000;
 /** How long after the last member the presence of all may take. */
 const ALL_SEEN = 3_000;
 /** How long the last messages may take. */
-const SETTLE = 15_000;
+const SETTLE = 10_000;
 
 export const roomName = (run: string, number: number): string => `${run}-room-${number}`;
 

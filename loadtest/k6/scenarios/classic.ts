@@ -12,7 +12,7 @@ import { delay, holds, paced, until } from "../lib/time.ts";
 
 /** From the last send to the leave. */
 const LINGER = 3_000;
-const SETTLE = 15_000;
+const SETTLE = 10_000;
 
 const scenario = define({
     name: "classic",
