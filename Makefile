@@ -23,7 +23,7 @@ prometheus: ## Prometheus with our rules, beside a running `make cluster`, at ht
 	@exec tools/prometheus
 
 ## Testing
-.PHONY: test test-fast e2e observe clients proxies swarm bench bench-build
+.PHONY: test test-fast e2e observe clients proxies load swarm bench bench-build
 test: ## every test, with real processes; installs what it needs; says what each part took
 	@tools/test
 test-fast: ## unit tests of UI and crates, and the integration tests that need no Redis; needs cargo and npm alone
@@ -38,6 +38,8 @@ proxies: ## the proxy table: six reverse proxies in front of a real cluster; par
 	@tools/proxies
 swarm: ## load that k6 is too heavy for: SCENARIO=idle-50k GATEWAYS=4 CONNECTIONS=50000 RATE=500 DURATION=60s URL=127.0.0.1:3000
 	@tools/swarm
+load: ## a load test, by k6 where it is installed, against URL or a cluster of its own: SCENARIO=chat VUS=10 DURATION=2m
+	@tools/load
 bench: ## what a delivery costs, up to an hour: ROUNDS=3 SECONDS_EACH=10 WORKLOADS=rooms10,hot PEERS=centrifuge PUBLISH=1
 	@tools/bench
 bench-build: # only the programs of the benchmark
@@ -81,7 +83,7 @@ ui: ## the web UI that gateways embed
 	@tools/ui
 generate: ## rewrite the committed files that programs write; one part: make generate-configuration
 	@tools/generate
-generate-%: # protocol, directory, configuration, metrics, observability, prometheus-rules
+generate-%: # protocol, directory, configuration, metrics, observability, prometheus-rules, loadtest
 	@tools/generate $*
 pictures: ## take the docs' pictures from running clusters: the UI, the dashboards
 	@tools/pictures

@@ -123,22 +123,22 @@ def hosts(url, variable):
 
 def _mentions(rendering, workload):
     """Every Service and port that the commands, settings and configuration files of a workload name: as
-    SERVICE:PORT, or as POD.SERVICE without a port, which stands for every port of that Service."""
+    SERVICE:PORT, in a URL or not, or as POD.SERVICE without a port, which stands for every port of that Service.
+    Programs in a ConfigMap (*.ts) name none: their settings do."""
     texts = []
     for container in workload.containers:
         texts += [container.words, *container.env.values()]
     for volume in workload.pod.get("volumes") or []:
         if "configMap" in volume:
-            texts += (
-                rendering.data("ConfigMap", volume["configMap"]["name"], workload.namespace) or {}
-            ).values()
+            data = rendering.data("ConfigMap", volume["configMap"]["name"], workload.namespace) or {}
+            texts += (text for key, text in data.items() if not key.endswith(".ts"))
     text = re.sub(r"(?m)^\s*#.*$", "", "\n".join(texts))
     for service in rendering.of("Service"):
         if namespace(service) != workload.namespace:
             continue
         name = service["metadata"]["name"]
         rest = r"((?:\.[\w.${}()-]+)?)(?::(\d+))?"
-        for pod, _, port in re.findall(rf"([\w}})]\.)?(?<![\w/-]){re.escape(name)}(?![\w-]){rest}", text):
+        for pod, _, port in re.findall(rf"([\w}})]\.)?(?<![\w-])(?<![^/]/){re.escape(name)}(?![\w-]){rest}", text):
             if port:
                 yield name, int(port)
             elif pod:

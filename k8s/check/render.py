@@ -37,10 +37,11 @@ def renderer():
 
 @contextmanager
 def copied(root):
-    """A copy of what kustomizations may include (k8s/ and deploy/) that may be changed; gone afterwards."""
+    """A copy of what kustomizations may include (k8s/, deploy/, the scripts of load tests) that may be changed; gone
+    afterwards."""
     with tempfile.TemporaryDirectory(prefix="roomcast-k8s-") as folder:
-        for part in ("k8s", "deploy"):
-            skip = shutil.ignore_patterns(*(("check",) if part == "k8s" else ("node_modules",)))
+        for part in ("k8s", "deploy", "loadtest/k6"):
+            skip = shutil.ignore_patterns(*(("check",) if part == "k8s" else ("node_modules", "results")))
             shutil.copytree(root / part, Path(folder) / part, ignore=skip)
         yield Path(folder)
 

@@ -12,6 +12,7 @@ import { Child } from '../../../gateway/tests/e2e/processes.mjs';
 import { DASHBOARDS } from '../../grafana/dashboards.mjs';
 import { picture } from '../../grafana/picture.mjs';
 import { SLOS } from '../rules.mjs';
+import { k6Target } from './k6-series.mjs';
 import { Load } from './load.mjs';
 import { prometheus } from './prometheus.mjs';
 import { queries } from './queries.mjs';
@@ -39,10 +40,11 @@ story('dashboards and alerts', { timeout: SLOW ? 900_000 : 300_000 }, async () =
       'roomcast-gateway': gateways.map(({ adminUrl }) => host(adminUrl)),
       'roomcast-presence': presence.map(({ adminUrl }) => host(adminUrl)),
     },
+    more: [await k6Target()],
   });
   const load = await Load.start(made);
   // Until Prometheus has found its targets, which takes it some seconds, it says that there are none.
-  const allScraped = async () => (await watching.query('sum(up)'))[0]?.value[1] === '5' && (await watching.alerts()).length === 0;
+  const allScraped = async () => (await watching.query('sum(up)'))[0]?.value[1] === '6' && (await watching.alerts()).length === 0;
   await eventually(allScraped, { timeout: 30_000, every: 250, what: 'Prometheus scrapes all' });
   await quiet(1_000);
   const began = now();
@@ -111,7 +113,9 @@ story('dashboards and alerts', { timeout: SLOW ? 900_000 : 300_000 }, async () =
   });
 
   if (PICTURES) {
-    await step('pictures', () => picture(watching, DASHBOARDS, { start: began, end: now(), rateInterval: RATE_INTERVAL }));
+    // Without that of load tests, whose series are made up here.
+    const { 'load-test': _, ...real } = DASHBOARDS;
+    await step('pictures', () => picture(watching, real, { start: began, end: now(), rateInterval: RATE_INTERVAL }));
   }
   if (SLOW) {
     await step('the tickets resolve', () =>

@@ -14,21 +14,21 @@ const CONFIG = fileURLToPath(new URL('../prometheus.yml', import.meta.url));
 /** Below the range that the kernel takes ports for outgoing connections from. */
 const randomPort = () => 20_000 + Math.floor(Math.random() * 10_000);
 
-/** The file with these targets by job, and scraped so often. */
-function configure(every, targets) {
+/** The file with these targets by job, and scraped so often; `more` are targets of no job of the file. */
+function configure(every, targets, more) {
   let text = readFileSync(CONFIG, 'utf8').replaceAll(/(scrape|evaluation)_interval: \w+/g, `$1_interval: ${every}`);
   for (const [job, list] of Object.entries(targets)) {
     const before = text;
     text = text.replace(new RegExp(`(job_name: ${job}\\n(?:.*\\n)*?.*targets: )\\[.*\\]`), `$1${JSON.stringify(list)}`);
     assert.notEqual(text, before, `${CONFIG} has the job ${job}`);
   }
-  return text;
+  return more.length > 0 ? `${text}\n  - job_name: more\n    static_configs:\n      - targets: ${JSON.stringify(more)}\n` : text;
 }
 
-export async function prometheus({ factor, every = '1s', targets }) {
+export async function prometheus({ factor, every = '1s', targets, more = [] }) {
   const dir = mkdtempSync(join(tmpdir(), 'roomcast-prometheus-'));
   scope().defer(() => rmSync(dir, { recursive: true, force: true }));
-  writeFileSync(join(dir, 'prometheus.yml'), configure(every, targets));
+  writeFileSync(join(dir, 'prometheus.yml'), configure(every, targets, more));
   writeRules(join(dir, 'rules'), factor);
   for (let attempt = 1; ; attempt++) {
     const port = randomPort();

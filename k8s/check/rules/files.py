@@ -25,14 +25,24 @@ def check(rendering):
             yield rendering.finding(workload, f"nobody mounts its volume {name}", "mount it, or remove it")
 
 
+def _placed(data, items):
+    """The texts of a ConfigMap by the file or folder that holds them below the mount."""
+    if data is None or items is None:
+        return data
+    placed = {}
+    for item in items:
+        top = item["path"].partition("/")[0]
+        placed[top] = placed.get(top, "") + data.get(item["key"], "")
+    return placed
+
+
 def _files(rendering, container, mounts, volumes):
     held = {}
     for mount in mounts:
         source = volumes.get(mount["name"], {}).get("configMap")
         if source and "subPath" not in mount:
-            held[mount["mountPath"]] = rendering.data(
-                "ConfigMap", source["name"], container.workload.namespace
-            )
+            data = rendering.data("ConfigMap", source["name"], container.workload.namespace)
+            held[mount["mountPath"]] = _placed(data, source.get("items"))
     texts = [container.words, *container.env.values()]
     for data in held.values():
         texts += (data or {}).values()

@@ -5,9 +5,9 @@ import { milliseconds } from './durations.mjs';
 import { EXIT, HostError } from './errors.mjs';
 import { OPTIONS } from './surface.mjs';
 
-const COMMON = ['executor', 'exec', 'startTime', 'gracefulStop', 'env', 'tags', 'options'];
+export const COMMON_SETTINGS = ['executor', 'exec', 'startTime', 'gracefulStop', 'env', 'tags', 'options'];
 /** The settings of each executor, with the values they have where a scenario leaves them out. */
-const EXECUTORS = {
+export const EXECUTOR_SETTINGS = {
   'constant-vus': { vus: 1, duration: undefined },
   'ramping-vus': { startVUs: 1, stages: undefined, gracefulRampDown: '30s' },
   'per-vu-iterations': { vus: 1, iterations: 1, maxDuration: '10m' },
@@ -45,10 +45,10 @@ function shortcut({ vus = 1, duration, iterations, stages }) {
 function scenarioOf(name, given, functions) {
   const where = (text) => mistake(`scenario ${name}: ${text}`);
   if (!/^[\w-]+$/.test(name)) throw where('a name has letters, digits, _ and -');
-  const known = EXECUTORS[given.executor];
-  if (!known) throw where(`"${given.executor}" is no executor: ${Object.keys(EXECUTORS).join(', ')}`);
+  const known = EXECUTOR_SETTINGS[given.executor];
+  if (!known) throw where(`"${given.executor}" is no executor: ${Object.keys(EXECUTOR_SETTINGS).join(', ')}`);
   for (const key of Object.keys(given)) {
-    if (!COMMON.includes(key) && !(key in known)) throw where(`${given.executor} has no setting "${key}"`);
+    if (!COMMON_SETTINGS.includes(key) && !(key in known)) throw where(`${given.executor} has no setting "${key}"`);
   }
   const scenario = { name, exec: 'default', startTime: 0, gracefulStop: '30s', env: {}, tags: {}, ...known, ...given };
   for (const [key, value] of Object.entries(scenario)) {

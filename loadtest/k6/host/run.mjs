@@ -148,6 +148,8 @@ export class Run {
       stop();
     }, ms);
     if (name === 'setup') this.#stop.signal.addEventListener('abort', stop);
+    // Its thread ended with a VU that did not react.
+    if (!this.#threads.isAlive(0)) await this.#threads.init(0);
     const result = await this.#threads.run(0, call);
     this.#stop.signal.removeEventListener('abort', stop);
     clearTimeout(timer);

@@ -14,7 +14,7 @@ export function summaryData(metrics, thresholds, options, durationMs, setupData)
   }
   return {
     root_group: groups(metrics.checks),
-    options: { summaryTrendStats: options.summaryTrendStats, summaryTimeUnit: options.summaryTimeUnit ?? '', noColor: true },
+    options: { summaryTrendStats: options.summaryTrendStats, summaryTimeUnit: '', noColor: true },
     state: { isStdOutTTY: process.stdout.isTTY === true, isStdErrTTY: process.stderr.isTTY === true, testRunDurationMs: durationMs },
     metrics: found,
     ...(setupData !== undefined && { setup_data: JSON.parse(setupData) }),

@@ -36,8 +36,8 @@ export const MISSING_MEMBERS = { Response: ['clickLink', 'html', 'submitForm'] }
 export const OPTIONS = {
   offered: [
     ...['discardResponseBodies', 'duration', 'handleSummaryTimeout', 'insecureSkipTLSVerify', 'iterations', 'maxRedirects'],
-    ...['minIterationDuration', 'noConnectionReuse', 'noCookiesReset', 'scenarios', 'setupTimeout', 'stages', 'summaryTimeUnit'],
-    ...['summaryTrendStats', 'tags', 'teardownTimeout', 'thresholds', 'throw', 'userAgent', 'vus'],
+    ...['noConnectionReuse', 'noCookiesReset', 'scenarios', 'setupTimeout', 'stages', 'summaryTrendStats'],
+    ...[ 'tags', 'teardownTimeout', 'thresholds', 'throw', 'userAgent', 'vus'],
   ],
   ignored: ['cloud', 'ext', 'noUsageReport'],
 };

@@ -105,6 +105,7 @@ class Thread {
   }
 
   ask(message) {
+    if (this.dead) return Promise.resolve({ outcome: 'interrupted', ms: 0 });
     return new Promise((resolve) => {
       const request = (this.#last += 1);
       this.#pending.set(request, { resolve, vu: message.vu });

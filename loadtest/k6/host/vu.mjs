@@ -51,6 +51,7 @@ export class Vu {
   group = '';
   /** What `exec.vu.metrics.tags` holds. */
   tags = {};
+  metadata = {};
   iterations = 0;
   cookies = new Cookies();
   loop = new Loop();

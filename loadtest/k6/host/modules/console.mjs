@@ -3,7 +3,7 @@
 export function consoleModule(vu) {
   const text = (value) => {
     if (typeof value === 'string') return value;
-    if (typeof value?.stack === 'string') return value.stack;
+    if (typeof value?.stack === 'string') return vu.shared.describe(value);
     return JSON.stringify(value) ?? String(value);
   };
   const writer = (level) => (...values) => vu.log(level, values.map(text).join(' '));
