@@ -1,6 +1,7 @@
 """Every metric that an autoscaler, a dashboard or a rule names is one the programs really have. main.py runs `check` on
 every rendering and `check_files` once on deploy/'s dashboards and rules; calls binaries.py for live /metrics."""
 
+import functools
 import json
 import re
 
@@ -13,6 +14,9 @@ PROGRAMS = ("gateway", "presence")
 # Made by Prometheus itself.
 BUILT_IN = {"up", "scrape_duration_seconds", "scrape_samples_scraped", "ALERTS", "ALERTS_FOR_STATE"}
 PARTS = ("_bucket", "_sum", "_count")
+# What k6 has by itself, as far as dashboards show it, and how it names each kind when it writes to Prometheus.
+K6 = (("Gauge", "vus"), ("Counter", "dropped_iterations"), ("Counter", "iterations"))
+K6_SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Rate": ("_rate",), "Trend": ("_p95", "_p99", "_max")}
 WORDS = set(
     "and or unless by without on ignoring group_left group_right offset bool inf nan start end atan2".split()
 )
@@ -34,7 +38,18 @@ def known():
     series = set(BUILT_IN)
     for name, (kind, _) in _all().items():
         series |= {name + part for part in PARTS} if kind == "histogram" else {name}
-    return series
+    return series | load_tests()
+
+
+@functools.cache
+def load_tests():
+    """The series that k6 writes while it runs a script of loadtest/k6."""
+    own = [
+        metric
+        for path in sorted((binaries.ROOT / "loadtest/k6").glob("[!n]*/**/*.ts"))
+        for metric in re.findall(r'\bnew (Counter|Gauge|Rate|Trend)\(\s*"(\w+)"', path.read_text())
+    ]
+    return {f"k6_{name}{suffix}" for kind, name in (*K6, *own) for suffix in K6_SUFFIXES[kind]}
 
 
 def _all():
@@ -136,5 +151,5 @@ def _finding(find, thing, name):
     return find(
         thing,
         f"names the metric {name}, which no program has",
-        "use a name of docs/METRICS.md, or of a recording rule in deploy/prometheus/rules",
+        "use a name of docs/METRICS.md, of a recording rule in deploy/prometheus/rules, or of a script in loadtest/k6",
     )

@@ -96,6 +96,10 @@ class Selectors(Mistake):
         self.edit("k8s/components/redis-standalone/redis.yaml", "roomcast/start.sh", "roomcast/begin.sh")
         self.assert_found(self.found(), "StatefulSet/redis", "uses /etc/roomcast/begin.sh")
 
+    def test_a_scenario_that_is_not_mounted(self):
+        self.edit("k8s/components/loadtest/scripts.yaml", "path: scenarios/", "path: scenes/")
+        self.assert_found(self.found(components=["loadtest"]), "Job/loadtest", "uses /scripts/scenarios")
+
     def test_a_secret_without_that_key(self):
         self.edit("k8s/base/gateway.yaml", "key: gateway-url", "key: url")
         self.assert_found(self.found("prod"), "Deployment/gateway", "uses key url of Secret roomcast-redis")
@@ -151,6 +155,12 @@ class Edges(Mistake):
         found = self.found("prod", ["redis-cluster"])
         self.assert_found(
             found, "missing edge", "no egress rule", "StatefulSet/redis -> StatefulSet/redis port 16379"
+        )
+
+    def test_a_load_test_that_may_not_reach_the_gateways(self):
+        self.edit("k8s/components/loadtest/network-policies.yaml", "port: 3000", "port: 3001")
+        self.assert_found(
+            self.found(components=["loadtest"]), "missing edge", "Job/loadtest -> Deployment/gateway port 3000"
         )
 
     def test_a_collector_at_another_port(self):
@@ -336,16 +346,19 @@ class Metrics(Mistake):
                     "roomcast_connections, which no",
                 )
 
-    def renamed(self, pattern, old):
+    def renamed(self, pattern, old, new="roomcast_renamed"):
         """Renames a metric in the first file that names it."""
         file = next(path for path in sorted(self.tree.glob(pattern)) if old in path.read_text())
-        file.write_text(file.read_text().replace(old, "roomcast_renamed"))
-        self.assert_found(
-            [str(f) for f in main.outside(self.tree)], file.name, "roomcast_renamed, which no program has"
-        )
+        file.write_text(file.read_text().replace(old, new))
+        self.assert_found([str(f) for f in main.outside(self.tree)], file.name, f"{new}, which no program has")
 
     def test_a_metric_renamed_in_a_dashboard(self):
         self.renamed("deploy/grafana/dashboards/*.json", "roomcast_connections")
+
+    def test_a_metric_renamed_in_the_dashboard_of_load_tests(self):
+        self.renamed(
+            "deploy/grafana/dashboards/*.json", "k6_sio_ack_duration_p99", "k6_sio_ack_duration_seconds"
+        )
 
     def test_a_metric_renamed_in_a_rule(self):
         self.renamed("deploy/prometheus/rules/*.y*ml", "roomcast_redis_up")

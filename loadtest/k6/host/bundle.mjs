@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { BUNDLE_NAME, EXIT, HostError } from './errors.mjs';
 import { MODULES } from './surface.mjs';
 
-/** `{code, map}`: a function expression that takes (module, exports, __k6, __resolve), and its source map. */
+/** `{code, map, folder}`: a function expression that takes (module, exports, __k6, __resolve), its source map, where it is. */
 export async function bundle(path) {
   try {
     const { outputFiles } = await build({

@@ -1,6 +1,6 @@
-// The cookies of one VU, enough for sessions behind a load balancer: by host and path, with Max-Age and Secure.
-// The attributes Domain and Expires are read as k6 reads them only where a cookie is deleted. Used by modules/http.mjs
-// and modules/websockets.mjs.
+// The cookies of one VU, enough for sessions behind a load balancer: by host and path, with Max-Age and Secure. A cookie is
+// its host's whatever its Domain is, and Expires counts only where it deletes one. Used by vu.mjs, modules/http.mjs and
+// modules/websockets.mjs.
 
 export class Cookies {
   #cookies = [];

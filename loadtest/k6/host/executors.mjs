@@ -11,13 +11,15 @@ async function repeat(run, vu, more) {
 }
 
 async function constantVus(run) {
-  await Promise.all(run.take(run.scenario.vus).map((vu) => repeat(run, vu, () => true)));
+  const vus = await run.take(run.scenario.vus);
+  await Promise.all(vus.map((vu) => repeat(run, vu, () => true)));
 }
 
 async function perVuIterations(run) {
   const { vus, iterations } = run.scenario;
   let begun = 0;
-  await Promise.all(run.take(vus).map((vu) => {
+  const taken = await run.take(vus);
+  await Promise.all(taken.map((vu) => {
     let own = 0;
     return repeat(run, vu, () => own < iterations && ((own += 1), (begun += 1), run.share(begun / (vus * iterations))));
   }));
@@ -27,14 +29,15 @@ async function perVuIterations(run) {
 async function sharedIterations(run) {
   const { vus, iterations } = run.scenario;
   let begun = 0;
-  await Promise.all(run.take(vus).map((vu) =>
+  const taken = await run.take(vus);
+  await Promise.all(taken.map((vu) =>
     repeat(run, vu, () => begun < iterations && ((begun += 1), run.share(begun / iterations)))));
   run.dropped(iterations - begun);
 }
 
 async function rampingVus(run) {
   const { stages, startVUs, gracefulRampDown, plannedVus } = run.scenario;
-  const slots = run.take(plannedVus).map((vu) => ({ vu, wanted: false, task: undefined, leaveBy: Infinity }));
+  const slots = (await run.take(plannedVus)).map((vu) => ({ vu, wanted: false, task: undefined, leaveBy: Infinity }));
   while (!run.isOver) {
     const target = vusAt(stages, startVUs, run.elapsed);
     slots.forEach((slot, at) => {
@@ -56,7 +59,7 @@ async function rampingVus(run) {
 /** Begins iterations as `due` says, in whichever VU is free; without a free one an iteration is dropped and a VU added. */
 async function arrivalRate(run, due) {
   const { preAllocatedVUs, maxVus } = run.scenario;
-  const free = run.take(preAllocatedVUs);
+  const free = await run.take(preAllocatedVUs);
   const tasks = new Set();
   let begun = 0;
   let vus = preAllocatedVUs;

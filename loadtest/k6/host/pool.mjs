@@ -31,10 +31,11 @@ export class Pool {
     return this.#last;
   }
 
-  take() {
-    const vu = this.#idle.shift();
-    if (vu === undefined) throw new Error('more VUs are taken than were prepared');
-    return vu;
+  /** VUs for a scenario: idle ones, and new ones where another scenario has not yet given its own back. */
+  async take(count) {
+    const taken = this.#idle.splice(0, count);
+    const made = await Promise.all(Array.from({ length: count - taken.length }, () => this.grow()));
+    return [...taken, ...made];
   }
 
   give(vu) {

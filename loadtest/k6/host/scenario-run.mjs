@@ -53,8 +53,8 @@ export class ScenarioRun {
     return this.#wait(Math.min(ms, Math.max(0, this.scenario.runsMs - this.elapsed)));
   }
 
-  take(count) {
-    const taken = Array.from({ length: count }, () => this.#pool.take());
+  async take(count) {
+    const taken = await this.#pool.take(count);
     taken.forEach((vu) => this.#vus.add(vu));
     return taken;
   }

@@ -37,7 +37,7 @@ export const OPTIONS = {
   offered: [
     ...['discardResponseBodies', 'duration', 'handleSummaryTimeout', 'insecureSkipTLSVerify', 'iterations', 'maxRedirects'],
     ...['noConnectionReuse', 'noCookiesReset', 'scenarios', 'setupTimeout', 'stages', 'summaryTrendStats'],
-    ...[ 'tags', 'teardownTimeout', 'thresholds', 'throw', 'userAgent', 'vus'],
+    ...['tags', 'teardownTimeout', 'thresholds', 'throw', 'userAgent', 'vus'],
   ],
   ignored: ['cloud', 'ext', 'noUsageReport'],
 };

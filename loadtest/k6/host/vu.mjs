@@ -124,7 +124,7 @@ export class Vu {
   /** Runs one exported function to its end. `call.args` are JSON texts, which each call gets a copy of. */
   async run(call) {
     this.call = call;
-    this.group = '';
+    this.group = call.iteration ? '' : `::${call.function}`;
     this.env = this.#context.__ENV = Object.assign(this.realm.object(), this.shared.env, call.env);
     if (call.iteration) {
       this.#context.__ITER = this.iterations;

@@ -62,6 +62,7 @@ export function websocketsModule(vu) {
     #started = performance.now();
     #error;
     #pings = new Map();
+    #lastPing = 0;
     #over;
 
     constructor(url, protocols, params) {
@@ -113,7 +114,7 @@ export function websocketsModule(vu) {
 
     ping() {
       this.#assertOpen();
-      const id = String(this.#pings.size + Math.floor(this.#started));
+      const id = String((this.#lastPing += 1));
       this.#pings.set(id, performance.now());
       this.#client.ping(id);
     }

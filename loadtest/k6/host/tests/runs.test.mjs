@@ -201,7 +201,7 @@ test('exit code 107: exceptions outside of iterations', async (t) => {
     ["throw new Error('while loading');\nexport default function () {}", /while loading[\s\S]*script\.ts:1/],
     ["export function setup() { throw new Error('in setup'); }\nexport default function () {}", /setup\(\): Error: in setup/],
     ["export function teardown() { throw new Error('in teardown'); }\nexport default function () {}", /teardown\(\): Error: in teardown/],
-    ['export default function ( {', /script\.ts:1:/],
+    ['export default function ( {', /script\.ts:2:8:/],
     ["import './absent.ts';\nexport default function () {}", /script\.ts:1:.*no file "\.\/absent\.ts"/],
   ];
   for (const [script, text] of cases) {
