@@ -99,7 +99,7 @@ export class RoomChecker {
 
     /** A message of this member was acknowledged, which must come, too: where nothing came yet, the stream begins here. */
     acknowledged({ epoch, offset }: Stamped): void {
-        this.position ??= { epoch, offset: offset - 1 };
+        if (!this.position) this.position = { epoch, offset: offset - 1 };
     }
 
     /** A message of this member was acknowledged which the server does not send to it. */

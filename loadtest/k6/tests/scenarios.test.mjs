@@ -81,6 +81,23 @@ story('scenarios fail against a cluster that drops messages', { timeout: 100_000
   });
 });
 
+story('other thresholds can be broken, too', { timeout: 60_000 }, async () => {
+  // Whoever is away for longer than the grace has left, for all others.
+  const { gateways: [gateway] } = await cluster({ gateways: 1, redis: false, args: ['--grace', '50ms'] });
+  const env = { BASE_URL: gateway.url, VUS: '2', SOCKETS: '10', ROOMS: '1', RATE: '20', DURATION: '6s' };
+  const breaks = async (name, ...metrics) => {
+    const { code, output, summary } = await scenario(name, env);
+    assert.equal(code, THRESHOLDS_FAILED, output);
+    const broken = summary.thresholds.filter(({ ok }) => !ok).map(({ metric }) => metric);
+    assert.deepEqual(broken, metrics, output);
+  };
+  await Promise.all([
+    breaks('reconnect-storm', 'roomcast_unexplained_leaves'),
+    // Nobody restarts anything.
+    breaks('rolling-restart', 'roomcast_recoveries', 'sio_disconnects', 'sio_reconnects'),
+  ]);
+});
+
 story('what is wrong beforehand is one clear line, and an exit code', { timeout: 60_000 }, async () => {
   const { gateways: [gateway] } = await cluster({ gateways: 1, redis: false });
   const fails = async (env, code, line) => {
