@@ -11,6 +11,7 @@
 // with 2 where the settings are wrong or no chat answers.
 import { spawn, spawnSync } from 'node:child_process';
 import { createWriteStream, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { constants } from 'node:os';
 import { basename, delimiter, join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -21,8 +22,20 @@ const CLUSTER = fileURLToPath(new URL('../../deploy/cluster/run.mjs', import.met
 const OLDEST_K6 = [1, 6];
 const NEWEST_MAJOR = 2;
 const WRONG = 2;
+const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => existsSync(path));
 
 class Mistake extends Error {}
+
+class Interrupted extends Error {
+  constructor(signal) {
+    super(signal);
+    this.code = 128 + constants.signals[signal];
+  }
+}
+
+/** What a signal does: at first, nothing is running. */
+let onSignal = (signal) => process.exit(128 + constants.signals[signal]);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => onSignal(signal));
 
 /** The scenario's file. */
 function scenario() {
@@ -80,37 +93,50 @@ async function startCluster(folder) {
   const port = process.env.PORT || '8080';
   const log = join(folder, 'cluster.log');
   console.log(`==> starting a cluster on this machine; its log is ${relative('', log)}`);
+  const [command, ...args] = SETPRIV ? [SETPRIV, '--pdeathsig', 'TERM', process.execPath, CLUSTER] : [process.execPath, CLUSTER];
   // In a process group of its own: Ctrl-C is for the runner first.
-  const child = spawn(process.execPath, [CLUSTER], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  let interrupted;
+  onSignal = (signal) => {
+    interrupted = signal;
+    child.kill('SIGTERM');
+  };
   const file = createWriteStream(log);
   const ended = new Promise((done) => child.once('exit', done));
-  let last = '';
+  // Its processes' lines are on standard output, its own complaints on standard error.
+  const complaints = [];
   const up = new Promise((done) => {
-    for (const stream of [child.stdout, child.stderr]) {
-      createInterface({ input: stream }).on('line', (line) => {
-        file.write(`${line}\n`);
-        if (line.trim() !== '') last = line.trim();
-        if (line.startsWith('The cluster is up')) done(true);
-      });
-    }
-    void ended.then(() => done(false));
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      file.write(`${line}\n`);
+      if (line.startsWith('The cluster is up')) done();
+    });
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      file.write(`${line}\n`);
+      if (line.trim() !== '') complaints.push(line.trim());
+    });
+    child.once('close', done);
+  }).then(() => {
+    if (interrupted) throw new Interrupted(interrupted);
+    if (complaints.length > 0 || child.exitCode !== null) throw new Mistake(`the cluster did not start: ${complaints[0] ?? 'see its log'}`);
   });
-  const stop = async () => {
+  const stop = () => {
+    onSignal = () => child.kill('SIGTERM');
     child.kill('SIGTERM');
-    await ended;
+    return ended;
   };
   process.once('exit', () => child.kill('SIGTERM'));
-  return { url: `http://127.0.0.1:${port}`, up, stop, why: () => last };
+  return { url: `http://127.0.0.1:${port}`, up, stop };
 }
 
-/** Runs the script; Ctrl-C reaches the runner by itself, other signals are passed on. */
+/** Runs the script. Ctrl-C in a terminal reaches the runner by itself; any other signal is passed on. */
 function run({ command, args }, file, env) {
   const child = spawn(command, [...args, file], { stdio: 'inherit', env: { ...process.env, ...env } });
-  process.on('SIGINT', () => {});
-  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  onSignal = (signal) => {
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+  };
   return new Promise((done, fail) => {
     child.once('error', fail);
-    child.once('exit', (code, signal) => done(code ?? (signal === 'SIGINT' ? 130 : 143)));
+    child.once('exit', (code, signal) => done(code ?? 128 + constants.signals[signal]));
   });
 }
 
@@ -124,7 +150,7 @@ async function load() {
   const folder = results(chosen.name);
   const cluster = given ? undefined : await startCluster(folder);
   try {
-    if (cluster && !(await cluster.up)) throw new Mistake(`the cluster did not start: ${cluster.why()}`);
+    await cluster?.up;
     const url = given ?? cluster.url;
     console.log(`==> scenario ${chosen.name} against ${url}, run by ${program.said}`);
     return await run(program, chosen.file, { BASE_URL: url, OUT: folder, K6_NO_USAGE_REPORT: 'true' });
@@ -137,7 +163,7 @@ async function load() {
 try {
   process.exitCode = await load();
 } catch (error) {
-  if (!(error instanceof Mistake)) throw error;
+  if (!(error instanceof Mistake || error instanceof Interrupted)) throw error;
   console.error(error.message);
-  process.exitCode = WRONG;
+  process.exitCode = error.code ?? WRONG;
 }
