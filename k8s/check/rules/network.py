@@ -140,7 +140,8 @@ def _judge(rendering, policy, direction, peer, port, users):
     if everybody and direction == "Egress":
         yield rendering.finding(called(policy), f"allows {what}", "say to whom")
     everybody = everybody or peer.get("ipBlock", {}).get("cidr") in ("0.0.0.0/0", "::/0")
-    if everybody and direction == "Ingress" and any(user.source != CLIENTS for user in users):
+    of_clients = {user.port for user in users if user.source == CLIENTS}
+    if everybody and direction == "Ingress" and any(user.port not in of_clients for user in users):
         yield rendering.finding(
             called(policy), f"allows {what}", "only the port of clients may be open to everybody"
         )

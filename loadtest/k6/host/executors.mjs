@@ -70,8 +70,10 @@ async function arrivalRate(run, due) {
     });
     tasks.add(task);
   };
-  while (!run.isOver) {
-    for (const wanted = due(run.elapsed); begun < wanted; begun += 1) {
+  // Once more at the end: what was due just before it is late, not lost.
+  for (let last = false; !run.isStopped && !last; await run.pause(1)) {
+    last = run.isOver;
+    for (const wanted = due(Math.min(run.elapsed, run.scenario.runsMs)); begun < wanted; begun += 1) {
       const vu = free.shift();
       if (vu !== undefined) begin(vu);
       else run.dropped(1);
@@ -80,7 +82,6 @@ async function arrivalRate(run, due) {
         void run.add().then((added) => free.push(added));
       }
     }
-    await run.pause(1);
   }
   await Promise.all(tasks);
 }

@@ -43,9 +43,14 @@ export class ScenarioRun {
     return Date.now() - this.#started;
   }
 
+  /** Whether the whole run ends before its time. */
+  get isStopped() {
+    return this.#signal.aborted;
+  }
+
   /** Whether no iteration begins any more. */
   get isOver() {
-    return this.#signal.aborted || this.elapsed >= this.scenario.runsMs;
+    return this.isStopped || this.elapsed >= this.scenario.runsMs;
   }
 
   /** Waits `ms`, or until no iteration begins any more. */

@@ -75,3 +75,17 @@ export async function webSocketServer(t, onConnection) {
   });
   return `ws://127.0.0.1:${server.address().port}`;
 }
+
+/** A script with one scenario; `body` is its default function's. */
+export const scenario = (settings, body, more = '') => `
+  import { sleep } from 'k6';
+  import exec from 'k6/execution';
+  import { Counter, Trend } from 'k6/metrics';
+  const seen = new Counter('seen');
+  const at = new Trend('at');
+  export const options = { scenarios: { one: ${JSON.stringify(settings)} } };
+  ${more}
+  export default function (data: unknown) { ${body} }
+`;
+/** The value of a counter in the summary of a run. */
+export const count = ({ summary }, name) => summary.metrics[name]?.values.count ?? 0;

@@ -119,6 +119,13 @@ test('bad input: one line, exit code 2, and nothing is run', async (t) => {
   }
 });
 
+test('a cluster that cannot start: one line, exit code 2', async (t) => {
+  const { port } = new URL(await httpServer(t, (request, response) => response.end()));
+  const { code, stderr } = await load(t, { PATH: pathWith(t, 'k6 v2.0.0'), PORT: port });
+  assert.equal(code, 2);
+  assert.match(stderr, new RegExp(`^the cluster did not start: Port ${port} \\(balancer\\) is taken\\. [^\\n]*\\n$`));
+});
+
 test('--check judges the settings and runs nothing', async (t) => {
   const PATH = pathWith(t, 'k6 v2.0.0');
   const { code, stdout, out } = await load(t, { PATH }, ['--check']);
