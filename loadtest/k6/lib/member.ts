@@ -137,12 +137,17 @@ export class Member {
         metrics.complain(`${this.name} could not send to ${room}: ${problem || "no connection"}`);
     }
 
-    /** The offset of a room's last message, from the server; undefined if it does not say. */
-    async head(room: string): Promise<number | undefined> {
-        const answer = await this.request("history", { room, limit: 1 });
-        if (answer?.status !== "ok") return undefined;
-        const { messages } = answer as unknown as { messages: Position[] };
-        return messages[messages.length - 1]?.offset ?? 0;
+    /** The offset of a room's last message, from the server; throws if it does not say that in time. */
+    async head(room: string, deadline: number): Promise<number> {
+        for (;;) {
+            const answer = await this.request("history", { room, limit: 1 });
+            if (answer?.status === "ok") {
+                const { messages } = answer as unknown as { messages: Position[] };
+                return messages[messages.length - 1]?.offset ?? 0;
+            }
+            if (Date.now() >= deadline) throw new Error(`the server does not say which message of ${room} is the last`);
+            await delay(250);
+        }
     }
 
     /** Waits until all messages up to these offsets have come, and counts those that have not by then. */

@@ -2,6 +2,7 @@
 // session.ts; what they mean stands in README.md.
 
 import { Counter, Trend } from "k6/metrics";
+import { socketMetrics } from "../socketio.ts";
 import type { CheckerCounts } from "./checker.ts";
 
 export type Tags = Record<string, string>;
@@ -31,7 +32,7 @@ export const joinErrors = new Counter("roomcast_join_errors");
 export const sessions = new Counter("roomcast_sessions");
 export const sessionErrors = new Counter("roomcast_session_errors");
 
-/** Those of which thresholds say that there must be none: counted with 0 once, so that each report shows them. */
+/** Those that thresholds are about: counted with 0 once, so that each report shows them and each threshold is judged. */
 const MUST_BE_SEEN = [
     deliveries,
     sends,
@@ -40,9 +41,13 @@ const MUST_BE_SEEN = [
     repeated,
     misordered,
     resyncs,
+    recoveries,
     unexplainedLeaves,
     joinErrors,
     sessionErrors,
+    socketMetrics.connectErrors,
+    socketMetrics.disconnects,
+    socketMetrics.reconnects,
 ];
 
 export function announce(tags: Tags): void {

@@ -10,7 +10,7 @@ h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.5
 .dim{color:var(--dim)}.ok{color:var(--ok)}.bad{color:var(--bad)}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.n{text-align:right}code{font:.9em ui-monospace,monospace;overflow-wrap:anywhere}
+td:last-child{min-width:4.5rem}code{font:.9em ui-monospace,monospace;overflow-wrap:anywhere}
 svg{width:100%;height:auto;max-width:48rem}svg text{fill:var(--fg);font:13px system-ui,sans-serif}svg rect{fill:var(--bar)}
 `;
 
@@ -64,7 +64,7 @@ ${rows(thresholds.map(({ metric, expression, ok }) => [`<td><code>${escape(metri
 ${metrics.filter(isShown).map(chart).join("\n")}
 <h2>All figures</h2>
 <table><thead><tr><th>Metric<th>Figures</thead><tbody>
-${rows(metrics.map((row) => [`<td><code>${escape(row.metric)}</code>`, `<td>${escape(figures(row))}`]))}
+${rows(metrics.map((row) => [`<td><code>${escape(row.metric)}</code>`, `<td>${escape(figures(row).replace(/ {2}/g, " · "))}`]))}
 </tbody></table>
 </html>
 `;

@@ -36,11 +36,11 @@ export interface SessionPlan {
 }
 
 /** From the last send to the leave: time for the last messages to arrive, and for others to be still there. */
-const LINGER = 3_000;
+export const LINGER = 3_000;
 /** How long after the last member the presence of all may take. */
 const ALL_SEEN = 3_000;
 /** How long the last messages may take. */
-const SETTLE = 10_000;
+export const SETTLE = 10_000;
 
 export const roomName = (run: string, number: number): string => `${run}-room-${number}`;
 
@@ -50,17 +50,28 @@ export function roomsOf(run: string, rooms: number, each: number, member: number
     return [...new Set(numbers)].map((number) => roomName(run, number));
 }
 
-/** Runs a session; whatever ends it early is counted. */
+/** Runs a session. Whatever ends it early is counted, and its connections are closed. */
 export async function session(plan: SessionPlan): Promise<void> {
     const tags = plan.member?.tags ?? {};
+    const all: Member[] = [];
+    await counted(tags, async () => {
+        try {
+            const members = await enter(plan, tags, all);
+            if (members.length === 0) throw new Error("no member came in");
+            await talk(plan, members);
+            await check(plan, members);
+            await until(plan.end + LINGER);
+        } finally {
+            await Promise.all(all.map((member) => member.socket.disconnect()));
+        }
+    });
+}
+
+/** Runs what a VU does as one session, which is counted, and its error, too: k6 would go on as if nothing had happened. */
+export async function counted(tags: metrics.Tags, body: () => Promise<void>): Promise<void> {
     metrics.announce(tags);
     try {
-        const members = await enter(plan, tags);
-        if (members.length === 0) throw new Error("no member came in");
-        await talk(plan, members);
-        await check(plan, members);
-        await until(plan.end + LINGER);
-        await Promise.all(members.map((member) => member.socket.disconnect()));
+        await body();
         metrics.sessions.add(1, tags);
     } catch (error) {
         metrics.sessionErrors.add(1, tags);
@@ -68,11 +79,11 @@ export async function session(plan: SessionPlan): Promise<void> {
     }
 }
 
-async function enter(plan: SessionPlan, tags: metrics.Tags): Promise<Member[]> {
+/** Those of `all`, the new members, that came in. */
+async function enter(plan: SessionPlan, tags: metrics.Tags, all: Member[]): Promise<Member[]> {
     const { settings, data, end, ramp, stable } = plan;
     const vu = exec.vu.idInTest;
     const began = Date.now();
-    const members: Member[] = [];
     const entering: Promise<boolean>[] = [];
     for (let i = 0; i < settings.sockets; i++) {
         // The VUs' members come in between each other's.
@@ -90,11 +101,11 @@ async function enter(plan: SessionPlan, tags: metrics.Tags): Promise<Member[]> {
             tags,
             ...plan.member,
         });
-        members.push(member);
+        all.push(member);
         entering.push(member.enter());
     }
     const entered = await Promise.all(entering);
-    return members.filter((_, i) => entered[i]);
+    return all.filter((_, i) => entered[i]);
 }
 
 async function talk({ rate, end, during }: SessionPlan, members: Member[]): Promise<void> {
@@ -116,9 +127,7 @@ async function check({ end }: SessionPlan, members: Member[]): Promise<void> {
     for (const member of members) {
         for (const room of member.rooms) {
             if (heads.has(room)) continue;
-            const head = await member.head(room);
-            if (head === undefined) throw new Error(`the server does not say what the last message of ${room} is`);
-            heads.set(room, head);
+            heads.set(room, await member.head(room, Date.now() + SETTLE));
         }
     }
     const deadline = Date.now() + SETTLE;

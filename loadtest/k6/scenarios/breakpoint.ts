@@ -19,7 +19,8 @@ const scenario = define({
             executor: "ramping-arrival-rate",
             startRate: 1,
             timeUnit: "1s",
-            preAllocatedVUs: Math.min(vus, Math.ceil(rate)),
+            // As many as are needed at the end, a session with its leave taking longer than it sends.
+            preAllocatedVUs: Math.min(vus, Math.ceil((rate * LENGTH * 2) / 1_000)),
             maxVUs: vus,
             stages: [{ duration: k6Duration(duration), target: Math.max(1, Math.round(rate)) }],
             gracefulStop: "60s",

@@ -3,16 +3,12 @@
 import exec from "k6/execution";
 import { ClassicMember, classicRoom } from "../lib/classic.ts";
 import { Member } from "../lib/member.ts";
-import * as metrics from "../lib/metrics.ts";
 import { userName } from "../lib/names.ts";
 import { define, onePerVu, wholeRun, type Thresholds } from "../lib/scenario.ts";
-import { roomName, type Data } from "../lib/session.ts";
+import { counted, LINGER, roomName, SETTLE, type Data } from "../lib/session.ts";
 import { DIALECTS, type Dialect } from "../lib/settings.ts";
 import { delay, holds, paced, until } from "../lib/time.ts";
-
-/** From the last send to the leave. */
-const LINGER = 3_000;
-const SETTLE = 10_000;
+import type { Socket } from "../socketio.ts";
 
 const scenario = define({
     name: "classic",
@@ -31,18 +27,18 @@ export const { options, setup, handleSummary } = scenario;
 
 export default async function (data: Data): Promise<void> {
     const dialect = DIALECTS.find((name) => name === exec.scenario.name) ?? DIALECTS[0];
-    const tags = { dialect };
-    metrics.announce(tags);
-    try {
-        await talk(data, dialect);
-        metrics.sessions.add(1, tags);
-    } catch (error) {
-        metrics.sessionErrors.add(1, tags);
-        metrics.complain(`a session ended early: ${String(error)}`);
-    }
+    const sockets: Socket[] = [];
+    await counted({ dialect }, async () => {
+        try {
+            await talk(data, dialect, sockets);
+        } finally {
+            await Promise.all(sockets.map((socket) => socket.disconnect()));
+        }
+    });
 }
 
-async function talk(data: Data, dialect: Dialect): Promise<void> {
+/** Opens the connections that it adds to `sockets`. */
+async function talk(data: Data, dialect: Dialect, sockets: Socket[]): Promise<void> {
     const { end, ramp } = wholeRun(settings, data);
     const vu = exec.vu.idInTest;
     const name = (member: string): string => userName(data.run, `${vu.toString(36)}.${member}`, end + LINGER);
@@ -56,11 +52,13 @@ async function talk(data: Data, dialect: Dialect): Promise<void> {
         rooms: [...new Set(rooms.map((room) => classicRoom(dialect, room)))],
         tags: { dialect: "native" },
     });
+    sockets.push(native.socket);
     if (!(await native.enter())) throw new Error("the native member did not come in");
     const entering: { member: ClassicMember; entered: Promise<boolean> }[] = [];
     for (let i = 0; i < settings.sockets; i++) {
         const room = rooms[i % rooms.length] ?? "";
         const member = new ClassicMember(settings.baseUrl, dialect, data.run, name(i.toString(36)), room);
+        sockets.push(member.socket);
         entering.push({ member, entered: member.enter() });
         await delay(ramp / settings.sockets);
     }
@@ -78,10 +76,9 @@ async function talk(data: Data, dialect: Dialect): Promise<void> {
     await holds(() => unanswered === 0, end + SETTLE);
     await until(end + LINGER / 3);
     const heads = new Map<string, number>();
-    for (const room of native.rooms) heads.set(room, (await native.head(room)) ?? 0);
+    for (const room of native.rooms) heads.set(room, await native.head(room, end + LINGER + SETTLE));
     const deadline = Date.now() + SETTLE;
     await Promise.all(members.map((member) => member.settle(heads.get(member.room) ?? 0, deadline)));
     await native.settle(heads, deadline);
     await until(end + LINGER);
-    await Promise.all([native, ...members].map(({ socket }) => socket.disconnect()));
 }

@@ -47,27 +47,38 @@ async function visit(data: Data, host: Member): Promise<void> {
         baseUrl: settings.baseUrl,
         token: settings.token,
         run: data.run,
-        name: userName(data.run, `visitor${host.name.slice(-12, -9)}`, leaves),
+        name: userName(data.run, `visitor.${host.name.split("-")[1]}`, leaves),
         rooms: host.rooms,
         tags: {},
     });
     if (!(await visitor.enter())) return;
+    try {
+        await useAll(visitor, host);
+        await until(leaves);
+        await ask(visitor, "leave", { room: visitor.rooms[0] });
+    } finally {
+        await visitor.socket.disconnect();
+    }
+}
+
+async function ask(member: Member, event: string, payload: object): Promise<Answer | undefined> {
+    const answer = (await member.request(event, payload)) as Answer | undefined;
+    ok(event, answer?.status === "ok", answer);
+    return answer;
+}
+
+async function useAll(visitor: Member, host: Member): Promise<void> {
     const room = host.rooms[0] ?? "";
-    const ask = async (event: string, payload: object): Promise<Answer | undefined> => {
-        const answer = (await visitor.request(event, payload)) as Answer | undefined;
-        ok(event, answer?.status === "ok", answer);
-        return answer;
-    };
     const received: unknown[] = [];
     host.socket.on("private_message", (message: { text?: string }) => received.push(message.text));
-    await ask("typing", { room, typing: true });
+    await ask(visitor, "typing", { room, typing: true });
     await visitor.say();
-    await ask("history", { room, limit: 10 });
-    await ask("rooms", { limit: 10 });
-    await ask("online_users", { room });
-    await ask("private_message", { to: host.name, text: "hello" });
-    ok("the private message came", await holds(() => received.includes("hello"), leaves), received);
-    const image = await ask("send_image", { room, image: new Uint8Array(PIXEL).buffer, alt: "a pixel" });
+    await ask(visitor, "history", { room, limit: 10 });
+    await ask(visitor, "rooms", { limit: 10 });
+    await ask(visitor, "online_users", { room });
+    await ask(visitor, "private_message", { to: host.name, text: "hello" });
+    ok("the private message came", await holds(() => received.includes("hello"), Date.now() + STAY), received);
+    const image = await ask(visitor, "send_image", { room, image: new Uint8Array(PIXEL).buffer, alt: "a pixel" });
     const url = String(image?.["url"] ?? "");
     const fetched = await http.asyncRequest("GET", url.startsWith("http") ? url : `${settings.baseUrl}${url}`, null, {
         tags: { name: "image" },
@@ -76,9 +87,6 @@ async function visit(data: Data, host: Member): Promise<void> {
     ok("the image can be read", fetched.status === 200, fetched.status);
     const refused = (await visitor.request("send_message", { room, text: "" })) as Answer | undefined;
     ok("an empty text is refused", refused?.["code"] === "bad_text", refused);
-    await until(leaves);
-    await ask("leave", { room });
-    await visitor.socket.disconnect();
 }
 
 export default async function (data: Data): Promise<void> {
