@@ -15,9 +15,9 @@ import { constants } from 'node:os';
 import { basename, delimiter, join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { chatProblem } from './answers.mjs';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
+const HOST = join(HERE, 'host/main.mjs');
 const CLUSTER = fileURLToPath(new URL('../../deploy/cluster/run.mjs', import.meta.url));
 const OLDEST_K6 = [1, 6];
 const NEWEST_MAJOR = 2;
@@ -58,7 +58,7 @@ function runner() {
   if (k6) return { said: `k6 ${versionOf(k6)} (${k6})`, command: k6, args: ['run'] };
   if (asked === 'k6') throw new Mistake('RUNNER=k6: there is no k6 on the PATH');
   const said = 'the host of loadtest/k6 (for small runs: there is no k6 on the PATH)';
-  return { said: asked === 'host' ? 'the host of loadtest/k6 (for small runs)' : said, command: process.execPath, args: [join(HERE, 'host/main.mjs'), 'run'] };
+  return { said: asked === 'host' ? 'the host of loadtest/k6 (for small runs)' : said, command: process.execPath, args: [HOST, 'run'] };
 }
 
 function versionOf(k6) {
@@ -78,6 +78,15 @@ function givenUrl() {
   const text = process.env.URL || process.env.BASE_URL || undefined;
   if (text !== undefined && !/^https?:\/\/[^/?#\s@]+\/?$/.test(text)) throw new Mistake(`URL=${text}: expected http:// or https://, a host, and no path`);
   return text?.replace(/\/$/, '');
+}
+
+/** Ends with one line where a setting is out of range or no Roomcast answers: the scripts' own probe says so. */
+function probe(url) {
+  const script = join(HERE, 'lib/answers.ts');
+  const { status, stderr } = spawnSync(process.execPath, [HOST, 'run', '--quiet', script], { encoding: 'utf8', env: { ...process.env, BASE_URL: url } });
+  if (status === 0) return;
+  const line = stderr.split('\n').find((each) => each.startsWith('ERRO')) ?? stderr;
+  throw new Mistake(line.replace(/^ERRO\[\d+\] (test aborted: |Error: )?/, ''));
 }
 
 /** A new folder, or the one that was asked for. */
@@ -145,8 +154,7 @@ async function load() {
   const program = runner();
   const given = givenUrl();
   if (process.argv.includes('--check')) return 0;
-  const problem = given && (await chatProblem(given));
-  if (problem) throw new Mistake(`URL=${given}: ${problem}`);
+  if (given) probe(given);
   const folder = results(chosen.name);
   const cluster = given ? undefined : await startCluster(folder);
   try {

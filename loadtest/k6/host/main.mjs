@@ -96,6 +96,7 @@ function output(quiet) {
 }
 
 const { quiet, ...given } = settings();
+if (!quiet) console.error(VERSION);
 const run = new Run(given, output(quiet));
 let signals = 0;
 for (const signal of ['SIGINT', 'SIGTERM']) {

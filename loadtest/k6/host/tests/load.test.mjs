@@ -40,9 +40,10 @@ function load(t, env, args = []) {
 function chat(t, answer) {
   return httpServer(t, (request, response) => {
     if (request.method === 'POST') return response.end('ok');
-    return response.end(request.url.includes('sid=') ? answer : '0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}');
+    return response.end(request.url.includes('sid=') ? answer : OPEN);
   });
 }
+const OPEN = '0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}';
 const WELCOME = '40/native,{"sid":"b"}\x1e42/native,["welcome",{"user":"x"}]';
 
 test('k6 on the PATH runs the scenario, whichever major it is, and its exit code is the result', async (t) => {
@@ -81,18 +82,25 @@ test('a k6 that is too old, too new or none at all', async (t) => {
   assert.match(stderr, /^RUNNER=k6: there is no k6 on the PATH\n$/);
 });
 
-test('without a k6 the host runs it; a setting that the script refuses ends it', async (t) => {
-  const URL = await chat(t, WELCOME);
-  const { code, stdout, stderr } = await load(t, { PATH: pathWith(t), URL, SCENARIO: 'smoke', VUS: 'many' });
-  assert.match(stdout, /run by the host of loadtest\/k6/);
-  assert.equal(code, 107, stderr);
-  assert.match(stderr, /VUS=many/);
-});
+/** Lets one user in, and refuses the next. */
+async function chatThatRefusesTheSecond(t) {
+  let users = 0;
+  return httpServer(t, (request, response) => {
+    if (request.method === 'POST') return response.end('ok');
+    if (!request.url.includes('sid=')) return response.end(OPEN);
+    users += 1;
+    return response.end(users === 1 ? WELCOME : '44/native,{"message":"busy","data":{"code":"busy","message":"Too many."}}');
+  });
+}
 
-test('RUNNER=host takes the host although there is a k6', async (t) => {
-  const { code, stderr, stdout } = await load(t, { PATH: pathWith(t, 'k6 v1.0.0'), RUNNER: 'host', URL: await chat(t, WELCOME), VUS: 'many' });
-  assert.equal(code, 107, stderr);
-  assert.match(stdout, /run by the host/);
+test('without a k6, or with RUNNER=host, the host runs it', async (t) => {
+  for (const [version, env] of [[undefined, {}], ['k6 v1.0.0', { RUNNER: 'host' }]]) {
+    const URL = await chatThatRefusesTheSecond(t);
+    const { code, stdout, stderr } = await load(t, { PATH: pathWith(t, version), URL, SCENARIO: 'smoke', ...env });
+    assert.match(stdout, /scenario smoke against .*, run by the host of loadtest\/k6/);
+    assert.equal(code, 108, stderr);
+    assert.match(stderr, /it is not k6[\s\S]*it refuses the user .*: busy: Too many\./);
+  }
 });
 
 test('bad input: one line, exit code 2, and nothing is run', async (t) => {
@@ -104,11 +112,12 @@ test('bad input: one line, exit code 2, and nothing is run', async (t) => {
     [{ URL: 'nowhere' }, /^URL=nowhere: expected http/],
     [{ BASE_URL: 'http://127.0.0.1:1/path' }, /expected http/],
     [{ RUNNER: 'other' }, /^RUNNER=other: expected k6 or host/],
-    [{ URL: 'http://127.0.0.1:1' }, /^URL=http:\/\/127\.0\.0\.1:1: no answer \(.*\)/],
-    [{ URL: silent }, /no Socket\.IO server answers there/],
+    [{ URL: 'http://127.0.0.1:1' }, /^BASE_URL=http:\/\/127\.0\.0\.1:1: no answer \(.*\)/],
+    [{ URL: silent }, /no Socket\.IO server answers there \(status 404\)/],
     [{ URL: await chat(t, '44/native,{"message":"Invalid namespace"}') }, /no Roomcast: Invalid namespace/],
     [{ URL: await chat(t, '40/native,{"sid":"b"}') }, /no Roomcast/],
-    [{ URL: await chat(t, '44/native,{"message":"unauthorized","data":{"code":"unauthorized","message":"A token is needed."}}') }, /refuses to let a user in: unauthorized: A token is needed/],
+    [{ URL: await chat(t, '44/native,{"message":"unauthorized","data":{"code":"unauthorized","message":"A token is needed."}}') }, /it refuses the user \S+: unauthorized: A token is needed/],
+    [{ URL: await chat(t, WELCOME), VUS: 'many' }, /^VUS=many: expected a whole number/],
   ];
   for (const [env, text] of cases) {
     const { code, stderr, out } = await load(t, { PATH, ...env });
