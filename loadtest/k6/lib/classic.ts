@@ -89,6 +89,9 @@ export function classicRoom(dialect: Dialect, room: string): string {
     return sharedRoom ?? (upperCase ? room.toUpperCase() : room);
 }
 
+/** The user who left, if a payload of the event that announces leaves says that somebody did. */
+export const userWhoLeft = (dialect: Dialect, payload: Fields): string | undefined => VOCABULARIES[dialect].left?.(payload);
+
 interface Answer {
     status?: string;
     code?: string;
@@ -119,10 +122,10 @@ export class ClassicMember {
                 event === vocabulary.message ? timeIn(vocabulary.text(payload as Fields)) : undefined,
         });
         this.socket.on(vocabulary.message, (payload: unknown) => this.received(payload));
-        const { left, leaves } = vocabulary;
-        if (!left || leaves === undefined) return;
+        const { leaves } = vocabulary;
+        if (leaves === undefined) return;
         this.socket.on(leaves, (payload: unknown) => {
-            if (typeof payload === "object" && payload !== null) this.left(left(payload as Fields), run);
+            if (typeof payload === "object" && payload !== null) this.left(userWhoLeft(dialect, payload as Fields), run);
         });
     }
 

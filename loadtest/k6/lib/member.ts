@@ -33,7 +33,13 @@ interface Answer {
 
 interface Presence {
     room: string;
+    joined: string[];
     left: string[];
+    count: number;
+}
+
+interface OnlineUsers {
+    room: string;
     count: number;
 }
 
@@ -93,7 +99,7 @@ export class Member {
         this.socket.on("connect", () => rooms.forEach((room) => this.join(room)));
         this.socket.on("message", (message: Position & { room: string }) => this.message(message));
         this.socket.on("presence", (presence: Presence) => this.presence(presence));
-        this.socket.on("online_users", ({ room, count }: Presence) => this.counted(room, count));
+        this.socket.on("online_users", ({ room, count }: OnlineUsers) => this.counted(room, count));
         this.socket.on("resync", (at: { room: string; epoch: string }) => this.checkers.get(at.room)?.resync(at));
         this.socket.on("connect_error", (error: Error) => this.ended(error.message));
         this.socket.on("disconnect", (reason: string) => this.ended(reason));
@@ -218,7 +224,7 @@ export class Member {
         this.checkers.get(message.room)?.message(message, Date.now());
     }
 
-    private presence({ room, left, count }: Presence): void {
+    private presence({ room, joined, left, count }: Presence): void {
         const now = Date.now();
         for (const user of left) {
             if (leavesTooEarly(this.options.run, user, now)) {
@@ -228,10 +234,10 @@ export class Member {
                 metrics.leaveDuration.add(Math.max(0, now - (staysUntil(this.options.run, user) ?? now)), this.options.tags);
             }
         }
-        this.counted(room, count);
+        if (joined.length + left.length === 0) this.counted(room, count);
     }
 
-    /** Where nobody leaves, the number of users may not fall: large rooms name nobody. */
+    /** The number of users in a list, or in a change of a room too large for names: where nobody leaves, it may not fall. */
     private counted(room: string, count: number): void {
         const most = this.counts.get(room) ?? 0;
         // Until all are there, a snapshot may come before changes that are older than it.

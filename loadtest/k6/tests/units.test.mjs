@@ -9,6 +9,7 @@ const { decodeBase64, encodeBase64 } = await load('lib/socketio/base64.ts');
 const { RoomChecker } = await load('lib/checker.ts');
 const names = await load('lib/names.ts');
 const { parseDuration, readSettings } = await load('lib/settings.ts');
+const { classicRoom, userWhoLeft } = await load('lib/classic.ts');
 const { roomsOf } = await load('lib/session.ts');
 const { makeReport, summarize } = await load('lib/report.ts');
 const { figure } = await load('lib/figures.ts');
@@ -185,6 +186,22 @@ test('names say until when their users stay', () => {
   assert.ok(!names.leavesTooEarly('k6abc', name, until - 100));
   assert.ok(!names.leavesTooEarly('k6abc', 'ann', 0), 'a user of somebody else');
   assert.ok(name.length <= 64);
+});
+
+test('leaves are read as each classic chat announces them', () => {
+  for (const [dialect, payload, user] of [
+    ['flocker', { username: 'System', msg: 'k6a-1-x left r.', room: 'r' }, 'k6a-1-x'],
+    ['flocker', { username: 'System', msg: 'k6a-1-x joined r.', room: 'r' }, undefined],
+    ['flocker', { username: 'ann', msg: 'bob left r.', room: 'r' }, undefined],
+    ['flask-chat-app', { username: 'k6a-1-x', room: 'r' }, 'k6a-1-x'],
+    ['private-rooms', { type: 'deluser', message: 'User K6A-1-X left room R' }, 'K6A-1-X'],
+    ['private-rooms', { type: 'newuser', message: 'New User K6A-1-X joined room R' }, undefined],
+    ['private-rooms', { type: 'chat', from: 'ANN', message: 'User BOB left room R' }, undefined],
+    ['ribbit', {}, undefined],
+  ]) {
+    assert.equal(userWhoLeft(dialect, payload), user, JSON.stringify([dialect, payload]));
+  }
+  assert.deepEqual(['abidev', 'private-rooms', 'ribbit'].map((dialect) => classicRoom(dialect, 'r-1')), ['general', 'R-1', 'r-1']);
 });
 
 test('members are spread over rooms', () => {
