@@ -97,14 +97,18 @@ function results(name) {
   return folder;
 }
 
+/** Starts a process that ends with this one, also where this one is killed. */
+function start(command, args, options) {
+  return SETPRIV ? spawn(SETPRIV, ['--pdeathsig', 'TERM', command, ...args], options) : spawn(command, args, options);
+}
+
 /** A cluster on this machine: its URL, and how to stop it. Its log goes to a file. */
 async function startCluster(folder) {
   const port = process.env.PORT || '8080';
   const log = join(folder, 'cluster.log');
   console.log(`==> starting a cluster on this machine; its log is ${relative('', log)}`);
-  const [command, ...args] = SETPRIV ? [SETPRIV, '--pdeathsig', 'TERM', process.execPath, CLUSTER] : [process.execPath, CLUSTER];
   // In a process group of its own: Ctrl-C is for the runner first.
-  const child = spawn(command, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = start(process.execPath, [CLUSTER], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   let interrupted;
   onSignal = (signal) => {
     interrupted = signal;
@@ -139,7 +143,7 @@ async function startCluster(folder) {
 
 /** Runs the script. Ctrl-C in a terminal reaches the runner by itself; any other signal is passed on. */
 function run({ command, args }, file, env) {
-  const child = spawn(command, [...args, file], { stdio: 'inherit', env: { ...process.env, ...env } });
+  const child = start(command, [...args, file], { stdio: 'inherit', env: { ...process.env, ...env } });
   onSignal = (signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
   };
