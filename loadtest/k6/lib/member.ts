@@ -99,7 +99,7 @@ export class Member {
         this.socket.on("connect", () => rooms.forEach((room) => this.join(room)));
         this.socket.on("message", (message: Position & { room: string }) => this.message(message));
         this.socket.on("presence", (presence: Presence) => this.presence(presence));
-        this.socket.on("online_users", ({ room, count }: OnlineUsers) => this.counted(room, count));
+        this.socket.on("online_users", ({ room, count }: OnlineUsers) => this.counted(room, count, true));
         this.socket.on("resync", (at: { room: string; epoch: string }) => this.checkers.get(at.room)?.resync(at));
         this.socket.on("connect_error", (error: Error) => this.ended(error.message));
         this.socket.on("disconnect", (reason: string) => this.ended(reason));
@@ -234,17 +234,17 @@ export class Member {
                 metrics.leaveDuration.add(Math.max(0, now - (staysUntil(this.options.run, user) ?? now)), this.options.tags);
             }
         }
-        if (joined.length + left.length === 0) this.counted(room, count);
+        this.counted(room, count, joined.length + left.length === 0);
     }
 
-    /** The number of users in a list, or in a change of a room too large for names: where nobody leaves, it may not fall. */
-    private counted(room: string, count: number): void {
+    /** The number of users in a room: where nobody leaves, it may not fall in a list, or in a change without names. */
+    private counted(room: string, count: number, judged: boolean): void {
         const most = this.counts.get(room) ?? 0;
         // Until all are there, a snapshot may come before changes that are older than it.
         this.counts.set(room, Math.max(most, count));
         const now = Date.now();
         const { stableFrom = Infinity, tags } = this.options;
-        if (count >= most || now < stableFrom || now >= this.until - 500) return;
+        if (!judged || count >= most || now < stableFrom || now >= this.until - 500) return;
         this.counts.set(room, count);
         metrics.unexplainedLeaves.add(most - count, tags);
         metrics.complain(`${this.name} in ${room}: ${most} users became ${count}`);

@@ -38,7 +38,7 @@ export interface SessionPlan {
 /** From the last send to the leave: time for the last messages to arrive, and for others to be still there. */
 export const LINGER = 3_000;
 /** How long after the last member the presence of all may take. */
-const ALL_SEEN = 4_000;
+const ALL_SEEN = 3_000;
 /** How long the last messages may take. */
 export const SETTLE = 10_000;
 

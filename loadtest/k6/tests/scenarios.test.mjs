@@ -84,7 +84,7 @@ story('scenarios fail against a cluster that drops messages', { timeout: 100_000
 story('other thresholds can be broken, too', { timeout: 60_000 }, async () => {
   // Whoever is away for longer than the grace has left, for all others.
   const { gateways: [gateway] } = await cluster({ gateways: 1, redis: false, args: ['--grace', '50ms'] });
-  const env = { BASE_URL: gateway.url, VUS: '2', SOCKETS: '10', ROOMS: '1', RATE: '20', DURATION: '6s' };
+  const env = { BASE_URL: gateway.url, VUS: '2', SOCKETS: '10', ROOMS: '1', RATE: '20', DURATION: '10s' };
   const breaks = async (name, ...metrics) => {
     const { code, output, summary } = await scenario(name, env);
     assert.equal(code, THRESHOLDS_FAILED, output);
