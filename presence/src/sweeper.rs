@@ -4,7 +4,7 @@
 
 mod plan;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,8 @@ pub(crate) struct Sweeper {
     telemetry: Telemetry,
     readiness: Readiness,
     first_sweep: Latch,
+    /// Nodes that were dead when this replica started and that it has not tried to sweep; none before the first listing.
+    dead_at_start: Option<BTreeSet<Incarnation>>,
     plan: Plan,
     /// Steps that were due in the last round and have not begun. Replaced in every round.
     due: VecDeque<(Incarnation, Step)>,
@@ -93,6 +95,7 @@ impl Sweeper {
             telemetry,
             readiness,
             first_sweep,
+            dead_at_start: None,
             plan: Plan::new(lease),
             due: VecDeque::new(),
             sweeping: 0,
@@ -132,6 +135,9 @@ impl Sweeper {
                     }
                     Done::Swept(node, step, result) => {
                         self.sweeping -= 1;
+                        if let Some(dead) = &mut self.dead_at_start {
+                            dead.remove(&node);
+                        }
                         self.swept(&node, step, result);
                     }
                 }
@@ -143,7 +149,7 @@ impl Sweeper {
                 self.sweeping += 1;
                 work.push(self.sweep(node, step));
             }
-            if self.listed == Some(true) && self.sweeping == 0 && !self.plan.is_waiting() {
+            if self.dead_at_start.as_ref().is_some_and(BTreeSet::is_empty) {
                 self.first_sweep.open();
             }
         }
@@ -164,6 +170,10 @@ impl Sweeper {
                 }
                 self.readiness.degrade(PART, false);
                 self.telemetry.nodes_waiting(sealed.len());
+                let listed: BTreeSet<_> = sealed.iter().map(|node| node.incarnation.clone()).collect();
+                // Those that are not listed any more were swept by another replica.
+                let dead = self.dead_at_start.take().unwrap_or_else(|| listed.clone());
+                self.dead_at_start = Some(dead.into_iter().filter(|node| listed.contains(node)).collect());
                 let round = self.plan.round(&sealed);
                 for node in round.new {
                     self.telemetry.node_died(&node.incarnation, node.age);

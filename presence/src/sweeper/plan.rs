@@ -81,11 +81,6 @@ impl Plan {
         round
     }
 
-    /// Whether there are dead nodes of which no step has begun.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.progress.values().any(|done| *done == Progress::default())
-    }
-
     /// A step begins.
     pub(super) fn begin(&mut self, node: &Incarnation) {
         if let Some(done) = self.progress.get_mut(node) {
@@ -148,10 +143,8 @@ mod tests {
         let (mut plan, node) = (Plan::new(LEASE), Incarnation::new("a"));
         let young = [sealed("a", YOUNG)];
         assert_eq!(plan.round(&[sealed("a", Duration::ZERO)]).new.len(), 1);
-        assert!(plan.is_waiting());
         assert_eq!(due(&mut plan, &young), [("a".into(), Step::Sweep)]);
         plan.begin(&node);
-        assert!(!plan.is_waiting());
         assert_eq!(due(&mut plan, &young), [], "not twice at once");
         assert!(!plan.end(&node, Step::Sweep, true));
         assert_eq!(due(&mut plan, &young), [], "not again before a lease has passed");
