@@ -8,7 +8,7 @@ use roomcast_store::{Incarnation, Sealed};
 
 /// How long after its sealing a node is swept at the earliest. A client that has come back under an open name waits for the
 /// name until the lease is over; in this time its gateway notices that, gives it the name and writes that it is in its
-/// rooms, so that it never was away.
+/// rooms, so that it never was away. Half a lease, if that is less.
 const RETURNS: Duration = Duration::from_millis(800);
 
 /// A step for a dead node. Sorted by urgency: users who are wrongly shown online are removed before nodes are swept
@@ -38,7 +38,7 @@ pub(super) fn decide(age: Duration, done: Progress, lease: Duration) -> Option<S
     match done {
         Progress { running: true, .. } => None,
         _ if age >= lease => Some(Step::SweepAndForget),
-        Progress { swept: false, .. } if age >= RETURNS => Some(Step::Sweep),
+        Progress { swept: false, .. } if age >= RETURNS.min(lease / 2) => Some(Step::Sweep),
         Progress { .. } => None,
     }
 }
