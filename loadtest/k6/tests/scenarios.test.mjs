@@ -25,7 +25,7 @@ const SCENARIOS = [
   },
   {
     'reconnect-storm': { VUS: '4', SOCKETS: '15', ROOMS: '2', RATE: '60', DURATION: '8s' },
-    'big-room': { VUS: '4', SOCKETS: '60', RATE: '10', DURATION: '6s' },
+    'big-room': { VUS: '4', SOCKETS: '60', RATE: '10', DURATION: '14s' },
   },
 ];
 
