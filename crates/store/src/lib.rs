@@ -9,7 +9,6 @@ pub mod log;
 pub mod names;
 pub mod nodes;
 pub mod presence;
-mod primaries;
 
 mod address;
 mod batcher;

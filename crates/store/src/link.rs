@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use redis::aio::ConnectionLike as _;
 use redis::{
     Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
@@ -20,7 +20,6 @@ use crate::address::{Address, COMMAND_TIMEOUT, Connection, Credentials, RETRY_IN
 use crate::error::{Result, StoreError};
 use crate::health::{Connectivity, Health};
 use crate::observer::{Observer, operation_of};
-use crate::primaries::Primaries;
 use crate::script::Script;
 
 /// Redis answers TRYAGAIN while it moves a slot to another node; shortly after, it does not.
@@ -41,7 +40,6 @@ struct Inner {
     connectivity: watch::Sender<Connectivity>,
     /// A command to a node of a cluster failed.
     suspected: Notify,
-    primaries: Mutex<Primaries>,
     observer: Arc<dyn Observer>,
 }
 
@@ -53,7 +51,6 @@ impl Link {
             connection: RwLock::new(None),
             connectivity,
             suspected: Notify::new(),
-            primaries: Mutex::default(),
             observer,
         });
         Self { inner, _owned: None }
@@ -221,17 +218,10 @@ impl Link {
         loop {
             let (mut connection, connections) = self.connection(operation)?;
             let answer = async {
-                let answer = match call.query_async(&mut connection).await {
+                match call.query_async(&mut connection).await {
                     Err(error) if is_unknown_script(&error) => {
                         script.get().load_async(&mut connection).await?;
                         call.query_async(&mut connection).await
-                    }
-                    answer => answer,
-                };
-                match answer {
-                    Err(error) if asks_for_primary(&error) => {
-                        let mut call = call.clone();
-                        call.arg(self.verdict(&error)).query_async(&mut connection).await
                     }
                     answer => answer,
                 }
@@ -244,18 +234,6 @@ impl Link {
                 outcome => return outcome,
             }
         }
-    }
-
-    /// What `epoch.lua` is to think of keys that another server wrote last: they moved here from a primary that lives on,
-    /// or what was written last may be lost.
-    fn verdict(&self, error: &RedisError) -> &'static str {
-        let former = error.detail().and_then(|detail| detail.split_whitespace().next()).unwrap_or_default();
-        if self.inner.primaries.lock().lives(former) { "@moved" } else { "@lost" }
-    }
-
-    /// Takes what a node of a cluster told about itself.
-    pub(crate) fn saw_node(&self, info: &str) {
-        self.inner.primaries.lock().saw(info);
     }
 
     /// Makes the calls of a script that a pipeline holds: where there is one server, in one write. Each succeeds
@@ -287,9 +265,7 @@ impl Link {
         let mut outcomes = Vec::with_capacity(answers.len());
         for (answer, call) in answers.into_iter().zip(calls.cmd_iter()) {
             outcomes.push(match answer.extract_error() {
-                Err(error) if is_unknown_script(&error) || asks_for_primary(&error) => {
-                    self.call(script, call).await
-                }
+                Err(error) if is_unknown_script(&error) => self.call(script, call).await,
                 answer => {
                     let answer = answer.map_err(|error| self.classify(connections, &error));
                     self.inner.observer.request(operation, Some(took), answer.as_ref().err());
@@ -378,11 +354,6 @@ impl Link {
             None => StoreError::Corrupt(error.category().to_owned()),
         }
     }
-}
-
-/// Whether a script asks what became of the server that wrote its keys last.
-fn asks_for_primary(error: &RedisError) -> bool {
-    error.code() == Some("OTHERPRIMARY")
 }
 
 fn is_unknown_script(error: &RedisError) -> bool {

@@ -339,10 +339,6 @@ impl Reports for Inner {
         }
     }
 
-    fn replication(&self, info: &str) {
-        self.channels.link.saw_node(info);
-    }
-
     fn closed(&self, connection: ConnectionId, why: Option<String>) {
         let mut state = self.state.lock();
         let mut lost = state.release(connection);

@@ -51,8 +51,6 @@ pub(super) trait Reports: Send + Sync {
     fn unsubscribed(&self, connection: ConnectionId, channel: &str, asked: bool);
     /// Which node has which slots, by what this node knows.
     fn slots(&self, connection: ConnectionId, slots: SlotMap);
-    /// What the node says of its own replication.
-    fn replication(&self, info: &str);
     /// The connection ended, with all its subscriptions; by an error, unless it was told to.
     fn closed(&self, connection: ConnectionId, why: Option<String>);
 }
@@ -65,7 +63,6 @@ enum Pending {
     Subscribe(String, oneshot::Sender<Result<(), Refused>>),
     Unsubscribe(String),
     Slots,
-    Replication,
 }
 
 /// What was sent and what it was answered. Answers come in the order of the requests; those of subscriptions are
@@ -106,7 +103,6 @@ impl<'a, R: Reports> Exchange<'a, R> {
 
     fn look(&mut self) {
         self.looked = Instant::now();
-        self.request(&["INFO", "replication"], Pending::Replication);
         self.request(&["CLUSTER", "SLOTS"], Pending::Slots);
     }
 
@@ -204,8 +200,6 @@ impl<'a, R: Reports> Exchange<'a, R> {
                 tracing::warn!(error, "cannot subscribe to the gateways' control channel");
                 Ok(())
             }
-            // This user may not ask: every move of a slot begins an epoch.
-            Some((_, Pending::Replication)) => Ok(()),
             Some((_, Pending::Hello | Pending::Slots)) | None => Err(error.to_owned()),
         }
     }
@@ -216,10 +210,6 @@ impl<'a, R: Reports> Exchange<'a, R> {
             Some((_, Pending::Slots)) => {
                 let slots = SlotMap::parse(answer, &self.host).ok_or("an unreadable map of slots")?;
                 self.reports.slots(self.id, slots);
-                Ok(())
-            }
-            Some((_, Pending::Replication)) => {
-                self.reports.replication(text(answer).unwrap_or_default());
                 Ok(())
             }
             _ => Err("an answer to nothing".to_owned()),
@@ -263,10 +253,6 @@ mod tests {
             self.note(format!("slots {:?}", slots.owner(0)));
         }
 
-        fn replication(&self, info: &str) {
-            self.note(info.to_owned());
-        }
-
         fn closed(&self, _: ConnectionId, _: Option<String>) {}
     }
 
@@ -299,7 +285,7 @@ mod tests {
         exchange.begin(None, "control");
         let hello = "%1\r\n$5\r\nproto\r\n:3\r\n";
         let slots = "*1\r\n*3\r\n:0\r\n:9\r\n*2\r\n$1\r\na\r\n:7000\r\n";
-        let begun = [hello, &push("subscribe", "control"), "=9\r\ntxt:role:\r\n", slots].concat();
+        let begun = [hello, &push("subscribe", "control"), slots].concat();
         receive(&mut exchange, &begun).unwrap();
         let (mut a, mut b) = (subscribe(&mut exchange, "a"), subscribe(&mut exchange, "b"));
         exchange.look();
@@ -312,9 +298,8 @@ mod tests {
             (a.try_recv().unwrap(), b.try_recv().unwrap()),
             (Ok(()), Err(Refused::Moved("b:7001".into())))
         );
-        receive(&mut exchange, &["$0\r\n\r\n", slots].concat()).unwrap();
-        let expected =
-            ["role:", "slots Some(\"a:7000\")", "+a", "a: hi", "-a unasked", "", "slots Some(\"a:7000\")"];
+        receive(&mut exchange, slots).unwrap();
+        let expected = ["slots Some(\"a:7000\")", "+a", "a: hi", "-a unasked", "slots Some(\"a:7000\")"];
         assert_eq!(*written.0.lock(), expected);
         assert!(exchange.pending.is_empty());
     }
@@ -326,8 +311,8 @@ mod tests {
         exchange.send(Request::Unsubscribe("a".into()));
         exchange.look();
         receive(&mut exchange, &[&push("sunsubscribe", "a"), "-MOVED 5 b:7001\r\n"].concat()).unwrap();
-        receive(&mut exchange, "$0\r\n\r\n*0\r\n").unwrap();
-        assert_eq!(*written.0.lock(), ["-a", "", "slots None"]);
+        receive(&mut exchange, "*0\r\n").unwrap();
+        assert_eq!(*written.0.lock(), ["-a", "slots None"]);
     }
 
     #[test]

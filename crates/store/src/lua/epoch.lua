@@ -1,18 +1,11 @@
 -- Stands before every log script. A log's epoch begins where there is no meta, and again where this
 -- server is not the one that wrote the meta last (after an asynchronous failover offsets could be
--- reused: replicas may lag), unless the slot moved here from a primary that lives on, which loses nothing. Offsets
--- continue; the greatest offset that survived of the earlier epoch is kept in `p`.
---
--- Only the caller can know that another primary lives on. It is asked by an error, before anything was written, and
--- calls again with one more argument at the end, '@moved' or '@lost'.
-
-local function replication()
-  return redis.call('INFO', 'replication')
-end
+-- reused: replicas may lag). Offsets continue; the greatest offset that survived of the earlier epoch is
+-- kept in `p`.
 
 -- Names this server as the one that took the writes so far: another one has another name.
-local function current_replid(info)
-  info = info or replication()
+local function current_replid()
+  local info = redis.call('INFO', 'replication')
   -- Of 40 digits, found without a pattern: this runs for every message.
   local _, before = string.find(info, 'master_replid:', 1, true)
   return string.sub(info, before + 1, before + 40)
@@ -21,8 +14,7 @@ end
 -- meta, log, ids: keys; candidate: a name for a new epoch; idle: ms. Returns epoch, offset, earlier epochs,
 -- messages counted.
 local function current_epoch(meta, log, ids, candidate, idle)
-  local info = replication()
-  local replid = current_replid(info)
+  local replid = current_replid()
   local m = redis.call('HMGET', meta, 'e', 'o', 'p', 'r', 'n')
   if not m[1] then
     redis.call('DEL', log, ids)
@@ -31,17 +23,6 @@ local function current_epoch(meta, log, ids, candidate, idle)
     return candidate, 0, '', 0
   end
   if m[4] ~= replid then
-    local verdict = ARGV[#ARGV]
-    if string.find(info, 'master_replid2:' .. m[4], 1, true) then
-      -- This server was a replica of that one.
-      verdict = '@lost'
-    end
-    if verdict == '@moved' then
-      redis.call('HSET', meta, 'r', replid)
-      return m[1], tonumber(m[2]), m[3], tonumber(m[5])
-    elseif verdict ~= '@lost' then
-      error({ err = 'OTHERPRIMARY ' .. m[4] })
-    end
     local prior = m[1] .. ':' .. m[2]
     local kept = 1
     for earlier in string.gmatch(m[3], '%S+') do

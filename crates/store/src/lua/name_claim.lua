@@ -5,8 +5,8 @@
 --       5 candidate epoch  6 idle ms of the inbox
 --       then incarnations whose lease has run out
 -- Returns {{incarnation…} that hold it for another owner, none where it is granted, epoch and offset of the newest message
---         in the inbox: offset 0 where it is empty, -1 where it is to be read, because no connection arrived, because
---         the leases of its images are to be renewed, or because another server wrote it last}
+--         in the inbox: offset 0 where it is empty, -1 where it is to be read, because no connection arrived or because
+--         the leases of its images are to be renewed}
 local name, hash, field = KEYS[4], ARGV[1], 'i:' .. ARGV[3]
 local hold = ARGV[4] == 'grace' and 'grace' or 'live'
 
@@ -20,8 +20,7 @@ local function granted()
     return { {}, '', 0 }
   end
   local idle = tonumber(ARGV[6])
-  -- Where another server wrote it last, a read decides whether an epoch begins.
-  if renewal_due(KEYS[1], idle) == 1 or redis.call('HGET', KEYS[1], 'r') ~= current_replid() then
+  if renewal_due(KEYS[1], idle) == 1 then
     return { {}, '', -1 }
   end
   local epoch, offset = current_epoch(KEYS[1], KEYS[2], KEYS[3], ARGV[5], idle)

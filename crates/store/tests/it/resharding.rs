@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomcast_protocol::RoomName;
-use roomcast_store::{Store, StoreError, Unobserved};
+use roomcast_protocol::{Epoch, RoomName};
+use roomcast_store::{ReadLimit, Replay, Store, StoreError, Unobserved};
 
 use crate::outage::connected;
 use crate::server::{Cluster, Kind, Server};
@@ -40,7 +40,7 @@ on_each_kind! {
     a_node_that_is_gone_stops_its_own_rooms_only
     what_is_published_while_a_slot_is_open_is_read_by_every_node
     a_node_of_a_cluster_is_no_single_server
-    a_move_of_a_slot_begins_no_epoch_and_a_promotion_does
+    moves_and_promotions_begin_epochs_and_lose_nothing
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -299,29 +299,37 @@ async fn a_node_of_a_cluster_is_no_single_server(kind: Kind) {
     assert!(matches!(store.log.touch(&busy()).await, Err(StoreError::Unavailable(_))));
 }
 
-async fn a_move_of_a_slot_begins_no_epoch_and_a_promotion_does(kind: Kind) {
+async fn moves_and_promotions_begin_epochs_and_lose_nothing(kind: Kind) {
     let mut cluster = Cluster::start_with(kind, THIRDS, &OPTIONS).await;
     cluster.add_replica(kind, 1, &OPTIONS).await;
     let (node, room) = (connected(&Subject::at(&cluster.url())).await, busy());
-    let epoch = node.publish(&room, "first", "Ann").await.unwrap().position.epoch;
+    let start = node.publish(&room, "first", "Ann").await.unwrap().position;
     let [first, second, third, replica] = &cluster.0[..] else { panic!("four nodes") };
+    let mut earlier = vec![start.epoch.clone()];
     for (from, to) in [(second, first), (first, second)] {
         move_slot(kind, BUSY_SLOT, from, to, third).await;
-        let published = async || node.publish(&room, &format!("at {}", to.port), "Ann").await;
-        until("a message is stored", async || published().await.is_ok()).await;
-        let opened = node.log.open(&room, 10).await.unwrap();
-        assert_eq!((&opened.head.position.epoch, opened.head.prior), (&epoch, vec![]));
+        begins_epoch(&node, &mut earlier).await;
     }
-    // What a replica has may be older.
     until("the replica has the room", async || {
         replica.say::<u64>(&format!("CLUSTER COUNTKEYSINSLOT {BUSY_SLOT}")).await >= 3
     })
     .await;
     replica.say::<()>("CLUSTER FAILOVER").await;
-    until("an epoch begins", async || {
-        node.log.open(&room, 10).await.is_ok_and(|opened| opened.head.position.epoch != epoch)
-    })
-    .await;
-    let opened = node.log.open(&room, 10).await.unwrap();
-    assert_eq!(offsets(&opened.newest), [1, 2, 3]);
+    until("the replica is promoted", async || owner_by(replica, BUSY_SLOT).await == replica.port).await;
+    begins_epoch(&node, &mut earlier).await;
+    // Who was away since before all of that missed nothing.
+    let replay = node.log.since(&room, &start, ReadLimit::entries(100)).await.unwrap();
+    assert!(matches!(replay, Replay::Whole(opened) if offsets(&opened.newest) == [2, 3, 4]));
+}
+
+/// Publishes in the room of all cases: in an epoch that is none of the earlier ones, which the log still knows.
+async fn begins_epoch(node: &Node, earlier: &mut Vec<Epoch>) {
+    // Attempts of which none was stored twice.
+    let id = format!("in epoch {}", earlier.len());
+    until("a message is stored", async || node.publish(&busy(), &id, "Ann").await.is_ok()).await;
+    let head = node.log.open(&busy(), 10).await.unwrap().head;
+    assert!(!earlier.contains(&head.position.epoch), "{head:?}");
+    let prior: Vec<_> = head.prior.iter().rev().map(|position| position.epoch.clone()).collect();
+    assert_eq!(prior, *earlier);
+    earlier.push(head.position.epoch);
 }
