@@ -1,6 +1,6 @@
 //! Recovers a node after it lost its lease or the store lost its data: renews the lease first, so that everything is
-//! written under a registered incarnation, then rewrites names, then presence in rooms. Pauses graces while the store
-//! is unreachable. Run by `app.rs`; [`Progress`] decides, and is pure.
+//! written under a registered incarnation, then rewrites names, then presence in rooms. Pauses graces while the store,
+//! or a part of it, is unreachable. Run by `app.rs`; [`Progress`] decides, and is pure.
 
 use std::time::Instant;
 
@@ -16,6 +16,8 @@ pub(crate) struct Progress {
     /// How often the store was connected to.
     connections: u64,
     lease: LeaseStatus,
+    /// Graces are paused.
+    paused: bool,
     /// A connection to the store was made, and the lease has not been renewed since.
     reconnected_at: Option<Instant>,
 }
@@ -25,9 +27,10 @@ pub(crate) struct Progress {
 pub(crate) struct Steps {
     /// Renew the lease now.
     pub(crate) renew: bool,
-    /// The store is unreachable and last answered then: pause graces.
+    /// The store, or a node of a cluster, is unreachable and last answered then: pause graces. Which names a node of a
+    /// cluster has is not known here.
     pub(crate) pause: Option<Instant>,
-    /// The store is reachable again: resume graces.
+    /// All of the store is reachable again: resume graces.
     pub(crate) resume: bool,
     /// The store may have lost names and presence, and the lease was renewed since: write them again.
     pub(crate) rewrite: bool,
@@ -35,7 +38,7 @@ pub(crate) struct Steps {
 
 impl Progress {
     pub(crate) fn new(connections: u64) -> Self {
-        Self { connections, lease: LeaseStatus::default(), reconnected_at: None }
+        Self { connections, lease: LeaseStatus::default(), paused: false, reconnected_at: None }
     }
 
     pub(crate) fn next(&mut self, store: Connectivity, lease: LeaseStatus, now: Instant) -> Steps {
@@ -50,10 +53,12 @@ impl Progress {
         if renewed {
             self.reconnected_at = None;
         }
+        let unreachable_since = lease.unreachable_since.or(store.partial_since);
+        let paused = std::mem::replace(&mut self.paused, unreachable_since.is_some());
         Steps {
             renew: reconnected,
-            pause: lease.unreachable_since.filter(|_| before.unreachable_since.is_none()),
-            resume: before.unreachable_since.is_some() && lease.unreachable_since.is_none(),
+            pause: unreachable_since.filter(|_| !paused),
+            resume: paused && unreachable_since.is_none(),
             rewrite: renewed || lease.registrations != before.registrations,
         }
     }
@@ -74,13 +79,13 @@ impl Recovery {
         tokio::join!(self.watch_health(), self.recover());
     }
 
-    /// Reports an unreachable Redis to operators, and renews the lease at once, to see whether it can be renewed.
+    /// Reports a Redis of which a part is unreachable to operators, and renews the lease at once, to see whether it can be renewed.
     async fn watch_health(&self) {
         let mut health = self.health.watch();
         loop {
-            let up = health.borrow_and_update().up;
-            self.readiness.degrade("redis", !up && health.borrow().connections > 0);
-            if !up {
+            let store = *health.borrow_and_update();
+            self.readiness.degrade("redis", !store.is_whole() && store.connections > 0);
+            if !store.up {
                 self.node.renew_soon();
             }
             if health.changed().await.is_err() {
@@ -119,5 +124,33 @@ impl Recovery {
                 self.rooms.rewrite().await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn graces_are_paused_until_every_node_of_a_cluster_answers() {
+        let (mut progress, now) = (Progress::new(1), Instant::now());
+        let later = now + Duration::from_secs(9);
+        let mut lease = LeaseStatus::default();
+        lease.renewed(now, false);
+        let whole = Connectivity { up: true, partial_since: None, connections: 1 };
+        assert_eq!(progress.next(whole, lease, now), Steps::default());
+        let partial = Connectivity { partial_since: Some(now), ..whole };
+        assert_eq!(progress.next(partial, lease, later), Steps { pause: Some(now), ..Steps::default() });
+        assert_eq!(progress.next(partial, lease, later), Steps::default());
+        // The node of the lease fails, too, and returns first.
+        lease.failed();
+        assert_eq!(progress.next(partial, lease, later), Steps::default());
+        lease.renewed(later, false);
+        assert_eq!(progress.next(partial, lease, later), Steps::default());
+        let whole = Connectivity { connections: 2, ..whole };
+        let steps = progress.next(whole, lease, later);
+        assert_eq!(steps, Steps { renew: true, resume: true, rewrite: true, ..Steps::default() });
     }
 }

@@ -129,9 +129,9 @@ async fn follow_redis(health: Health, readiness: Readiness, latch: Latch, stop: 
     let mut reach = health.watch();
     let follow = async {
         loop {
-            let up = reach.borrow_and_update().up;
-            readiness.degrade("redis", !up);
-            if up {
+            let reached = *reach.borrow_and_update();
+            readiness.degrade("redis", !reached.is_whole());
+            if reached.up {
                 latch.open();
             }
             // An end of the changes is the end of the store, which ends the process: this task is critical.

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value, from_redis_value};
 
 use crate::error::{Result, StoreError};
+use crate::partition::slot;
 
 /// How long a command may take before its outcome counts as unknown.
 pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -131,23 +133,40 @@ pub(crate) enum Connection {
 impl Connection {
     /// Whether anything answers, of a cluster any primary.
     pub(crate) async fn answers(&mut self) -> RedisResult<()> {
-        self.ping(ResponsePolicy::OneSucceeded).await
-    }
-
-    /// Whether all primaries of a cluster answer.
-    pub(crate) async fn answers_whole(&mut self) -> RedisResult<()> {
-        self.ping(ResponsePolicy::AllSucceeded).await
-    }
-
-    async fn ping(&mut self, policy: ResponsePolicy) -> RedisResult<()> {
         let ping = redis::cmd("PING");
         match self {
             Self::Single(connection) => ping.query_async(connection).await,
             Self::Cluster(connection) => {
-                let primaries = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, Some(policy)));
+                let primaries = RoutingInfo::MultiNode((
+                    MultipleNodeRoutingInfo::AllMasters,
+                    Some(ResponsePolicy::OneSucceeded),
+                ));
                 connection.route_command(ping, primaries).await.map(drop)
             }
         }
+    }
+
+    /// Whether every primary of a cluster answers that has slots.
+    ///
+    /// Each is asked for a key. Where all nodes are to be asked, the client leaves out those that it is not connected to;
+    /// for a key it makes the connection.
+    pub(crate) async fn answers_whole(&mut self) -> RedisResult<()> {
+        let Self::Cluster(connection) = self else { return self.answers().await };
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let slots: Vec<Vec<Value>> = from_redis_value(connection.route_command(slots, any).await?)?;
+        let asked = key_of_each(slots)?.into_iter().map(|key| {
+            let mut connection = connection.clone();
+            async move {
+                match redis::cmd("EXISTS").arg(key).query_async::<()>(&mut connection).await {
+                    // It answers, although this user may not ask.
+                    Err(error) if error.code() == Some("NOPERM") => Ok(()),
+                    outcome => outcome,
+                }
+            }
+        });
+        try_join_all(asked).await.map(drop)
     }
 
     /// A Redis that evicts keys when it is full loses rooms, and nobody is told.
@@ -161,6 +180,28 @@ impl Connection {
             tracing::warn!(policy, "Redis may evict rooms: set maxmemory-policy to noeviction");
         }
     }
+}
+
+/// Far more than it takes to find a key of any slot.
+const MOST_KEYS_TRIED: u32 = 1_000_000;
+
+/// A key in a slot of each primary, by an answer to CLUSTER SLOTS.
+fn key_of_each(slots: Vec<Vec<Value>>) -> RedisResult<Vec<String>> {
+    let (mut primaries, mut keys) = (Vec::new(), Vec::new());
+    for range in slots {
+        let mut range = range.into_iter();
+        let (Some(first), Some(last), Some(primary)) = (range.next(), range.next(), range.next()) else {
+            continue;
+        };
+        if !primaries.contains(&primary) {
+            let range = from_redis_value::<u16>(first)?..=from_redis_value::<u16>(last)?;
+            let mut words = (0..MOST_KEYS_TRIED).map(|number| number.to_string());
+            let key = words.find(|key| range.contains(&slot(key)));
+            keys.push(key.ok_or((ErrorKind::Parse, "no slots in a range of slots"))?);
+            primaries.push(primary);
+        }
+    }
+    Ok(keys)
 }
 
 impl ConnectionLike for Connection {
@@ -226,5 +267,16 @@ mod tests {
         let (addresses, credentials) = nodes("redis-cluster://[::1]:1").unwrap();
         assert!(credentials.is_none() && addresses == ["[::1]:1"]);
         assert!(nodes("redis://a").is_none());
+    }
+
+    #[test]
+    fn each_primary_of_a_cluster_is_asked_for_a_key_of_its_own() {
+        let range = |first: i64, last: i64, port: i64| {
+            let primary = Value::Array(vec![Value::BulkString(b"a".into()), Value::Int(port)]);
+            vec![Value::Int(first), Value::Int(last), primary, Value::Array(vec![])]
+        };
+        let keys = key_of_each(vec![range(0, 99, 1), range(100, 100, 2), range(101, 16_383, 1)]).unwrap();
+        assert!(matches!(&keys[..], [first, second] if slot(first) < 100 && slot(second) == 100), "{keys:?}");
+        assert!(key_of_each(vec![vec![Value::Int(1), Value::Int(0), Value::Nil]]).is_err());
     }
 }

@@ -2,7 +2,7 @@
 //! `link.rs`; in memory it never changes.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -13,11 +13,20 @@ pub struct Health(watch::Receiver<Connectivity>);
 /// What [`Health`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connectivity {
-    /// True while commands are answered.
+    /// True while commands are answered, of a cluster by any node.
     pub up: bool,
+    /// Set while a node of a cluster does not answer: when a command may have failed first.
+    pub partial_since: Option<Instant>,
     /// How often the connection was made, the first time included. After a change presence has to be
     /// written again: the server may have lost it.
     pub connections: u64,
+}
+
+impl Connectivity {
+    /// Whether commands are answered, of a cluster by every node.
+    pub fn is_whole(&self) -> bool {
+        self.up && self.partial_since.is_none()
+    }
 }
 
 impl Health {
@@ -29,8 +38,9 @@ impl Health {
     /// The health of what cannot fail.
     pub(crate) fn always_up() -> Self {
         // One sender for all, never dropped: a receiver without a sender would not wait, it would err.
-        static ALWAYS: LazyLock<watch::Sender<Connectivity>> =
-            LazyLock::new(|| watch::Sender::new(Connectivity { up: true, connections: 1 }));
+        static ALWAYS: LazyLock<watch::Sender<Connectivity>> = LazyLock::new(|| {
+            watch::Sender::new(Connectivity { up: true, partial_since: None, connections: 1 })
+        });
         Self(ALWAYS.subscribe())
     }
 

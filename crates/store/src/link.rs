@@ -45,7 +45,8 @@ struct Inner {
 
 impl Link {
     pub(crate) fn new(address: Address, observer: Arc<dyn Observer>) -> Self {
-        let connectivity = watch::Sender::new(Connectivity { up: false, connections: 0 });
+        let connectivity =
+            watch::Sender::new(Connectivity { up: false, partial_since: None, connections: 0 });
         let inner = Arc::new(Inner {
             address,
             connection: RwLock::new(None),
@@ -102,6 +103,8 @@ impl Link {
     async fn watch_nodes(&self) {
         loop {
             self.inner.suspected.notified().await;
+            // When the command was sent that failed, at the earliest.
+            let since = command_timeout_ago();
             let mut failing = false;
             loop {
                 let Some(mut connection) = self.inner.connection.read().clone() else { return };
@@ -113,20 +116,25 @@ impl Link {
                 }
                 if !std::mem::replace(&mut failing, true) {
                     tracing::warn!("a node of the Redis Cluster does not answer; its rooms wait for it");
+                    self.inner.connectivity.send_modify(|connectivity| {
+                        connectivity.partial_since.get_or_insert(since);
+                    });
                 }
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
             // It may have lost what was written last, or be another that was promoted in its place.
-            let connections = self.connected();
+            let connections = self.connected(true);
             tracing::info!(connections, "all nodes of the Redis Cluster answer");
         }
     }
 
-    /// Counts a connection, with which presence has to be written again. Its number.
-    fn connected(&self) -> u64 {
+    /// Counts a connection, with which presence has to be written again. Its number. `whole`: all nodes answer.
+    fn connected(&self, whole: bool) -> u64 {
         let mut connections = 0;
         self.inner.connectivity.send_modify(|connectivity| {
             connectivity.up = true;
+            let since = || connectivity.partial_since.unwrap_or_else(command_timeout_ago);
+            connectivity.partial_since = (!whole).then(since);
             connectivity.connections += 1;
             connections = connectivity.connections;
         });
@@ -149,10 +157,14 @@ impl Link {
             Ok::<_, RedisError>(connection)
         };
         match in_time(alive).await {
-            Ok(connection) => {
+            Ok(mut connection) => {
+                let whole = !self.is_cluster() || in_time(connection.answers_whole()).await.is_ok();
                 *self.inner.connection.write() = Some(connection);
-                let connections = self.connected();
+                let connections = self.connected(whole);
                 tracing::info!(connections, "connected to Redis");
+                if !whole {
+                    self.inner.suspected.notify_one();
+                }
                 Ok(())
             }
             Err(why) => {
@@ -189,7 +201,7 @@ impl Link {
 
     /// The connection for a request of this operation, with its number; refused while there is none.
     fn connection(&self, operation: &'static str) -> Result<(Connection, u64)> {
-        let Connectivity { up, connections } = *self.inner.connectivity.borrow();
+        let Connectivity { up, connections, .. } = *self.inner.connectivity.borrow();
         let connection = self.inner.connection.read().clone();
         let refused = || {
             let error = StoreError::Unavailable("not connected".into());
@@ -354,6 +366,11 @@ impl Link {
             None => StoreError::Corrupt(error.category().to_owned()),
         }
     }
+}
+
+fn command_timeout_ago() -> Instant {
+    let now = Instant::now();
+    now.checked_sub(COMMAND_TIMEOUT).unwrap_or(now)
 }
 
 fn is_unknown_script(error: &RedisError) -> bool {

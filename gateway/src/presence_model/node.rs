@@ -207,7 +207,8 @@ impl World {
     /// Does what `recovery.rs` decides.
     fn recover(&mut self, node: usize) {
         let (now, entry) = (self.now, &mut self.nodes[node]);
-        let store = Connectivity { up: !self.store_down, connections: entry.connections };
+        let store =
+            Connectivity { up: !self.store_down, partial_since: None, connections: entry.connections };
         let steps = entry.recovery.next(store, entry.lease_status, now);
         if steps.renew {
             entry.renew_at = now;

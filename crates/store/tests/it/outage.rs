@@ -308,7 +308,7 @@ async fn the_store_reconnects_to_a_restarted_server() {
     let subject = Subject::at(&server.url());
     let (node, room) = (connected(&subject).await, room("died"));
     node.bus.subscribe(&room).await.unwrap();
-    assert_eq!(node.health.now(), Connectivity { up: true, connections: 1 });
+    assert_eq!(node.health.now(), Connectivity { up: true, partial_since: None, connections: 1 });
     let port = server.port;
     drop(server);
     until("a command is refused", async || {
@@ -333,7 +333,7 @@ async fn the_store_reconnects_to_a_restarted_server() {
     let _server = Server::start_on(port, &[]).await;
     assert!(node.health.wait_up(Duration::from_secs(3)).await);
     until("the bus is subscribed again", async || node.heard.gaps() > gaps).await;
-    assert_eq!(node.health.now(), Connectivity { up: true, connections: 2 });
+    assert_eq!(node.health.now(), Connectivity { up: true, partial_since: None, connections: 2 });
     node.publish(&room, "back", "Ann").await.unwrap();
     until("the message is received again", async || node.heard.has_message(&room, "back")).await;
     assert_eq!(node.health.now().connections, 2);

@@ -262,6 +262,8 @@ async fn a_node_that_is_gone_stops_its_own_rooms_only(kind: Kind) {
     for _ in 0..3 {
         others_go_on(&node, &others).await;
     }
+    until("a part does not answer", async || !node.health.now().is_whole()).await;
+    assert!(node.health.now().up);
 }
 
 async fn what_is_published_while_a_slot_is_open_is_read_by_every_node(kind: Kind) {
