@@ -13,7 +13,7 @@ use redis::{
     from_redis_value,
 };
 use roomcast_ops::trace::{Kind, Span};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
 use crate::address::{Address, COMMAND_TIMEOUT, Connection, Credentials, RETRY_INTERVAL, in_time};
@@ -38,8 +38,8 @@ struct Inner {
     address: Address,
     connection: RwLock<Option<Connection>>,
     connectivity: watch::Sender<Connectivity>,
-    /// A command to a node of a cluster failed.
-    suspected: Notify,
+    /// The newest connection over which a command to a node of a cluster failed.
+    suspected: watch::Sender<u64>,
     observer: Arc<dyn Observer>,
 }
 
@@ -51,7 +51,7 @@ impl Link {
             address,
             connection: RwLock::new(None),
             connectivity,
-            suspected: Notify::new(),
+            suspected: watch::Sender::new(0),
             observer,
         });
         Self { inner, _owned: None }
@@ -102,7 +102,10 @@ impl Link {
     /// no node answers any more.
     async fn watch_nodes(&self) {
         loop {
-            self.inner.suspected.notified().await;
+            // A time-out of a command that was sent before all nodes were found to answer says nothing: it may be late.
+            let present = self.inner.connectivity.borrow().connections;
+            // We hold the sender: this cannot fail.
+            self.inner.suspected.subscribe().wait_for(|suspected| *suspected >= present).await.ok();
             // When the command was sent that failed, at the earliest.
             let since = command_timeout_ago();
             let mut failing = false;
@@ -163,7 +166,7 @@ impl Link {
                 let connections = self.connected(whole);
                 tracing::info!(connections, "connected to Redis");
                 if !whole {
-                    self.inner.suspected.notify_one();
+                    self.suspect(connections);
                 }
                 Ok(())
             }
@@ -184,7 +187,7 @@ impl Link {
     fn mark_down(&self, connections: u64, why: &str) {
         if self.is_cluster() {
             tracing::debug!(why, "a command to a node of the Redis Cluster failed");
-            return self.inner.suspected.notify_one();
+            return self.suspect(connections);
         }
         let was_up = self.inner.connectivity.send_if_modified(|connectivity| {
             connectivity.connections == connections && std::mem::replace(&mut connectivity.up, false)
@@ -192,6 +195,10 @@ impl Link {
         if was_up {
             tracing::warn!(why, "connection to Redis lost");
         }
+    }
+
+    fn suspect(&self, connections: u64) {
+        self.inner.suspected.send_modify(|suspected| *suspected = connections.max(*suspected));
     }
 
     fn set_down(&self, why: &str) {

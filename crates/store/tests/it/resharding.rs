@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use roomcast_protocol::{Epoch, RoomName};
 use roomcast_store::{ReadLimit, Replay, Store, StoreError, Unobserved};
 
@@ -39,6 +40,7 @@ on_each_kind! {
     a_half_moved_slot_stops_its_own_rooms_only
     a_node_that_is_gone_stops_its_own_rooms_only
     what_is_published_while_a_slot_is_open_is_read_by_every_node
+    a_node_that_hangs_is_reported_until_it_answers
     a_node_of_a_cluster_is_no_single_server
     moves_and_promotions_begin_epochs_and_lose_nothing
 }
@@ -334,4 +336,41 @@ async fn begins_epoch(node: &Node, earlier: &mut Vec<Epoch>) {
     let prior: Vec<_> = head.prior.iter().rev().map(|position| position.epoch.clone()).collect();
     assert_eq!(prior, *earlier);
     earlier.push(head.position.epoch);
+}
+
+async fn a_node_that_hangs_is_reported_until_it_answers(kind: Kind) {
+    let options = ["--cluster-node-timeout", "15000", "--enable-debug-command", "yes"];
+    let cluster = Cluster::start_with(kind, THIRDS, &options).await;
+    let node = connected(&Subject::at(&cluster.url())).await;
+    assert!(node.health.now().is_whole());
+    let hanging = cluster.0[1].say::<()>("DEBUG SLEEP 5");
+    let watched = async {
+        // Time-outs of the connection before arrive all the time.
+        let (node, mut health) = (&node, node.health.watch());
+        let mut commands = FuturesUnordered::new();
+        health.borrow_and_update();
+        let mut whole_again = false;
+        for number in 0..150 {
+            if whole_again {
+                break;
+            }
+            let id = format!("hangs {number}");
+            commands.push(async move { node.publish(&busy(), &id, "Ann").await });
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                () = async { while commands.next().await.is_some() {} std::future::pending().await } => {}
+                Ok(_) = health.changed() => {
+                    let now = *health.borrow_and_update();
+                    whole_again = now.is_whole();
+                    assert!(now.up && now.connections == if whole_again { 2 } else { 1 }, "{now:?}");
+                }
+            }
+        }
+        while commands.next().await.is_some() {}
+    };
+    tokio::join!(hanging, watched);
+    let answered = async || node.publish(&busy(), "answered", "Ann").await.is_ok();
+    until("the node answers", answered).await;
+    let now = node.health.now();
+    assert!(now.is_whole() && now.connections == 2, "late time-outs are no news: {now:?}");
 }
