@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::channels::{Channels, SUBSCRIBE_TIMEOUT};
 use super::exchange::{ConnectionId, Refused, Reports, Request};
 use super::node::{self, Opening, QUEUE};
-use super::placement::{Node, State};
+use super::placement::{Failure, Node, State};
 use super::slots::SlotMap;
 use crate::address::Credentials;
 use crate::error::{Result, StoreError};
@@ -97,7 +97,7 @@ impl Cluster {
                 Err(refused) if Instant::now() + retry > deadline => {
                     let why = match refused {
                         Refused::Moved(_) => "the slot is being moved".to_owned(),
-                        Refused::Other(why) => why,
+                        Refused::Error(why) | Refused::Other(why) => why,
                     };
                     return Err(StoreError::Unavailable(why));
                 }
@@ -160,7 +160,7 @@ impl Inner {
 
     /// Opens a connection unless there is one, or one failed just now.
     fn open(self: &Arc<Self>, state: &mut State, address: &str) {
-        let waits = state.failures.get(address).is_some_and(|(until, _)| Instant::now() < *until);
+        let waits = state.failures.get(address).is_some_and(|failure| Instant::now() < failure.until);
         if waits || state.nodes.contains_key(address) {
             return;
         }
@@ -231,6 +231,9 @@ impl Inner {
     fn settled(&self) -> bool {
         let mut state = self.state.lock();
         let since = if state.lost.is_empty() { state.lost_since.take() } else { None };
+        if since.is_some() {
+            state.warned = false;
+        }
         drop(state);
         if let Some(since) = since {
             self.channels.link.observer().resubscribed(since.elapsed());
@@ -288,9 +291,20 @@ impl Inner {
         let outcome =
             timeout(ATTEMPT_TIMEOUT, asked).await.unwrap_or_else(|_| Err(unavailable("no answer in time")));
         if let Err(refused) = &outcome {
-            tracing::debug!(?refused, "a pub/sub channel could not be subscribed");
+            self.report_refusal(refused);
         }
         outcome
+    }
+}
+
+impl Inner {
+    /// Once an outage a reason that will not pass by itself is a warning.
+    fn report_refusal(&self, refused: &Refused) {
+        if matches!(refused, Refused::Error(_)) && !std::mem::replace(&mut self.state.lock().warned, true) {
+            tracing::warn!(?refused, "pub/sub channels cannot be subscribed; trying again");
+        } else {
+            tracing::debug!(?refused, "a pub/sub channel could not be subscribed");
+        }
     }
 }
 
@@ -347,18 +361,29 @@ impl Reports for Inner {
         let address = state.node(connection).map(|(address, _)| address.clone());
         let node = address.and_then(|address| state.nodes.remove_entry(&address));
         if let (Some((address, node)), Some(why)) = (node, why) {
-            let wait = state.failures.get(&address).map_or(RETRY.0, |(_, wait)| RETRY.1.min(*wait * 2));
-            if node.slots.is_some() {
+            let (wait, warned) = match state.failures.get(&address) {
+                Some(failure) => (RETRY.1.min(failure.wait * 2), failure.warned),
+                None => (RETRY.0, false),
+            };
+            let connected = node.slots.is_some();
+            if connected {
                 tracing::warn!(
                     node = address,
                     why,
                     channels = lost.len(),
                     "pub/sub connection to a cluster node lost"
                 );
-            } else {
+            } else if warned {
                 tracing::debug!(node = address, why, "cannot connect to a cluster node for pub/sub");
+            } else {
+                tracing::warn!(
+                    node = address,
+                    why,
+                    "cannot connect to a cluster node for pub/sub; trying again"
+                );
             }
-            state.failures.insert(address, (Instant::now() + wait, wait));
+            let failure = Failure { until: Instant::now() + wait, wait, warned: !connected };
+            state.failures.insert(address, failure);
         }
         drop(state);
         self.changed.notify_one();

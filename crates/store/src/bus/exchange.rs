@@ -37,6 +37,8 @@ pub(super) enum Request {
 pub(super) enum Refused {
     /// Another node has the slot.
     Moved(String),
+    /// The node answered with another error.
+    Error(String),
     /// Another reason.
     Other(String),
 }
@@ -187,7 +189,7 @@ impl<'a, R: Reports> Exchange<'a, R> {
         match self.pending.pop_front() {
             Some((_, Pending::Subscribe(_, done))) => {
                 let refused = redirection(error, &self.host)
-                    .map_or_else(|| Refused::Other(error.to_owned()), Refused::Moved);
+                    .map_or_else(|| Refused::Error(error.to_owned()), Refused::Moved);
                 done.send(Err(refused)).unwrap_or_default();
                 Ok(())
             }

@@ -19,8 +19,10 @@ pub(super) struct State {
     /// Channels whose subscription ended or is in the wrong place.
     pub(super) lost: HashSet<String>,
     pub(super) lost_since: Option<Instant>,
-    /// When connections to nodes that failed may be opened again.
-    pub(super) failures: HashMap<String, (Instant, Duration)>,
+    /// Nodes to which a connection failed, until one is made.
+    pub(super) failures: HashMap<String, Failure>,
+    /// The operator was told why channels cannot be subscribed to; until nothing is lost any more.
+    pub(super) warned: bool,
     pub(super) opened: u64,
     /// When the nodes were asked for their slots out of turn.
     pub(super) looked: Option<Instant>,
@@ -32,6 +34,15 @@ pub(super) struct Node {
     pub(super) requests: mpsc::Sender<Request>,
     /// What it told; nothing until it answered for the first time.
     pub(super) slots: Option<SlotMap>,
+}
+
+/// A node to which a connection failed.
+pub(super) struct Failure {
+    /// When it may be tried again.
+    pub(super) until: Instant,
+    pub(super) wait: Duration,
+    /// The operator was told why no connection could be made.
+    pub(super) warned: bool,
 }
 
 impl State {

@@ -110,7 +110,8 @@ impl Single {
         loop {
             if self.client.wait_for_connect().await.is_ok() {
                 let mut retry = RETRY.0;
-                while !self.subscribe_all().await {
+                let mut warned = false;
+                while !self.subscribe_all(&mut warned).await {
                     sleep(retry).await;
                     retry = RETRY.1.min(retry * 2);
                 }
@@ -140,7 +141,8 @@ impl Single {
         }
     }
 
-    async fn subscribe_all(&self) -> bool {
+    /// False where some could not be subscribed to. The first reason of an outage is a warning, unless `warned`.
+    async fn subscribe_all(&self, warned: &mut bool) -> bool {
         let wanted: Vec<String> = self.channels.all_wanted();
         let channels = wanted.len();
         let failed = stream::iter(wanted)
@@ -148,7 +150,11 @@ impl Single {
             .buffer_unordered(CONCURRENT_SUBSCRIPTIONS)
             .filter_map(std::future::ready)
             .fold(0_usize, |failed, error| {
-                tracing::debug!(%error, "subscribing to a channel failed");
+                if std::mem::replace(warned, true) {
+                    tracing::debug!(%error, "a pub/sub channel could not be subscribed");
+                } else {
+                    tracing::warn!(%error, "pub/sub channels cannot be subscribed; trying again");
+                }
                 std::future::ready(failed + 1)
             })
             .await;
