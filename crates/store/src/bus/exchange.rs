@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::slots::{SlotMap, bytes, redirection, text};
 use crate::address::Credentials;
 
-/// A node that owes an answer for so long is taken for dead.
+/// A node that owes an answer for so long, and sends nothing else either, is taken for dead.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// How often a node is asked which slots it knows of; the answer also shows that it lives.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -75,13 +75,16 @@ pub(super) struct Exchange<'a, R> {
     reports: &'a R,
     pending: VecDeque<(Instant, Pending)>,
     looked: Instant,
+    /// When something was received last.
+    received: Instant,
     /// What is to be written.
     pub(super) output: Vec<u8>,
 }
 
 impl<'a, R: Reports> Exchange<'a, R> {
     pub(super) fn new(id: ConnectionId, host: String, reports: &'a R) -> Self {
-        Self { id, host, reports, pending: VecDeque::new(), looked: Instant::now(), output: Vec::new() }
+        let now = Instant::now();
+        Self { id, host, reports, pending: VecDeque::new(), looked: now, received: now, output: Vec::new() }
     }
 
     fn request(&mut self, words: &[&str], pending: Pending) {
@@ -122,13 +125,20 @@ impl<'a, R: Reports> Exchange<'a, R> {
     }
 
     pub(super) fn tick(&mut self, now: Instant) -> Result<(), String> {
-        if self.pending.front().is_some_and(|(since, _)| now.duration_since(*since) > ANSWER_TIMEOUT) {
+        let is_old = |at: Instant| now.duration_since(at) > ANSWER_TIMEOUT;
+        // A busy node's answer comes after the messages that it sent before.
+        if is_old(self.received) && self.pending.front().is_some_and(|(since, _)| is_old(*since)) {
             return Err("no answer in time".to_owned());
         }
         if now.duration_since(self.looked) >= LOOK_INTERVAL {
             self.look();
         }
         Ok(())
+    }
+
+    /// Bytes arrived.
+    pub(super) fn received(&mut self, now: Instant) {
+        self.received = now;
     }
 
     pub(super) fn receive(&mut self, frame: &BytesFrame) -> Result<(), String> {
@@ -333,7 +343,10 @@ mod tests {
         let mut exchange = Exchange::new(ConnectionId(1), "host".into(), &written);
         exchange.begin(None, "control");
         assert!(exchange.tick(Instant::now()).is_ok());
-        assert!(exchange.tick(Instant::now() + 2 * ANSWER_TIMEOUT).is_err());
+        let later = Instant::now() + 2 * ANSWER_TIMEOUT;
+        exchange.received(later);
+        assert!(exchange.tick(later).is_ok(), "it is busy");
+        assert!(exchange.tick(later + 2 * ANSWER_TIMEOUT).is_err());
         assert_eq!(receive(&mut exchange, "-NOAUTH no\r\n"), Err("NOAUTH no".into()));
     }
 }

@@ -66,6 +66,7 @@ async fn exchange<R: Reports>(
                 if read.map_err(|error| error.to_string())? == 0 {
                     return Err("closed by the server".to_owned());
                 }
+                exchange.received(Instant::now());
                 while let Some((frame, ..)) = decode_bytes_mut(&mut input).map_err(|error| error.to_string())? {
                     exchange.receive(&frame)?;
                 }
