@@ -2,8 +2,8 @@
 //! A subscription is held until the node or its connection says that it ended; then it is made again where the slot is
 //! now, and the rooms concerned are reported as a gap. Called by `redis.rs`.
 //!
-//! Where a slot is, the connected nodes decide by majority: a node that was removed from the cluster, or cut off from
-//! it, remembers what was once true.
+//! Where to subscribe is what most connected nodes say: a node that was removed from the cluster, or cut off from
+//! it, remembers what was once true. A held subscription is compared with the map of its own node only.
 
 use std::collections::HashSet;
 use std::sync::Arc;
