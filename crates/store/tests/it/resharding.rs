@@ -61,8 +61,11 @@ async fn rooms_that_move_together_are_read_at_once_and_heard() {
     second.say::<()>(&slots).await;
     until("the slots have moved", async || owner_by(first, BUSY_SLOT).await == first.port).await;
     // A server that is about to move slots may be busy for longer than a command may take.
-    let reads = rooms.iter().map(|room| until("it is read", async || node.log.open(room, 10).await.is_ok()));
-    futures_util::future::join_all(reads).await;
+    futures_util::stream::iter(&rooms)
+        .for_each_concurrent(rooms.len(), async |room| {
+            until("it is read", async || node.log.open(room, 10).await.is_ok()).await;
+        })
+        .await;
     for room in &rooms {
         is_heard(&node, &other, room, "after").await;
     }
